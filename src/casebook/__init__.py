@@ -1,0 +1,58 @@
+"""Casebook: the classic convolutional networks, trained on your pictures, counted and explained."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .errors import CasebookError
+    from .jobs import Evaluation, evaluate, predict, train
+    from .models import create_model, list_models, model_card
+    from .preprocessing import Preprocessing
+    from .training.recipe import Recipe, make_recipe
+    from .training.run import Run, open_run
+
+_HOMES = {
+    "CasebookError": ".errors",
+    "Evaluation": ".jobs",
+    "Preprocessing": ".preprocessing",
+    "Recipe": ".training.recipe",
+    "Run": ".training.run",
+    "create_model": ".models",
+    "evaluate": ".jobs",
+    "list_models": ".models",
+    "make_recipe": ".training.recipe",
+    "model_card": ".models",
+    "open_run": ".training.run",
+    "predict": ".jobs",
+    "train": ".jobs",
+}
+
+__all__ = [
+    "CasebookError",
+    "Evaluation",
+    "Preprocessing",
+    "Recipe",
+    "Run",
+    "__version__",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "make_recipe",
+    "model_card",
+    "open_run",
+    "predict",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used, so `import casebook` is instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'casebook' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,51 @@
+"""casebook models"""
+
+import typer
+
+from .output import print_json, table
+
+
+def models(
+    pattern: str = typer.Argument(None, help="Part of a name, or a glob; a full name shows its card."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """List the networks, or show what is known about one."""
+    from casebook.errors import ModelError, did_you_mean
+    from casebook.models import list_models, model_card
+
+    names = list_models(pattern)
+    if not names:
+        raise ModelError(
+            f"no network fits {pattern!r}{did_you_mean(pattern, list_models())}; 'casebook models' lists all"
+        )
+    cards = [model_card(name) for name in ([pattern] if pattern in names else names)]
+    if json_:
+        print_json({"models": [card.to_dict() for card in cards]})
+    elif pattern in names:
+        print(_card(cards[0]))
+    else:
+        rows = [["name", "parameters", "multiply-adds", "input", "year", "paper"]]
+        rows += [
+            [c.name, f"{c.parameters:,}", f"{c.multiply_adds:,}", f"{c.input_size}", f"{c.year}", c.title]
+            for c in cards
+        ]
+        print(table(rows, right=(1, 2, 3)))
+
+
+def _card(card) -> str:
+    lines = [
+        f"{card.name}: {card.title}",
+        f"  {card.authors}, {card.venue} {card.year}, {card.link}",
+        f"  {card.parameters:,} parameters, {card.multiply_adds:,} multiply-adds for one "
+        f"{card.input_size}x{card.input_size} picture with {card.in_channels} channels; {card.num_classes} classes; smallest input {card.smallest_input}",
+    ]
+    if card.options:
+        lines.append(f"  options: {', '.join(card.options)}")
+    for figure in card.published:
+        lines.append(f"  published {figure.what}: {figure.value:g} {figure.unit} ({figure.refers_to}; {figure.source})")
+    for departure in card.departures:
+        lines.append(f"  departure, {departure.what}: {departure.here}; paper: {departure.paper}. {departure.why}")
+    for weights in card.weights:
+        top1 = "" if weights.top1 is None else f", top-1 {100 * weights.top1:.2f} %"
+        lines.append(f"  weights {weights.name}: {weights.repository}/{weights.file} ({weights.licence}{top1})")
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""What every command prints with: results to stdout, everything else to stderr."""
+
+import json
+import os
+import sys
+from typing import Any
+
+import typer
+
+
+def fail(message: str) -> int:
+    """One line on stderr, red on a terminal; gives the exit code."""
+    line = " ".join(message.split())
+    red = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    print(f"\033[31mError: {line}\033[0m" if red else f"Error: {line}", file=sys.stderr)
+    return 1
+
+
+def wrong_usage(message: str) -> typer.Exit:
+    """To be raised where flags contradict each other: says why, exit code 2."""
+    fail(message)
+    return typer.Exit(2)
+
+
+def say(line: str) -> None:
+    """Progress and remarks, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def accuracy_lines(metrics: dict[str, Any]) -> list[str]:
+    """Top-1, and top-5 where there is one, with interval, error and number of pictures."""
+    lines = []
+    for name in ("top1", "top5"):
+        if name in metrics:
+            low, high = metrics[f"{name}_interval"]
+            lines.append(
+                f"top-{name[3:]} {percent(metrics[name])} (95 % interval {percent(low)} to {percent(high)}; "
+                f"error {percent(metrics[f'{name}_error'])}), {metrics['n']} pictures"
+            )
+    return lines
+
+
+def table(rows: list[list[str]], right: tuple[int, ...] = ()) -> str:
+    """Columns padded to their widest cell; the columns numbered in `right` flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def skipped_lines(skipped: list[dict[str, str]], shown: int = 10) -> list[str]:
+    """A summary of the pictures that were left out, with the first reasons."""
+    if not skipped:
+        return []
+    lines = [f"{len(skipped)} pictures could not be read and were left out:"]
+    lines += [f"  {item['picture']}: {item['reason']}" for item in skipped[:shown]]
+    if len(skipped) > shown:
+        lines.append(f"  ... and {len(skipped) - shown} more (all in --json and in the report)")
+    return lines

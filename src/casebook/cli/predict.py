@@ -1,0 +1,40 @@
+"""casebook predict"""
+
+import sys
+
+import typer
+
+from .output import percent, print_json, say
+
+
+def predict(
+    model: str = typer.Argument(..., help="Run folder, or the name of a network (then with --weights)."),
+    pictures: list[str] = typer.Argument(..., help="Pictures, folders, patterns, or - for a list of them on stdin."),
+    top: int = typer.Option(5, "--top", "-k", min=1, help="How many classes to name for each picture."),
+    weights: str = typer.Option(
+        None, "--weights", "-w", help="Weights of a named network: file, run folder or published name."
+    ),
+    classes: str = typer.Option(None, "--classes", help="CSV of index,id,name: the names of the network's outputs."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Say what is in pictures. Ends with code 1 if one could not be read; the others are answered."""
+    import casebook
+
+    named = [
+        line for given in pictures for line in (sys.stdin.read().splitlines() if given == "-" else [given]) if line
+    ]
+    records, failed = [], 0
+    for record in casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device):
+        failed += "error" in record
+        if json_:
+            records.append(record)
+        elif "error" in record:
+            say(f"Error: {record['picture']}: {record['error']}")
+        else:
+            answers = ", ".join(f"{p['class']} {percent(p['probability'])}" for p in record["predictions"])
+            print(f"{record['picture']}: {answers}")
+    if json_:
+        print_json({"model": model, "pictures": records, "errors": failed})
+    if failed:
+        raise typer.Exit(1)

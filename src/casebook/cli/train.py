@@ -1,0 +1,99 @@
+"""casebook train"""
+
+import os
+from typing import Any
+
+import typer
+
+from .output import accuracy_lines, print_json, say, skipped_lines, wrong_usage
+from .progress import Display
+
+
+def train(
+    data: str = typer.Argument(
+        "", help="Folder of class folders, CSV file (path,label), or digits, cifar10, mnist, fashion_mnist."
+    ),
+    model: str = typer.Option(None, "--model", "-m", help="Network; 'casebook models' lists all."),
+    weights: str = typer.Option(
+        None, "--weights", "-w", help="Weights to start from: file, run folder or published name."
+    ),
+    transfer: str = typer.Option(None, help="What learns with given weights: head, last:K, full, none or auto."),
+    two_phase: bool = typer.Option(None, "--two-phase", help="First the head on frozen features, then fine-tune."),
+    recipe: str = typer.Option(None, "--recipe", "-r", help="TOML file or named recipe; 'casebook recipes' lists all."),
+    out: str = typer.Option(None, "--out", "-o", help="Run folder; default runs/DATA-MODEL-N."),
+    resume: str = typer.Option(None, "--resume", help="Go on with this interrupted run; no other setting is taken."),
+    epochs: int = typer.Option(None, "--epochs", "-e", help="Times through the training pictures."),
+    batch_size: int = typer.Option(None, "--batch-size", "-b", help="Pictures a step; 0 finds one for this machine."),
+    learning_rate: float = typer.Option(None, "--learning-rate", "--lr", help="Largest learning rate, the head's."),
+    optimiser: str = typer.Option(None, help="sgd or adamw."),
+    schedule: str = typer.Option(None, help="cosine, step, one-cycle or constant."),
+    input_size: int = typer.Option(None, "--input-size", help="Side of the network's input in pixels."),
+    class_weights: str = typer.Option(None, help="none, or balanced for classes of very different sizes."),
+    seed: int = typer.Option(None, help="Splits, weights, order and augmentation all follow from it."),
+    val_fraction: float = typer.Option(None, help="Share of an unsplit data set for validation (0.15)."),
+    test_fraction: float = typer.Option(None, help="Share of an unsplit data set locked away for the test (0.15)."),
+    group_by: str = typer.Option(None, help="CSV column, or pattern over file names, of pictures that stay together."),
+    device: str = typer.Option(None, help="auto, cpu, cuda, cuda:1 or mps."),
+    precision: str = typer.Option(None, help="auto, fp32 or bf16."),
+    workers: int = typer.Option(None, help="Processes that read pictures; -1 chooses."),
+    compile_: bool = typer.Option(None, "--compile", help="Compile the network with torch.compile."),
+    tensorboard: bool = typer.Option(None, "--tensorboard", help="Also write TensorBoard events."),
+    strict: bool = typer.Option(None, "--strict", help="Stop at a picture that cannot be read."),
+    settings: list[str] = typer.Option(None, "--set", help="Any other setting of the recipe, as NAME=VALUE."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Train a classifier and score it on its locked test set."""
+    given: dict[str, Any] = {
+        "data": data or None, "model": model, "weights": weights, "transfer": transfer, "two_phase": two_phase,
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
+        "schedule": schedule, "input_size": input_size, "class_weights": class_weights, "seed": seed,
+        "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by, "device": device,
+        "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard, "strict": strict,
+    }  # fmt: skip
+    changes = {name: value for name, value in given.items() if value is not None} | _parsed(settings or [])
+    if resume and (changes or recipe or out):
+        raise wrong_usage(f"--resume goes on with a run as it was; it takes no {', '.join(changes) or 'other flag'}")
+    if not resume and not data and not recipe:
+        raise wrong_usage("casebook train needs DATA: a folder, a CSV file or a built-in name such as digits")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it loads; see training/machine.py
+
+    import casebook
+    from casebook.training.loop import Interrupted
+
+    display = Display()
+    try:
+        run = casebook.train(recipe=recipe, out=out, resume=resume, report=display, **changes)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        display.close()
+        say("Interrupted; 'casebook train --resume RUN' goes on from the last checkpoint.")
+        raise typer.Exit(130) from stop
+    finally:
+        display.close()
+    if int(os.environ.get("RANK", "0")):
+        return
+    document = run.evaluation
+    if json_:
+        print_json(document)
+        return
+    for line in skipped_lines(document["skipped"]):
+        say(line)
+    print(f"test: {accuracy_lines(document['test'])[0]}")
+    for line in accuracy_lines(document["test"])[1:]:
+        print(f"test: {line}")
+    print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s")
+
+
+def _parsed(settings: list[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs; a value is TOML where it reads as TOML, else text."""
+    import tomllib
+
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name:
+            raise wrong_usage(f"--set takes NAME=VALUE, but {setting!r} came")
+        try:
+            parsed[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[name.strip()] = value.strip()
+    return parsed

@@ -1,0 +1,202 @@
+"""A file of any picture format -> an upright RGB or grey picture, or a PictureError with the reason.
+
+Pillow is the reference. What it leaves to the caller is settled here, once for training and prediction: the
+size is checked before anything is decoded, 16-bit and float values are rescaled instead of clipped,
+transparency is laid on white, the camera's orientation is applied, an animation gives its first frame. Colour
+profiles are not applied.
+"""
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from ..errors import PictureError
+
+MAX_PIXELS = 50_000_000  # a 20 KB PNG can decode to 800 MB: refused by its header
+NOT_PIXELS = {
+    "EPS",
+    "WMF",
+    "FPX",
+    "MIC",
+}  # for the first, Pillow would run Ghostscript
+UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+
+
+class Decoded(NamedTuple):
+    """A picture with what its file said about it."""
+
+    picture: Image.Image  # upright, in the mode asked for
+    format: str  # "JPEG", "PNG", ...
+    mode: str  # Pillow's mode as stored: "RGB", "CMYK", "I;16", ...
+    width: int  # upright and before any scaled decoding
+    height: int
+
+
+def open_picture(
+    source: Path | bytes | BinaryIO,
+    *,
+    name: str,
+    mode: Literal["RGB", "L"] = "RGB",
+    min_side: int | None = None,
+) -> Image.Image:
+    """An upright 8-bit picture in `mode`.
+
+    With `min_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps at
+    least that many pixels. Raises PictureError(name, reason) for what is not a whole, readable picture.
+    """
+    return decode(source, name=name, mode=mode, min_side=min_side).picture
+
+
+def decode(
+    source: Path | bytes | BinaryIO,
+    *,
+    name: str,
+    mode: Literal["RGB", "L"] = "RGB",
+    min_side: int | None = None,
+) -> Decoded:
+    """As `open_picture`, with the stored format, mode and size."""
+    try:
+        with _quiet(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            _check_size(image, name)
+            if image.format in NOT_PIXELS:
+                raise PictureError(name, f"is a {image.format} file, which holds no pixels; convert it to PNG or JPEG")
+            stored_mode, size = image.mode, image.size
+            scaled = min_side is not None and image.draft(None, (min_side, min_side)) is not None
+            image.load()
+            _check_size(image, name)  # icon files say the true size only now
+            width, height = size if scaled else image.size
+            picture = _eight_bit(image, mode)
+            if (turn := _turn(image)) is not None:
+                picture = picture.transpose(turn)
+                if turn in SIDEWAYS:
+                    width, height = height, width
+            return Decoded(picture, image.format or "", stored_mode, width, height)
+    except PictureError:
+        raise
+    except Exception as error:  # for damage, decoders raise OSError, ValueError, SyntaxError, struct.error...
+        raise PictureError(name, _reason(source, name, error)) from error
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    if (pixels := image.width * image.height) > MAX_PIXELS:
+        size = f"{image.width} x {image.height} = {pixels / 1e6:.0f} megapixels"
+        raise PictureError(name, f"has {size}, at most {MAX_PIXELS // 10**6} are decoded")
+
+
+def _reason(source: Path | bytes | BinaryIO, name: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError | PermissionError):
+        return f"cannot be read: {error.strerror}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has far more than the {MAX_PIXELS // 10**6} megapixels that are decoded"
+    try:
+        empty = not (source if isinstance(source, bytes) else _size(source))
+    except OSError:
+        empty = False
+    if empty:
+        return "is empty (0 bytes)"
+    if name.lower().endswith((".heic", ".heif", ".jxl")):
+        return "is of a format that Pillow cannot read; convert it to JPEG or PNG"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "is not a picture of a known format, whatever its name says"
+    return f"is cut off or damaged ({str(error) or type(error).__name__})"
+
+
+def _size(source: Path | BinaryIO) -> int:
+    return source.stat().st_size if isinstance(source, Path) else source.seek(0, io.SEEK_END)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the picture upright; Pillow itself turns TIFF and AVIF, and then shows no orientation."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged metadata is no reason to lose a whole picture
+        return None
+    return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+
+
+def _eight_bit(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
+    """Any of Pillow's modes -> RGB or L, 0 to 255."""
+    if image.mode[0] in "IF":  # "I", "I;16", "I;16B", "F": convert() would clip these at 255
+        image = Image.fromarray(_rescaled(np.asarray(image)))
+    elif image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    elif image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        # Pillow inverts the inks of every CMYK JPEG; only Adobe's, which say so, are stored inverted.
+        image = Image.eval(image, lambda ink: 255 - ink)
+    return image.copy() if image.mode == mode else image.convert(mode)
+
+
+def _rescaled(values: np.ndarray) -> np.ndarray:
+    """(H, W) of 16-bit, 32-bit or float values -> uint8.
+
+    16-bit values are divided by their full range, so dark pictures stay dark. Floats are taken as 0 to 1 if
+    all lie there, else as 0 to 255 if all lie there. Other floats, and integers beyond 16 bits, have no
+    agreed range: they are stretched from their least to their greatest value.
+    """
+    integers = np.issubdtype(values.dtype, np.integer)
+    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    for known in (65535.0,) if integers else (1.0, 255.0):
+        if low >= 0 and high <= known:
+            low, high = 0.0, known
+            break
+    return np.rint((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+
+
+_lock = threading.Lock()
+_inside = 0
+_filters: list[warnings.catch_warnings] = []
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings (odd EXIF, palettes, sizes) from the user, in several threads at once.
+
+    `warnings.catch_warnings` alone would restore the wrong filters when threads leave in another order than
+    they came: here the first one in saves them and the last one out restores them.
+    """
+    global _inside
+    with _lock:
+        if _inside == 0:
+            _filters.append(warnings.catch_warnings())
+            _filters[0].__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _filters.pop().__exit__(None, None, None)
+
+
+def _forget() -> None:
+    """A forked process starts outside: the thread that held the lock is not in it."""
+    global _lock, _inside
+    _lock, _inside = threading.Lock(), 0
+    _filters.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

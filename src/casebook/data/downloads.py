@@ -1,0 +1,205 @@
+"""The public data sets by name -> arrays of pictures and labels, from their official files.
+
+Sources: CIFAR-10, https://www.cs.toronto.edu/~kriz/cifar.html (the binary version: the Python version is a
+pickle, which could run code); MNIST, LeCun et al. 1998, from a mirror of the original files; Fashion-MNIST,
+Xiao et al. 2017, https://github.com/zalandoresearch/fashion-mnist.
+"""
+
+import gzip
+import hashlib
+import struct
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .cache import cache_folder, offline
+
+CHUNK = 1 << 20  # bytes
+TIMEOUT_SECONDS = 30.0
+
+Progress = Callable[[str, int, int], None]  # file, bytes so far, bytes in all (0: not known)
+
+
+class RemoteFile(NamedTuple):
+    name: str
+    url: str
+    checksum: str  # "md5:..." or "sha256:...", as published
+
+
+class DataSet(NamedTuple):
+    classes: tuple[str, ...]
+    files: tuple[RemoteFile, ...]
+    read: Callable[[dict[str, Path]], "Pictures"]
+
+
+class Pictures(NamedTuple):
+    """The training pictures first, then the official test set."""
+
+    images: NDArray[np.uint8]  # (N, H, W) or (N, H, W, 3)
+    labels: NDArray[np.int64]  # (N,)
+    num_train: int
+
+
+def load(name: str, *, progress: Progress | None = None) -> Pictures:
+    """The data set `name` of DATA_SETS, downloaded to the cache folder the first time.
+
+    Raises DataError without network, for a wrong checksum and for a damaged file, saying what to put where.
+    """
+    data_set = DATA_SETS[name]
+    folder = cache_folder() / "data" / name
+    paths = {file.name: fetch(file, folder, progress=progress) for file in data_set.files}
+    try:
+        pictures = data_set.read(paths)
+    except (OSError, EOFError, KeyError, ValueError, struct.error, tarfile.TarError) as error:
+        raise DataError(f"{name}: the files in {folder} cannot be read ({error}); delete them and try again") from error
+    if int(pictures.labels.max(initial=-1)) >= len(data_set.classes):
+        raise DataError(f"{name}: a label of {pictures.labels.max()} where there are {len(data_set.classes)} classes")
+    return pictures
+
+
+def fetch(file: RemoteFile, folder: Path, *, progress: Progress | None = None) -> Path:
+    """The checked file in `folder`, downloaded if it is not there yet.
+
+    What is being downloaded is called NAME.part; an interrupted download goes on from there, and the final
+    name appears only after the checksum was right. Raises DataError.
+    """
+    path, part = folder / file.name, folder / f"{file.name}.part"
+    by_hand = f"fetch {file.url} on a machine with network and put it at {path}"
+    if path.exists():
+        if (found := _checksum(path, file.checksum)) != file.checksum:
+            raise DataError(f"{path} has checksum {found}, expected {file.checksum}; delete it, or {by_hand}")
+        return path
+    if offline():
+        raise DataError(f"{file.name} is not in the cache and the network is switched off; {by_hand}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _download(file, part, progress)
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(
+            f"cannot download {file.url} ({reason}); try again to go on from there, or {by_hand}"
+        ) from error
+    if (found := _checksum(part, file.checksum)) != file.checksum:
+        part.unlink()
+        raise DataError(
+            f"{file.url} gave a file with checksum {found}, expected {file.checksum}; try again, or {by_hand}"
+        )
+    part.replace(path)
+    return path
+
+
+def _download(file: RemoteFile, part: Path, progress: Progress | None) -> None:
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(file.url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # the whole file is there already; the checksum will tell
+            return
+        raise
+    with response:
+        if response.status != 206:  # the server sends everything again
+            done = 0
+        total = done + int(response.headers.get("Content-Length") or 0)
+        with part.open("ab" if done else "wb") as output:
+            while chunk := response.read(CHUNK):
+                output.write(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(file.name, done, total)
+    if done < total:
+        raise OSError(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _checksum(path: Path, like: str) -> str:
+    """The checksum of a file, by the algorithm that `like` names."""
+    algorithm = like.partition(":")[0]
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """The array in a gzipped IDX file of unsigned bytes, the format of MNIST. Raises ValueError."""
+    with gzip.open(path) as file:
+        content = file.read()
+    zeros, kind, dimensions = struct.unpack_from(">HBB", content)
+    if zeros or kind != 8:
+        raise ValueError(f"{path.name} is not an IDX file of unsigned bytes")
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def _read_mnist(paths: dict[str, Path]) -> Pictures:
+    train, train_labels, test, test_labels = (read_idx(paths[name]) for name, _ in MNIST_FILES)
+    if len(train) != len(train_labels) or len(test) != len(test_labels):
+        raise ValueError("not as many labels as pictures")
+    labels = np.concatenate([train_labels, test_labels]).astype(np.int64)
+    return Pictures(np.concatenate([train, test]), labels, len(train))
+
+
+def _read_cifar10(paths: dict[str, Path]) -> Pictures:
+    """Records of one label byte and 3 x 32 x 32 pixel bytes, read from the archive without unpacking it."""
+    members = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    with tarfile.open(paths[CIFAR10_FILE.name]) as archive:
+        batches = []
+        for member in members:
+            file = archive.extractfile(f"cifar-10-batches-bin/{member}.bin")
+            if file is None:
+                raise ValueError(f"{member} is not a file")
+            batches.append(np.frombuffer(file.read(), np.uint8).reshape(-1, 1 + 3 * 32 * 32))
+    records = np.concatenate(batches)
+    images = np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return Pictures(images, records[:, 0].astype(np.int64), len(records) - len(batches[-1]))
+
+
+CIFAR10_FILE = RemoteFile(
+    "cifar-10-binary.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+)
+MNIST_FILES = (  # name, checksum of MNIST's file
+    ("train-images-idx3-ubyte.gz", "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    ("train-labels-idx1-ubyte.gz", "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    ("t10k-images-idx3-ubyte.gz", "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    ("t10k-labels-idx1-ubyte.gz", "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+)
+FASHION_MNIST_CHECKSUMS = (  # as its authors publish them
+    "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "md5:25c81989df183df01b3e8a0aad5dffbe",
+    "md5:bef4ecab320f06d8554ea6380940ec79",
+    "md5:bb300cfdad3c16e7a12a480ee83cd310",
+)
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
+FASHION_MNIST_URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
+
+DATA_SETS = {
+    "cifar10": DataSet(
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        (CIFAR10_FILE,),
+        _read_cifar10,
+    ),
+    "mnist": DataSet(
+        tuple("0123456789"),
+        tuple(RemoteFile(name, f"{MNIST_URL}/{name}", checksum) for name, checksum in MNIST_FILES),
+        _read_mnist,
+    ),
+    "fashion_mnist": DataSet(
+        (
+            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+        ),
+        tuple(
+            RemoteFile(name, f"{FASHION_MNIST_URL}/{name}", checksum)
+            for (name, _), checksum in zip(MNIST_FILES, FASHION_MNIST_CHECKSUMS, strict=True)
+        ),
+        _read_mnist,
+    ),
+}  # fmt: skip

@@ -1,0 +1,189 @@
+"""Reads every picture once: what it is, whether it is whole, and the fingerprints that find its copies."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import DataError, PictureError
+from .cache import write_atomically
+from .decode import decode
+from .pictures import Source
+
+THUMBNAIL = 32  # pixels on a side
+CACHE_VERSION = 1  # of the fingerprints below: a change of theirs makes old caches worthless
+BLOCK = 256  # pictures handed to a thread at a time
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What one look at a picture gave; sizes are 0 and texts empty as far as a broken one did not say."""
+
+    width: int = 0  # upright, in pixels
+    height: int = 0
+    format: str = ""  # "JPEG", ...; "array" for pictures in memory
+    mode: str = ""  # as stored: "RGB", "L", "CMYK", "I;16", ...
+    size_bytes: int = 0
+    sha256: str = ""  # of the file, or of the pixels in memory
+    phash: int = 0  # 64 bits; close for pictures that look alike
+    error: str | None = None  # why it cannot be used
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """Facts and a thumbnail for each picture of a source, in the source's order."""
+
+    facts: tuple[PictureFacts, ...]
+    thumbnails: NDArray[np.uint8]  # (N, 32, 32) grey, the whole picture squeezed to a square
+
+    @property
+    def broken(self) -> dict[int, str]:
+        """The pictures that cannot be used, with the reason."""
+        return {index: facts.error for index, facts in enumerate(self.facts) if facts.error is not None}
+
+
+def scan(
+    source: Source,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cache_dir: Path | None = None,
+) -> Scan:
+    """Look at every picture of a source once; broken ones are facts, not errors.
+
+    Files whose path, size and time are known from an earlier scan with this `cache_dir` are not read again.
+    `workers` threads read (default: one for each processor; decoders run outside the interpreter's lock).
+    `progress(done, total)` is called now and then from the calling thread.
+    """
+    total = len(source)
+    known = _Cache(cache_dir, source)
+    looks: list[tuple[PictureFacts, bytes] | None] = [known.get(index) for index in range(total)]
+    unseen = [index for index, look in enumerate(looks) if look is None]
+    blocks = [unseen[start : start + BLOCK] for start in range(0, len(unseen), BLOCK)]
+    done = total - len(unseen)
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        found_blocks = pool.map(lambda block: [_look(source, index) for index in block], blocks)
+        for block, found in zip(blocks, found_blocks, strict=True):
+            for index, look in zip(block, found, strict=True):
+                looks[index] = look
+            done += len(block)
+            if progress:
+                progress(done, total)
+    whole = [look for look in looks if look is not None]
+    pixels = np.frombuffer(b"".join(thumbnail for _, thumbnail in whole), np.uint8)
+    thumbnails = pixels.reshape(total, THUMBNAIL, THUMBNAIL)
+    facts = (
+        dataclasses.replace(facts, phash=int(phash))
+        for (facts, _), phash in zip(whole, perceptual_hashes(thumbnails), strict=True)
+    )
+    result = Scan(tuple(facts), thumbnails)
+    if unseen:
+        known.write(result)
+    return result
+
+
+def _look(source: Source, index: int) -> tuple[PictureFacts, bytes]:
+    """The facts of one picture but for its hash, and the bytes of its thumbnail."""
+    name = source.pictures[index].name
+    if source.arrays is not None:
+        pixels = np.ascontiguousarray(source.arrays[index])
+        picture = Image.fromarray(pixels)
+        sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
+        facts = PictureFacts(picture.width, picture.height, "array", picture.mode, pixels.nbytes, sha256)
+        return facts, _thumbnail(picture.convert("L"))
+    path = source.path(index)
+    assert path is not None
+    facts = PictureFacts()
+    try:
+        content = path.read_bytes()
+        facts = PictureFacts(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        # Scaled decoding reads every coded bit of a JPEG all the same, so damage shows as in a full decoding.
+        found = decode(content, name=name, mode="L", min_side=2 * THUMBNAIL)
+    except (PictureError, OSError) as error:
+        reason = error.reason if isinstance(error, PictureError) else f"cannot be read: {error.strerror or error}"
+        return dataclasses.replace(facts, error=reason), bytes(THUMBNAIL * THUMBNAIL)
+    facts = dataclasses.replace(facts, width=found.width, height=found.height, format=found.format, mode=found.mode)
+    return facts, _thumbnail(found.picture)
+
+
+def _thumbnail(grey: Image.Image) -> bytes:
+    size = (THUMBNAIL, THUMBNAIL)
+    return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0).tobytes()
+
+
+def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(N, 32, 32) thumbnails -> (N,) hashes: the signs of the 8 x 8 lowest frequencies without the mean.
+
+    The cosine transform ignores brightness, and its lowest frequencies change little when a picture is
+    compressed, resized or slightly cropped.
+    """
+    steps = np.arange(THUMBNAIL)
+    cosines = np.cos(np.pi / THUMBNAIL * np.outer(np.arange(9), steps + 0.5)).astype(np.float32)
+    order = sorted(((u, v) for u in range(9) for v in range(9) if u + v), key=lambda uv: (max(uv), uv))[:64]
+    rows, columns = np.array(order).T
+    hashes = np.zeros(len(thumbnails), np.uint64)
+    for start in range(0, len(thumbnails), 4096):
+        block = thumbnails[start : start + 4096].astype(np.float32)
+        spectrum = cosines @ block @ cosines.T
+        bits = spectrum[:, rows, columns] > 0
+        hashes[start : start + 4096] = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8")[:, 0]
+    return hashes
+
+
+class _Cache:
+    """Earlier looks at the files of one folder, kept as one .npz file in `folder`; None keeps nothing."""
+
+    def __init__(self, folder: Path | None, source: Source):
+        self.source, self.path = source, None
+        self.looks: dict[str, tuple[PictureFacts, bytes]] = {}
+        if folder is None or source.root is None:
+            return
+        root = hashlib.sha256(os.fsencode(source.root.resolve())).hexdigest()[:16]
+        self.path = folder / f"scan-{root}.npz"
+        self.keys = [self._key(index) for index in range(len(source))]
+        try:
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
+                record = json.loads(stored["facts"].tobytes())
+                thumbnails = np.asarray(stored["thumbnails"], np.uint8).reshape(-1, THUMBNAIL * THUMBNAIL)
+            if record["version"] == CACHE_VERSION:
+                for key, fields, pixels in zip(record["keys"], record["facts"], thumbnails, strict=True):
+                    self.looks[key] = PictureFacts(*fields), pixels.tobytes()
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            self.looks = {}  # none yet, damaged, or of another version: everything is read again
+
+    def _key(self, index: int) -> str:
+        path = self.source.path(index)
+        assert path is not None
+        try:
+            stat = path.stat()
+        except OSError:
+            return ""
+        return f"{stat.st_size} {stat.st_mtime_ns} {self.source.pictures[index].name}"
+
+    def get(self, index: int) -> tuple[PictureFacts, bytes] | None:
+        return self.looks.get(self.keys[index]) if self.looks else None
+
+    def write(self, result: Scan) -> None:
+        if self.path is None:
+            return
+        kept = [index for index, key in enumerate(self.keys) if key]
+        record = {
+            "version": CACHE_VERSION,
+            "keys": [self.keys[index] for index in kept],
+            "facts": [dataclasses.astuple(result.facts[index]) for index in kept],
+        }
+        content = io.BytesIO()
+        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+        np.savez(content, facts=text, thumbnails=result.thumbnails[kept])
+        with contextlib.suppress(DataError):  # it only saves time: a read-only or full disk must not stop a training
+            write_atomically(self.path, content.getvalue())

@@ -1,0 +1,236 @@
+"""Labelled pictures -> training, validation and test pictures that share no copy and no group."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError
+from .cache import write_atomically
+from .duplicates import Duplicates, joined
+from .pictures import SPLITS, Source
+from .scan import Scan
+
+LEFT_OUT = "left out"
+
+
+class Split(NamedTuple):
+    """Sorted indices into the source's pictures."""
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+    left_out: dict[int, str] = {}  # noqa: RUF012  # never changed; index -> why the picture cannot be used
+    notes: tuple[str, ...] = ()  # what the user should know
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def split_source(
+    source: Source,
+    *,
+    scan: Scan | None = None,
+    duplicates: Duplicates | None = None,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+    seed: int = 0,
+) -> Split:
+    """The source's own split, completed; or a new one, stratified by class and the same for the same seed.
+
+    Copies and groups never straddle parts made here. A source with a split of its own keeps it: a missing
+    validation or test part is taken from its training pictures, and what its parts share is said in the notes.
+    A fraction is a share of the pictures that are divided; 0 makes no such part. Pictures that the scan found
+    broken are left out. Raises DataError where a class or a part would have no pictures.
+    """
+    for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not 0 <= fraction < 1 or val_fraction + test_fraction >= 1:
+            raise DataError(f"{name} is {fraction}; expected both fractions from 0 and their sum below 1")
+    left_out = scan.broken if scan else {}
+    usable = [index for index in range(len(source)) if index not in left_out]
+    given = {name: [index for index in usable if source.pictures[index].split == name] for name in SPLITS}
+    presplit = any(picture.split for picture in source.pictures)
+    divided = given["train"] if presplit else usable
+    notes = [f"{len(left_out)} pictures that cannot be read are left out"] if left_out else []
+    if presplit and not divided:
+        raise DataError(f"{source.name} has no readable training pictures; expected some in its train part")
+    fractions = {"val": val_fraction, "test": test_fraction}
+    wanted = {name: share for name, share in fractions.items() if share and not given[name]}
+    if presplit:
+        notes += [
+            f"{source.name} has no {name} part: {share:.0%} of its train part are taken"
+            for name, share in wanted.items()
+        ]
+    _check_classes(source, divided, wanted)
+    units = tied(source, duplicates, divided)
+    parts = _divide(source, units, wanted, seed)
+    for name in wanted:
+        if not parts[name]:
+            raise DataError(
+                f"{source.name}: no pictures remain for the {name} part, as {len(units)} groups or sets of copies "
+                f"cannot be divided; add pictures, use another grouping, or set {name}_fraction to 0"
+            )
+    if presplit:
+        parts |= {name: given[name] for name in ("val", "test") if given[name]}
+    train, val, test = (tuple(sorted(parts[name])) for name in SPLITS)
+    split = Split(train, val, test, left_out)
+    return split._replace(notes=(*notes, *_remarks(source, split, duplicates, presplit)))
+
+
+def tied(source: Source, duplicates: Duplicates | None, indices: Sequence[int]) -> list[tuple[int, ...]]:
+    """The given pictures in sets that must stay together: copies, groups, and what these connect."""
+    together = [*(duplicates.groups if duplicates else ()), *groups_of(source)]
+    links = ((members[0], other) for members in together for other in members[1:])
+    inside = set(indices)
+    sets = [tuple(i for i in members if i in inside) for members in joined(len(source), links)]
+    linked = {index for members in sets for index in members}
+    return [members for members in sets if members] + [(index,) for index in indices if index not in linked]
+
+
+def groups_of(source: Source) -> list[tuple[int, ...]]:
+    """The pictures of each of the user's groups."""
+    members: dict[str, list[int]] = {}
+    for index, picture in enumerate(source.pictures):
+        if picture.group:
+            members.setdefault(picture.group, []).append(index)
+    return [tuple(indices) for indices in members.values()]
+
+
+def _check_classes(source: Source, indices: Sequence[int], wanted: dict[str, float]) -> None:
+    counts = Counter(source.pictures[index].label for index in indices)
+    none = [name for label, name in enumerate(source.classes) if not counts[label]]
+    single = [name for label, name in enumerate(source.classes) if counts[label] == 1]
+    if none:
+        raise DataError(f"{source.name}: no readable training picture of {_names(none)}; add some or remove the class")
+    if single and wanted:
+        raise DataError(
+            f"{source.name}: a single readable picture of {_names(single)}, which cannot be both in "
+            "training and in a held-out part; add at least one more of each or remove the class"
+        )
+
+
+def _names(classes: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in classes[:5]) + (", ..." if len(classes) > 5 else "")
+    return f"class {shown}" if len(classes) == 1 else f"{len(classes)} classes ({shown})"
+
+
+def _divide(source: Source, units: list[tuple[int, ...]], wanted: dict[str, float], seed: int) -> dict[str, list[int]]:
+    """Deal the units out, large ones first, each to the part that it brings closest to its share of classes."""
+    generator = np.random.default_rng(seed)
+    units = [units[place] for place in generator.permutation(len(units))]
+    units.sort(key=len, reverse=True)  # stable: units of one size keep their random order
+    labels = [Counter(source.pictures[index].label for index in unit) for unit in units]
+    totals, separate = Counter[int](), Counter[int]()
+    for counts in labels:
+        totals.update(counts)
+        separate.update(counts.keys())
+    targets = {"train": dict(totals)}
+    for place, (name, share) in enumerate(sorted(wanted.items())):  # test before val where a class has only two
+        targets[name] = {}
+        for label, count in totals.items():
+            room = targets["train"][label] - 1
+            least = 1 if separate[label] >= place + 2 else 0
+            targets[name][label] = min(max(round(count * share), least), room)
+            targets["train"][label] -= targets[name][label]
+    parts: dict[str, list[int]] = {name: [] for name in SPLITS}
+    have = {name: Counter[int]() for name in targets}
+    for unit, counts in zip(units, labels, strict=True):
+        part = min(targets, key=lambda name: _cost(counts, have[name], targets[name]))
+        parts[part] += unit
+        have[part].update(counts)
+    _give_train_every_class(parts, units, labels, set(totals))
+    return parts
+
+
+def _cost(counts: Counter[int], have: Counter[int], targets: dict[int, int]) -> float:
+    """How much the squared distance to the targets, relative to each, grows by a unit with these counts."""
+    return sum(k * (2 * (have[c] - targets[c]) + k) / max(targets[c], 0.25) for c, k in counts.items())
+
+
+def _give_train_every_class(
+    parts: dict[str, list[int]], units: list[tuple[int, ...]], labels: list[Counter[int]], classes: set[int]
+) -> None:
+    """Move the smallest unit of each class that large units kept out of training."""
+    place = {index: name for name, part in parts.items() for index in part}
+    present = {
+        label for unit, counts in zip(units, labels, strict=True) if place[unit[0]] == "train" for label in counts
+    }
+    for label in sorted(classes - present):
+        unit = next(unit for unit, counts in zip(reversed(units), reversed(labels), strict=True) if label in counts)
+        if (part := place[unit[0]]) != "train":
+            parts[part] = [index for index in parts[part] if index not in unit]
+            parts["train"] += unit
+            place |= dict.fromkeys(unit, "train")
+
+
+def straddling(sets: Iterable[Sequence[int]], parts: Mapping[str, Sequence[int]]) -> list[tuple[int, ...]]:
+    """The sets with members in more than one part."""
+    part_of = {index: name for name, part in parts.items() for index in part}
+    return [tuple(members) for members in sets if len({part_of[i] for i in members if i in part_of}) > 1]
+
+
+def _remarks(source: Source, split: Split, duplicates: Duplicates | None, presplit: bool) -> list[str]:
+    notes = []
+    if presplit and duplicates and (leaks := straddling(duplicates.groups, split.parts())):
+        example = " and ".join(source.pictures[index].name for index in leaks[0][:2])
+        notes.append(
+            f"{len(leaks)} sets of copies lie in more than one part of {source.name}'s own split, such as "
+            f"{example}; they are left where they are"
+        )
+    if presplit and (leaks := straddling(groups_of(source), split.parts())):
+        notes.append(
+            f"{len(leaks)} groups lie in more than one part of {source.name}'s own split, such as "
+            f"{source.pictures[leaks[0][0]].group!r}; they are left where they are"
+        )
+    for name, part in split.parts().items():
+        missing = set(range(len(source.classes))) - {source.pictures[index].label for index in part}
+        if part and missing:
+            notes.append(f"{name} has no picture of {_names([source.classes[label] for label in sorted(missing)])}")
+    return notes
+
+
+def write_split(path: Path, source: Source, split: Split) -> None:
+    """A CSV with name, label, split and reason for every picture, so that a run can be repeated exactly."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "label", "split", "reason"])
+    part_of = {index: name for name, part in split.parts().items() for index in part}
+    for index, picture in enumerate(source.pictures):
+        reason = split.left_out.get(index, "")
+        writer.writerow([picture.name, source.classes[picture.label], part_of.get(index, LEFT_OUT), reason])
+    write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def read_split(path: Path, source: Source) -> Split:
+    """The split written for this source. Raises DataError if the file is damaged or the source changed."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        listed = {row["name"]: (row["label"], row["split"], row["reason"]) for row in rows}
+    except (OSError, csv.Error, KeyError) as error:
+        raise DataError(f"cannot read the split {path}: {error!r}; expected name,label,split,reason") from error
+    indices = {picture.name: index for index, picture in enumerate(source.pictures)}
+    added = [name for name in indices if name not in listed]
+    vanished = [name for name in listed if name not in indices]
+    moved = [
+        name for name in indices
+        if name in listed and listed[name][0] != source.classes[source.pictures[indices[name]].label]
+    ]  # fmt: skip
+    changes = {"vanished": vanished, "were added": added, "changed their class": moved}
+    if said := [f"{len(names)} {what}, such as {names[0]}" for what, names in changes.items() if names]:
+        raise DataError(
+            f"{source.name} is no longer what {path} divided: pictures {'; '.join(said)}. "
+            "Restore the data, or start a new run with a new split"
+        )
+    parts: dict[str, list[int]] = {name: [] for name in (*SPLITS, LEFT_OUT)}
+    for name, (_, part, _) in listed.items():
+        if part not in parts:
+            raise DataError(f"{path}: the split of {name} is {part!r}, expected one of {', '.join(parts)}")
+        parts[part].append(indices[name])
+    left_out = {indices[name]: reason for name, (_, part, reason) in listed.items() if part == LEFT_OUT}
+    train, val, test = (tuple(sorted(parts[name])) for name in SPLITS)
+    return Split(train, val, test, dict(sorted(left_out.items())))

@@ -1,0 +1,54 @@
+"""The failures that a user can meet and act on.
+
+Every message says what came, what was expected and what to do. The command line prints one as a single red
+line and ends with code 1; any other exception is a defect of ours and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CasebookError(Exception):
+    """The root of all errors below: catch it to handle whatever a user can cause."""
+
+
+class DataError(CasebookError):
+    """A folder, list, archive or split from which no training or evaluation can be made."""
+
+
+class PictureError(CasebookError):
+    """One picture that cannot be read; the others can."""
+
+    def __init__(self, name: str, reason: str):
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:  # raised in worker processes, so it must survive pickling
+        return type(self), (self.name, self.reason)
+
+
+class ModelError(CasebookError):
+    """A network that cannot be built as asked: unknown name, impossible option or input."""
+
+
+class WeightsError(CasebookError):
+    """Weights that are missing, damaged, or made for another network."""
+
+
+class RecipeError(CasebookError):
+    """A setting of the training that is unknown, out of range, or contradicts another."""
+
+
+class RunError(CasebookError):
+    """A run folder that is missing, incomplete, in use, or cannot be written."""
+
+
+class DivergedError(CasebookError):
+    """The training loss stopped being a number; the last good checkpoint is kept."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'resnet50'?" when a known name is close to the given one, else nothing."""
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,1 @@
+"""Probabilities and true labels enter; metrics with their intervals and a self-contained report leave."""

@@ -1,0 +1,27 @@
+"""What a network said about each picture of a set."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Predictions(NamedTuple):
+    """One row for each of N pictures, one column for each of the network's K classes."""
+
+    names: tuple[str, ...]
+    """N names, as `Picture.name` has them."""
+    labels: NDArray[np.integer]
+    """(N,), each in [0, K): the true classes."""
+    probabilities: NDArray[np.floating]
+    """(N, K), rows sum to 1."""
+    classes: tuple[str, ...]
+    """K names."""
+
+    def predicted(self) -> NDArray[np.intp]:
+        """(N,) in [0, K): the most probable class; of equally probable ones the first."""
+        return np.argmax(self.probabilities, axis=1)
+
+    def confidences(self) -> NDArray[np.floating]:
+        """(N,) in [0, 1]: the probability of the predicted class."""
+        return np.max(self.probabilities, axis=1)

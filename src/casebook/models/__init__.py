@@ -1,0 +1,116 @@
+"""The casebook: a name enters, a network or what is known about it leaves.
+
+The catalogue is `FAMILIES` below. A family NAME has its cards in `cards/NAME.py` and its networks in
+`NAME.py`; both are imported when asked for, so listing names and reading cards needs no torch.
+"""
+
+import logging
+from fnmatch import fnmatchcase
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError, did_you_mean
+
+if TYPE_CHECKING:
+    from .card import ModelCard
+    from .layers import Network
+
+__all__ = ["FAMILIES", "create_model", "list_models", "model_card"]
+
+FAMILIES = {
+    "lenet": ("lenet5", "lenet5_1998"),
+    "resnet": (
+        *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        *("resnet50_v1", "resnet101_v1", "resnet152_v1"),
+        *("plain18", "plain34"),
+    ),
+    "resnet_cifar": (
+        *("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
+        *("plain20", "plain32", "plain44", "plain56", "plain110"),
+    ),
+    "mobilenet": (
+        *("mobilenet_v2", "mobilenet_v2_035", "mobilenet_v2_050", "mobilenet_v2_075"),
+        *("mobilenet_v2_130", "mobilenet_v2_140"),
+    ),
+}
+
+logger = logging.getLogger(__name__)
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """The names that `create_model` takes, by family: all, or those that hold or match (*, ?) `pattern`."""
+    names = [name for names in FAMILIES.values() for name in names]
+    if not pattern:
+        return names
+    pattern = pattern.lower()
+    if any(sign in pattern for sign in "*?["):
+        return [name for name in names if fnmatchcase(name, pattern)]
+    return [name for name in names if pattern in name]
+
+
+def model_card(name: str) -> "ModelCard":
+    """What is known about a network. Raises ModelError for an unknown name."""
+    return import_module(f".cards.{_family(name)}", __name__).CARDS[name]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    weights: str | Path | None = None,
+    small_stem: bool = False,
+    padding: str | None = None,
+    **options: Any,
+) -> "Network":
+    """A network by name, freshly initialised or with weights.
+
+    `num_classes` and `in_channels` are the card's, or the weights', when not given. `weights` is a file
+    (safetensors or PyTorch), a run folder, or a name that the card lists ("imagenet" is the first). Options
+    that the weights need, such as their padding, are set unless given; when `num_classes` is not theirs, the
+    last layer stays fresh, which is logged. `small_stem` asks for the network's small-picture stem, `padding`
+    for "same" or "symmetric"; `model_card(name).options` has all that a network takes.
+
+    Raises:
+        ModelError: for an unknown name, or an option that the network lacks or cannot have.
+        WeightsError: for weights that cannot be found, read, or fitted.
+    """
+    options |= {"small_stem": True} if small_stem else {}
+    options |= {"padding": padding} if padding is not None else {}
+    options |= {"in_channels": in_channels} if in_channels is not None else {}
+    if weights is None:
+        return _build(name, options if num_classes is None else options | {"num_classes": num_classes})
+
+    from . import weights as loading
+
+    found = loading.resolve(weights, name)
+    replace_head = num_classes is not None and num_classes != found.num_classes
+    network = _build(
+        name, found.options | options | {"num_classes": num_classes if replace_head else found.num_classes}
+    )
+    for note in loading.load_into(network, found, replace_head=replace_head):
+        logger.info("%s: %s", name, note)
+    return network
+
+
+def _family(name: str) -> str:
+    for family, names in FAMILIES.items():
+        if name in names:
+            return family
+    raise ModelError(f"unknown network '{name}'{did_you_mean(name, list_models())}; 'casebook models' lists all")
+
+
+def _build(name: str, options: dict[str, Any]) -> "Network":
+    build = import_module(f".{_family(name)}", __name__).NETWORKS[name]
+    known = signature(build).parameters
+    for option, value in options.items():
+        if option not in known:
+            suggestion = did_you_mean(option, known) or ";"
+            raise ModelError(f"{name} has no option '{option}'{suggestion} it takes {', '.join(known)}")
+        if option in ("num_classes", "in_channels") and (type(value) is not int or value < 1):
+            raise ModelError(f"{option} is {value!r}, expected an integer of at least 1")
+    network = build(**options)
+    network.departures = model_card(name).departures + network.departures
+    return network

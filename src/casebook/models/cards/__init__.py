@@ -1,0 +1,1 @@
+"""One file of model cards per family, `CARDS: name -> ModelCard`; plain data, no torch."""

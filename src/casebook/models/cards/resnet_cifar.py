@@ -1,0 +1,53 @@
+"""ResNet and its plain twins on CIFAR-10. The paper's figures are those of its Table 6."""
+
+from ..card import Departure, Figure, ModelCard
+from .resnet import PAPER
+
+PREPARE = {
+    "resize": "exact",
+    "mean": (0.4914, 0.4822, 0.4465),
+    "std": (0.2470, 0.2435, 0.2616),
+}
+INPUT = Departure(
+    "input",
+    "the mean of each pixel is subtracted",
+    "mean and deviation of each channel",
+    "any data set",
+)
+
+
+def card(name: str, parameters: int, multiply_adds: int, *published: Figure) -> ModelCard:
+    return ModelCard(
+        name=name,
+        family="resnet_cifar",
+        paper=PAPER,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        prepare=PREPARE,
+        published=published,
+        departures=(INPUT,),
+        input_size=32,
+        num_classes=10,
+        smallest_input=5,
+    )
+
+
+def table6(parameters: float, error: float, runs: str = "") -> tuple[Figure, Figure]:
+    return (
+        Figure("parameters", parameters, "count", "rounded", "Table 6"),
+        Figure("test_error", error, "%", f"CIFAR-10 test{runs}", "Table 6"),
+    )
+
+
+CARDS = {
+    "resnet20": card("resnet20", 269_722, 40_551_040, *table6(0.27e6, 8.75)),
+    "resnet32": card("resnet32", 464_154, 68_862_592, *table6(0.46e6, 7.51)),
+    "resnet44": card("resnet44", 658_586, 97_174_144, *table6(0.66e6, 7.17)),
+    "resnet56": card("resnet56", 853_018, 125_485_696, *table6(0.85e6, 6.97)),
+    "resnet110": card("resnet110", 1_727_962, 252_887_680, *table6(1.7e6, 6.43, ", best of 5 runs (6.61 +- 0.16)")),
+    "plain20": card("plain20", 269_722, 40_551_040),
+    "plain32": card("plain32", 464_154, 68_862_592),
+    "plain44": card("plain44", 658_586, 97_174_144),
+    "plain56": card("plain56", 853_018, 125_485_696),
+    "plain110": card("plain110", 1_727_962, 252_887_680),
+}

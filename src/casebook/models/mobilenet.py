@@ -1,0 +1,165 @@
+"""MobileNet v2 and its width multipliers.
+
+Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, Table 2,
+https://arxiv.org/abs/1801.04381. Departures: a block with expansion 1 has no expansion convolution, as in all
+public code, and strided convolutions are padded symmetrically unless `padding="same"` asks for TensorFlow's.
+"""
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .card import Departure
+from .layers import Classifier, ConvNorm, Network, initialise_convolutions
+
+Padding = Literal["symmetric", "same"]
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with zeros where TensorFlow's "SAME" puts them: the odd one out below and to the right.
+
+    It differs from symmetric padding where it strides: a 3x3 window with stride 2 on an even side has none
+    before and one after, so it looks one pixel further.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        top, bottom = self._zeros(input.shape[2])
+        left, right = self._zeros(input.shape[3])
+        return super().forward(F.pad(input, (left, right, top, bottom)))
+
+    def _zeros(self, side: int) -> tuple[int, int]:
+        outputs = -(-side // self.stride[0])
+        total = max((outputs - 1) * self.stride[0] + self.kernel_size[0] - side, 0)
+        return total // 2, total - total // 2
+
+
+class ConvNormReLU6(ConvNorm):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        padding: Padding = "symmetric",
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride=stride, groups=groups)
+        if stride > 1 and padding == "same":
+            self.conv = SameConv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=False)
+        self.relu = nn.ReLU6()
+
+
+class InvertedResidual(nn.Module):
+    """(B, C, H, W) -> the same shape: the input plus its branch, with no activation after the sum."""
+
+    def __init__(self, branch: nn.Module):
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
+def inverted_residual(in_channels: int, out_channels: int, expansion: int, stride: int, padding: Padding) -> nn.Module:
+    """Expand 1x1, filter each channel 3x3, project 1x1 without activation; shortcut where the shape stays."""
+    width = expansion * in_channels
+    branch = nn.Sequential()
+    if expansion != 1:
+        branch.append(ConvNormReLU6(in_channels, width, 1))
+    branch.append(ConvNormReLU6(width, width, 3, stride=stride, groups=width, padding=padding))
+    branch.append(ConvNorm(width, out_channels, 1))
+    return InvertedResidual(branch) if stride == 1 and in_channels == out_channels else branch
+
+
+class Stage(NamedTuple):
+    expansion: int  # the paper's t
+    channels: int  # c, before the width multiplier
+    depth: int  # n
+    stride: int  # s
+
+
+STAGES = (
+    Stage(1, 16, 1, 1),
+    Stage(6, 24, 2, 2),
+    Stage(6, 32, 3, 2),
+    Stage(6, 64, 4, 2),
+    Stage(6, 96, 3, 1),
+    Stage(6, 160, 3, 2),
+    Stage(6, 320, 1, 1),
+)
+STEM_CHANNELS, LAST_CHANNELS = 32, 1280
+WIDTHS = {
+    "mobilenet_v2_035": 0.35,
+    "mobilenet_v2_050": 0.5,
+    "mobilenet_v2_075": 0.75,
+    "mobilenet_v2": 1.0,
+    "mobilenet_v2_130": 1.3,
+    "mobilenet_v2_140": 1.4,
+}
+
+SMALL_STEM = Departure(
+    what="stem",
+    paper="stride 2 in the stem and in the 24-channel stage",
+    here="stride 1 in both",
+    why="small pictures: the paper's strides would leave one pixel of a 32x32 picture for the last stages",
+)
+SAME_PADDING = Departure(
+    what="padding",
+    paper="not stated",
+    here='TensorFlow\'s "SAME": at stride 2, an even side gets no zeros before and one after',
+    why="weights trained in TensorFlow need it",
+)
+
+
+def round_channels(channels: float) -> int:
+    """The nearest multiple of 8, but at least 8 and never more than a tenth below `channels`."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels else rounded + 8
+
+
+class MobileNetV2(Network):
+    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
+
+    The last of the `stages` is the 1x1 convolution to 1280 channels, which a width below 1 does not shrink.
+
+    Raises:
+        ModelError: for a width outside (0, 4] or an unknown padding.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: float = 1.0,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        small_stem: bool = False,
+        padding: Padding = "symmetric",
+    ):
+        super().__init__(in_channels=in_channels, smallest_input=9 if small_stem else 33)
+        if not 0 < width <= 4:
+            raise ModelError(f"width is {width}, expected above 0 and at most 4")
+        if padding not in ("symmetric", "same"):
+            raise ModelError(f"padding is {padding!r}, expected 'symmetric' or 'same'")
+        self.departures = (SMALL_STEM,) * small_stem + (SAME_PADDING,) * (padding == "same")
+
+        channels = round_channels(STEM_CHANNELS * width)
+        self.stem = ConvNormReLU6(in_channels, channels, 3, stride=1 if small_stem else 2, padding=padding)
+        self.stages = nn.Sequential()
+        for i, (expansion, stage_channels, depth, stride) in enumerate(STAGES):
+            out_channels, stage = round_channels(stage_channels * width), nn.Sequential()
+            stride = 1 if small_stem and i == 1 else stride
+            for _ in range(depth):
+                stage.append(inverted_residual(channels, out_channels, expansion, stride, padding))
+                channels, stride = out_channels, 1
+            self.stages.append(stage)
+        last_channels = round_channels(LAST_CHANNELS * max(1.0, width))
+        self.stages.append(nn.Sequential(ConvNormReLU6(channels, last_channels, 1)))
+        self.head = Classifier(last_channels, num_classes, dropout=0.2)
+        initialise_convolutions(self.modules())
+
+
+NETWORKS = {name: partial(MobileNetV2, width=width) for name, width in WIDTHS.items()}

@@ -1,0 +1,350 @@
+"""Weights: a file, a run folder or a published name enters; values under our names, proved intact, leave.
+
+Weights of others come in through the key maps of `layouts.py`. What we write is safetensors with a checksum
+over everything in the file, because a flipped bit in a weight is otherwise read without a word.
+
+The metadata of a safetensors file says what its weights need. Read are `architecture`; `layout` ("casebook",
+"torchvision", "timm"); `padding` (anything with "SAME", or "symmetric"); `input` ("224x224 RGB, x/127.5-1");
+and, as JSON, `options` for `create_model`, `preprocessing` and `classes`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..errors import ModelError, WeightsError, did_you_mean
+from ..files import write_atomically
+from ..preprocessing import Preprocessing
+from . import create_model, list_models, model_card
+from .card import PublishedWeights
+from .layers import Network
+from .layouts import detect_layout, from_layout, to_layout
+
+__all__ = ["Weights", "load_into", "read_weights", "resolve", "save_weights", "to_layout"]
+
+CHECKSUM = "payload_sha256"
+SAFETENSORS, PICKLES = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
+HEAD = "head.classifier."
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Values for one network, and what they say about themselves.
+
+    `state` has our names. `options` is what `create_model` needs for them besides the number of classes;
+    `preprocessing` and `classes` are None when nothing says. `folded_norms`: every batch norm has mean 0 and
+    variance 1, so its statistics are no record of the data and must stay frozen in fine-tuning.
+    """
+
+    state: dict[str, Tensor]
+    source: str
+    sha256: str
+    num_classes: int
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] | None = None
+    folded_norms: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def resolve(spec: str | Path, name: str) -> Weights:
+    """The weights that `spec` means for the network `name`.
+
+    `spec` is a .safetensors or PyTorch file, a run folder, or a published name: one that the network's card
+    lists, its repository on the Hugging Face hub, or "imagenet" for the first. Published weights come through
+    the hub's cache; HF_HUB_OFFLINE=1 or CASEBOOK_OFFLINE=1 forbids the network.
+
+    Raises:
+        WeightsError: for weights that are missing, damaged, or made for another network.
+    """
+    card, path = model_card(name), Path(spec).expanduser()
+    if path.is_dir():
+        return _from_run(path, name)
+    if path.is_file():
+        return _from_file(path, name)
+    if path.suffix.lower() in SAFETENSORS + PICKLES or isinstance(spec, Path):
+        raise WeightsError(f"{path}: no such file; give the weights' path, a run folder or a published name")
+    for published in card.weights:
+        if spec in (published.name, published.repository):
+            return _from_hub(published, name)
+    if spec == "imagenet" and card.weights:
+        return _from_hub(card.weights[0], name)
+    names = [published.name for published in card.weights]
+    raise WeightsError(
+        f"unknown weights '{spec}' for {name}{did_you_mean(str(spec), names) or ';'} expected a file, a run folder "
+        + (f"or one of imagenet, {', '.join(names)}" if names else "(no published weights are known)")
+    )
+
+
+def load_into(network: Network, weights: Weights, *, replace_head: bool = False) -> list[str]:
+    """Copies the weights into the network, whose every weight must be given, and says what was not copied.
+
+    With `replace_head` the last layer stays as it is: the one difference that is allowed.
+
+    Raises:
+        WeightsError: with missing and unexpected names and differing shapes; the network is unchanged.
+    """
+    notes = list(weights.notes)
+    expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    given = {k: v for k, v in weights.state.items() if k in expected or not k.endswith("num_batches_tracked")}
+    if replace_head:
+        expected = {k: v for k, v in expected.items() if not k.startswith(HEAD)}
+        given = {k: v for k, v in given.items() if not k.startswith(HEAD)}
+        notes.append(f"the last layer ({weights.num_classes} classes in the weights) is new and untrained")
+    missing, unexpected = expected.keys() - given.keys(), given.keys() - expected.keys()
+    reshaped = {key for key in expected.keys() & given.keys() if given[key].shape != expected[key].shape}
+    if differing := missing | unexpected | reshaped:
+        shapes = (f"{key} {(*given[key].shape,)} instead of {(*expected[key].shape,)}" for key in reshaped)
+        listed = _listed("missing", missing) + _listed("unexpected", unexpected) + _listed("reshaped", shapes)
+        if all(key.startswith(HEAD) for key in differing):
+            advice = "they have other classes: give the same number, or ask for a new last layer"
+        else:
+            advice = "they were made for another network or with other options"
+        raise WeightsError(f"{weights.source}: weights do not fit: {listed}{advice}")
+    network.load_state_dict(given, strict=False)
+    return notes
+
+
+def save_weights(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes a safetensors file that proves itself: its metadata has a SHA-256 over the rest of the file.
+
+    The file appears whole or not at all. Tensors of any device and memory format are taken.
+
+    Raises:
+        RunError: when the file cannot be written; a file that was there before is then untouched.
+    """
+    state = {key: _plain(tensor) for key, tensor in state.items()}
+    proved = dict(metadata) | {CHECKSUM: _checksum(state, metadata)}
+    write_atomically(Path(path), safetensors.torch.save(state, proved))
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file, on the CPU; its checksum is verified if it has one.
+
+    Raises:
+        WeightsError: for a file that is missing, empty, damaged or something else.
+    """
+    path = Path(path)
+    try:
+        if not path.stat().st_size:
+            raise WeightsError(f"{path}: the file is empty (0 bytes); copy or download it again")
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path}: no whole safetensors file ({error}); copy or download it again") from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if (checksum := metadata.pop(CHECKSUM, None)) and checksum != _checksum(state, metadata):
+        raise WeightsError(f"{path}: damaged: its checksum does not fit its weights; copy or download it again")
+    return state, metadata
+
+
+def _from_file(path: Path, name: str) -> Weights:
+    if path.suffix.lower() in PICKLES:
+        state, metadata = _read_pickle(path), {}
+    elif path.suffix.lower() in SAFETENSORS:
+        state, metadata = read_weights(path)
+    else:
+        raise WeightsError(f"{path}: weights end in '{path.suffix}', expected {', '.join(SAFETENSORS + PICKLES)}")
+    return _assemble(state, metadata, name, source=str(path), sha256=_sha256(path))
+
+
+def _from_run(folder: Path, name: str) -> Weights:
+    record_path, weights_path = folder / "model.json", folder / "model.safetensors"
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        told = {"architecture": record["architecture"]}
+        told |= {key: json.dumps(record[key]) for key in ("options", "preprocessing", "classes") if key in record}
+    except OSError as error:
+        raise WeightsError(f"{folder}: no run folder: {record_path.name} cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{record_path}: not a run's description ({error})") from error
+    state, metadata = read_weights(weights_path)
+    return _assemble(state, metadata | told, name, source=str(folder), sha256=_sha256(weights_path))
+
+
+def _from_hub(published: PublishedWeights, name: str) -> Weights:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    source = f"{published.repository}/{published.file}"
+    offline = os.environ.get("CASEBOOK_OFFLINE", "") not in ("", "0")
+    try:
+        path = Path(huggingface_hub.hf_hub_download(published.repository, published.file, local_files_only=offline))
+    except Exception as error:  # the hub's releases raise those of changing network libraries
+        absent = isinstance(error, LocalEntryNotFoundError)
+        reason = "no network, or offline mode" if absent else _first_line(error)
+        raise WeightsError(
+            f"{source} is not in the Hugging Face cache and cannot be fetched ({reason}); download "
+            f"{published.url} where there is a network and give that file instead of '{published.name}', or "
+            f"fill the cache ($HF_HOME/hub, else ~/.cache/huggingface/hub) with "
+            f"'hf download {published.repository} {published.file}'"
+        ) from error
+    sha256 = _sha256(path)
+    if published.sha256 and sha256 != published.sha256:
+        raise WeightsError(f"{path}: damaged or changed: SHA-256 is {sha256}, expected {published.sha256}")
+    state, metadata = read_weights(path)
+    metadata = {"architecture": name, "layout": published.layout} | {
+        key: value for key, value in metadata.items() if key == CHECKSUM
+    }
+    weights = _assemble(state, metadata, name, source=source, sha256=sha256)
+    return dataclasses.replace(weights, options=dict(published.options), preprocessing=published.preprocessing)
+
+
+def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, *, source: str, sha256: str) -> Weights:
+    """Weights under our names, with what the metadata says turned into options and preprocessing."""
+    architecture = metadata.get("architecture", name)
+    if architecture != name:
+        advice = f"; use {architecture}" if architecture in list_models() else ""
+        raise WeightsError(f"{source}: weights of {architecture}, expected weights of {name}{advice}")
+    try:
+        options: dict[str, Any] = json.loads(metadata.get("options", "{}"))
+        options = {**options, **_padding_option(metadata)}
+        preprocessing, notes = _preprocessing(metadata)
+        classes = _classes(metadata)
+        options.pop("num_classes", None)
+        with torch.device("meta"):
+            keys = create_model(name, **options).state_dict().keys()
+    except (ValueError, TypeError, ModelError, WeightsError) as error:
+        raise WeightsError(f"{source}: its description cannot be used: {error}") from error
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    layout = metadata.get("layout") or detect_layout(state, name, keys)
+    state = from_layout(state, name, layout, keys)
+    last = next((value for key, value in state.items() if key.startswith(HEAD)), None)
+    if last is None:
+        raise WeightsError(f"{source}: no last layer in the weights, expected {HEAD}weight in the layout {layout}")
+    return Weights(
+        state=state,
+        source=source,
+        sha256=sha256,
+        num_classes=len(last),
+        options=options,
+        preprocessing=preprocessing,
+        classes=classes,
+        folded_norms=_are_norms_folded(state),
+        notes=notes,
+    )
+
+
+def _padding_option(metadata: Mapping[str, str]) -> dict[str, str]:
+    padding = metadata.get("padding", "")
+    if re.search(r"\bsame\b", padding, re.IGNORECASE):
+        return {"padding": "same"}
+    if padding and padding != "symmetric":
+        raise WeightsError(f"padding is '{padding}', expected 'same' or 'symmetric'")
+    return {"padding": padding} if padding else {}
+
+
+def _preprocessing(metadata: Mapping[str, str]) -> tuple[Preprocessing | None, tuple[str, ...]]:
+    if "preprocessing" in metadata:
+        return Preprocessing.from_dict(json.loads(metadata["preprocessing"])), ()
+    if "input" not in metadata:
+        return None, ()
+    if found := re.fullmatch(r"(\d+)x\1 (RGB|L), x/127\.5-1", metadata["input"]):
+        half = (0.5,) * (3 if found[2] == "RGB" else 1)
+        return Preprocessing(size=int(found[1]), mean=half, std=half, mode=found[2]), ()  # pyright: ignore[reportArgumentType]
+    return None, (f"the weights' input is '{metadata['input']}', which is not understood and not used",)
+
+
+def _classes(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
+    try:
+        classes = json.loads(metadata.get("classes", "null"))
+    except ValueError:
+        return None  # a sentence about the classes, not a list of them
+    return tuple(map(str, classes)) if isinstance(classes, list) else None
+
+
+def _are_norms_folded(state: Mapping[str, Tensor]) -> bool:
+    means = [value for key, value in state.items() if key.endswith("running_mean")]
+    variances = [value for key, value in state.items() if key.endswith("running_var")]
+    return bool(means) and all(
+        bool((mean == 0).all()) and bool(((variance - 1).abs() < 1e-3).all())
+        for mean, variance in zip(means, variances, strict=True)
+    )
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """The state in a file of `torch.save`, also one wrapped in a checkpoint, without running its code."""
+    try:
+        if not path.stat().st_size:
+            raise WeightsError(f"{path}: the file is empty (0 bytes); copy or download it again")
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: no PyTorch weights, or weights among Python objects, which are not opened because they "
+            f"can run code ({_first_line(error)}); save the state dict alone, best as safetensors"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"{path}: no whole PyTorch file ({_first_line(error)}); copy or download it again"
+        ) from error
+    for wrapper in ("state_dict", "model", "model_state_dict"):
+        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
+            found = found[wrapper]
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise WeightsError(f"{path}: holds no state dict (names with tensors), expected torch.save(state_dict)")
+    return dict(found)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """The tensor on the CPU, contiguous, with a storage of its own, as safetensors wants it."""
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.clone() if tensor.untyped_storage().nbytes() != tensor.nbytes else tensor
+
+
+def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over metadata, names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for key in sorted(state):
+        tensor = _plain(state[key])
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Writes beside the file and renames, so that a full disk or a crash leaves the old file whole."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # a temporary file is made for its owner alone
+        temporary.replace(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _listed(what: str, keys: Iterable[str]) -> str:
+    keys = sorted(keys)
+    more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
+    return f"{len(keys)} {what} ({', '.join(keys[:4])}{more}); " if keys else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

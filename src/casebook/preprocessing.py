@@ -1,0 +1,130 @@
+"""Preprocessing: one decoded picture -> the array a network was trained to see.
+
+One frozen record, one implementation, Pillow and NumPy only: training, evaluation, export, the runner and the
+server all call it, so that the same picture always gives the same numbers.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .errors import ModelError
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+CHANNELS = {"RGB": 3, "L": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes a network's input.
+
+    `resize="shorter"` brings the shorter side to `size / crop_fraction` and cuts the centre square, as the
+    ImageNet literature does; `"exact"` squeezes the whole picture to the square, as digit data sets do.
+    `mean` and `std` are on the scale 0 to 1, one value for each channel of `mode` ("RGB" or "L").
+    """
+
+    size: int = 224
+    resize: Literal["shorter", "exact"] = "shorter"
+    crop_fraction: float = 0.875
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mode: Literal["RGB", "L"] = "RGB"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
+        object.__setattr__(self, "std", tuple(float(s) for s in self.std))
+        if self.mode not in CHANNELS:
+            raise ModelError(f"preprocessing: mode is {self.mode!r}, expected one of {', '.join(CHANNELS)}")
+        if self.interpolation not in RESAMPLING:
+            raise ModelError(
+                f"preprocessing: interpolation is {self.interpolation!r}, expected one of {', '.join(RESAMPLING)}"
+            )
+        if self.resize not in ("shorter", "exact"):
+            raise ModelError(f"preprocessing: resize is {self.resize!r}, expected 'shorter' or 'exact'")
+        if not 1 <= self.size <= 4096:
+            raise ModelError(f"preprocessing: size is {self.size}, expected 1 to 4096 pixels")
+        if not 0 < self.crop_fraction <= 1:
+            raise ModelError(f"preprocessing: crop_fraction is {self.crop_fraction}, expected above 0, at most 1")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ModelError(
+                f"preprocessing: {len(self.mean)} means and {len(self.std)} deviations for the "
+                f"{self.channels} channels of mode {self.mode!r}"
+            )
+        if min(self.std) <= 0:
+            raise ModelError(f"preprocessing: std is {self.std}, expected values above 0")
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS[self.mode]
+
+    @property
+    def resize_side(self) -> int:
+        """The shorter side in pixels after resizing, before the crop."""
+        return self.size if self.resize == "exact" else round(self.size / self.crop_fraction)
+
+    @property
+    def decode_side(self) -> int:
+        """The shorter side in pixels down to which a decoder may shrink a picture at no visible cost."""
+        return 2 * self.resize_side
+
+    def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
+        """(size, size, channels) uint8 from an upright picture of any size in mode RGB or L."""
+        picture = picture if picture.mode == self.mode else picture.convert(self.mode)
+        width, height = picture.size
+        if self.resize == "exact":
+            target = (self.size, self.size)
+        else:
+            short = min(width, height)
+            # The longer side is truncated, not rounded, as in torchvision, so that published accuracies hold.
+            target = (self.resize_side * width // short, self.resize_side * height // short)
+        if picture.size != target:
+            picture = picture.resize(target, RESAMPLING[self.interpolation])
+        left = round((target[0] - self.size) / 2.0)
+        top = round((target[1] - self.size) / 2.0)
+        if target != (self.size, self.size):
+            picture = picture.crop((left, top, left + self.size, top + self.size))
+        return np.asarray(picture, dtype=np.uint8).reshape(self.size, self.size, self.channels)
+
+    @property
+    def offset_and_scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(channels,) float32 each: a uint8 value v is normalised to (v - offset) / scale.
+
+        Two separately rounded operations, so NumPy, torch on a CPU and torch on a GPU agree to the bit.
+        """
+        return (
+            (np.array(self.mean, np.float64) * 255).astype(np.float32),
+            (np.array(self.std, np.float64) * 255).astype(np.float32),
+        )
+
+    def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(..., channels) uint8 -> the same shape in float32, normalised."""
+        offset, scale = self.offset_and_scale
+        return (pixels.astype(np.float32) - offset) / scale
+
+    def __call__(self, picture: Image.Image) -> NDArray[np.float32]:
+        """(channels, size, size) float32, normalised."""
+        return np.ascontiguousarray(self.normalise(self.pixels(picture)).transpose(2, 0, 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        record = dataclasses.asdict(self)
+        return record | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "Preprocessing":
+        """Raises ModelError for a missing shape, an unknown key or a value out of range."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(record) - known):
+            raise ModelError(f"preprocessing: unknown keys {', '.join(unknown)}; expected {', '.join(sorted(known))}")
+        try:
+            return cls(**record)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"preprocessing: {error}") from error

@@ -1,0 +1,64 @@
+"""One process or many: the same calls, which do nothing when there is only one.
+
+Under torchrun each process finds its place in the environment; gloo joins CPUs, nccl GPUs.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class Place(NamedTuple):
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[Place]:
+    """The place of this process among those that torchrun started; leaves the group at the end."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield Place()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        yield Place(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def was_restarted() -> bool:
+    """Whether torchrun has started this job again after a process died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def wait_for_all(place: Place) -> None:
+    if place.world_size > 1:
+        dist.barrier()
+
+
+def sum_over_all(values: Tensor, place: Place) -> Tensor:
+    """The elementwise sum of all processes' values; changes them in place."""
+    if place.world_size > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def gather_from_all(document: object, place: Place) -> list:
+    """Each process's document, in the order of ranks, in every process."""
+    if place.world_size == 1:
+        return [document]
+    gathered: list = [None] * place.world_size
+    dist.all_gather_object(gathered, document)
+    return gathered

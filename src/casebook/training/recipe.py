@@ -1,0 +1,242 @@
+"""The recipe: everything that decides the outcome of a training, frozen and validated.
+
+A TOML file or a named recipe gives the start, flags override it, and the resolved copy lies in the run folder.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..errors import RecipeError, did_you_mean
+from ..files import write_atomically
+
+Transfer = str  # "none", "head", "last:K", "full", "auto"
+
+
+class Recipe(BaseModel):
+    """One training. Times are in epochs unless the name says otherwise; shares and rates are plain numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    # What is trained, on what
+    data: str = Field("", description="folder, CSV file or built-in name")
+    model: str = Field("", description="a name that 'casebook models' lists; empty: chosen from the data")
+    weights: str = Field("", description="where to start: file, run folder or published name; empty: from scratch")
+    input_size: int = Field(0, ge=0, le=2048, description="side of the network's input in pixels; 0: the model's")
+    dropout: float | None = Field(None, ge=0, lt=1, description="before the classifier; default: the model's")
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    # Splitting an unsplit data set
+    val_fraction: float = Field(0.15, gt=0, lt=1)
+    test_fraction: float = Field(0.15, gt=0, lt=1)
+    group_by: str = Field("", description="CSV column, or a pattern whose first group is read from the file name")
+    near_duplicates: bool = Field(True, description="keep near-duplicate pictures on one side of the split")
+    strict: bool = Field(False, description="a picture that cannot be read ends the training")
+
+    # Transfer learning
+    transfer: Transfer = Field("auto", description="none, head, last:K, full or auto")
+    two_phase: bool = Field(False, description="train the head on frozen features first, then fine-tune")
+    head_epochs: int = Field(10, ge=1, description="epochs of the first of two phases")
+    feature_views: int = Field(1, ge=1, le=64, description="cached views of each picture; above 1 they are augmented")
+    backbone_scale: float = Field(0.1, gt=0, le=1, description="learning rate of the last stage / the head's")
+    stage_decay: float = Field(0.5, gt=0, le=1, description="learning rate of a stage / that of the stage above")
+
+    # Augmentation
+    crop: Literal["auto", "none", "resized", "padded"] = "auto"
+    crop_area: tuple[float, float] = Field((0.25, 1.0), description="share of the picture that a resized crop takes")
+    padding: int = Field(4, ge=0, le=64, description="pixels that a padded crop may move")
+    mirror: bool = Field(True, description="mirror half of the pictures; never for digits and letters")
+
+    # Optimisation
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(0.05, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(1e-4, ge=0, description="of weights; never of norms and biases unless decay_all")
+    decay_all: bool = Field(False, description="decay norms and biases too, as the ResNet paper did")
+    schedule: Literal["cosine", "step", "one-cycle", "constant"] = "cosine"
+    warmup_epochs: float = Field(0, ge=0)
+    milestones: tuple[float, ...] = Field((0.5, 0.75), description="shares of the epochs after which the rate falls")
+    gamma: float = Field(0.1, gt=0, lt=1, description="what a step multiplies the learning rate by")
+    epochs: int = Field(30, ge=1, le=100_000)
+    batch_size: int = Field(0, ge=0, le=65536, description="all processes together; 0: found for this machine")
+    accumulate: int = Field(1, ge=1, le=1024, description="batches whose gradients make one step")
+    clip_norm: float = Field(0, ge=0, description="largest norm of the gradient; 0: no limit")
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    ema_decay: float = Field(0, ge=0, lt=1, description="of the running average of the weights; 0: none")
+    patience: int = Field(0, ge=0, description="epochs without a better validation before stopping; 0: never")
+
+    # The machine
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    workers: int = Field(-1, ge=-1, le=256, description="processes that read pictures; -1: chosen for this machine")
+    memory_share: float = Field(0.25, ge=0, le=0.9, description="of the free memory, for decoded pictures")
+    checkpoint_seconds: float = Field(60, ge=0, description="at most this much work is lost by a killed process")
+    tensorboard: bool = False
+
+    @field_validator("transfer")
+    @classmethod
+    def _known_transfer(cls, value: str) -> str:
+        kind, _, count = value.partition(":")
+        if value not in ("none", "head", "full", "auto") and not (kind == "last" and count.isdigit() and int(count)):
+            raise ValueError(f"is {value!r}, expected none, head, last:K (K = 1, 2, ...), full or auto")
+        return value
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)) or not all(0 < share < 1 for share in value):
+            raise ValueError(f"are {list(value)}, expected rising shares of the epochs between 0 and 1")
+        return value
+
+    @field_validator("crop_area")
+    @classmethod
+    def _share(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError(f"is {list(value)}, expected two rising shares above 0 and at most 1")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave nothing to train on"
+            )
+        if not self.weights and self.transfer not in ("none", "auto"):
+            raise ValueError(f"transfer is {self.transfer!r}, but no weights to transfer are given; add --weights")
+        if not self.weights and self.two_phase:
+            raise ValueError("two_phase fine-tunes given weights; add --weights")
+        if self.two_phase and self.transfer == "head":
+            raise ValueError("two_phase fine-tunes after the head; set transfer to last:K, full or auto")
+        if self.nesterov and self.momentum == 0 and self.optimiser == "sgd":
+            raise ValueError("nesterov needs a momentum above 0")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, expected less than the {self.epochs} epochs")
+        return self
+
+    def write(self, path: Path) -> None:
+        record = {key: list(v) if isinstance(v, tuple) else v for key, v in self.model_dump().items()}
+        write_atomically(path, tomli_w.dumps({key: v for key, v in record.items() if v is not None}))
+
+
+class NamedRecipe(NamedTuple):
+    """A recipe that is known to work: its settings, and what it gave where."""
+
+    settings: dict[str, Any]
+    purpose: str
+    expected: str
+
+
+RECIPES = {
+    "digits": NamedRecipe(
+        dict(
+            data="digits", model="lenet5", epochs=40, batch_size=32, optimiser="adamw", learning_rate=3e-3,
+            weight_decay=0.05, warmup_epochs=2, crop="padded", padding=3, mirror=False, ema_decay=0.99,
+            label_smoothing=0.05,
+        ),
+        "LeNet-5 on the 1,797 handwritten digits that come with scikit-learn",
+        "test top-1 about 0.99 (270 pictures)",
+    ),
+    "mnist": NamedRecipe(
+        dict(
+            model="lenet5", epochs=20, batch_size=128, optimiser="adamw", learning_rate=2e-3,
+            weight_decay=0.05, warmup_epochs=1, crop="padded", padding=2, mirror=False, ema_decay=0.999,
+        ),
+        "LeNet-5 on MNIST or Fashion-MNIST",
+        "not run here: the files must be downloaded (paper: 0.95 % error on MNIST)",
+    ),
+    "cifar": NamedRecipe(
+        dict(
+            data="cifar10", model="resnet20", epochs=182, batch_size=128, optimiser="sgd", learning_rate=0.1,
+            momentum=0.9, nesterov=False, weight_decay=1e-4, decay_all=True, schedule="step",
+            milestones=(0.5, 0.75), gamma=0.1, crop="padded", padding=4, mirror=True,
+            val_fraction=0.1,
+        ),
+        "ResNet-20 to 110 and their plain twins on CIFAR-10 as in He et al., section 4.2: 64,000 steps",
+        "ResNet-20: 8.75 % error in the paper",
+    ),
+    "transfer": NamedRecipe(
+        dict(
+            epochs=20, batch_size=64, optimiser="adamw", learning_rate=2e-3, weight_decay=0.05,
+            warmup_epochs=1, label_smoothing=0.05, transfer="auto", crop="resized",
+        ),
+        "given weights on one's own pictures",
+        "MobileNet v2 on 1,050 cats and dogs: see docs/benchmarks.md",
+    ),
+    "scratch": NamedRecipe(
+        dict(
+            epochs=60, optimiser="sgd", learning_rate=0.05, weight_decay=1e-4, warmup_epochs=3,
+            label_smoothing=0.1, clip_norm=5.0, transfer="none",
+        ),
+        "any network on one's own pictures from random weights",
+        "depends on the data",
+    ),
+}  # fmt: skip
+
+
+def choose_recipe(data: str, model: str, weights: str) -> str:
+    """The name of the recipe that fits, when the user names none."""
+    if weights:
+        return "transfer"
+    if data == "digits" and model in ("", "lenet5", "lenet5_1998"):
+        return "digits"
+    if data in ("mnist", "fashion_mnist") and model in ("", "lenet5", "lenet5_1998"):
+        return "mnist"
+    if data == "cifar10" and not model:
+        return "cifar"
+    depth = model.removeprefix("resnet").removeprefix("plain")
+    if depth in ("20", "32", "44", "56", "110"):
+        return "cifar"
+    return "scratch"
+
+
+def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:
+    """A recipe from a name or a TOML file, with other settings laid over it; None as a setting means not given.
+
+    Raises RecipeError naming the setting, what came and what was expected.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if recipe is None:
+        recipe = choose_recipe(given.get("data", ""), given.get("model", ""), given.get("weights", ""))
+    if str(recipe) in RECIPES:
+        settings: dict[str, Any] = dict(RECIPES[str(recipe)].settings)
+    else:
+        settings = read_settings(Path(recipe))
+    return validated(settings | given)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe {str(path)!r}{did_you_mean(str(path), RECIPES)} "
+            f"Expected a TOML file or one of {', '.join(RECIPES)}"
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML file: {error}") from error
+
+
+def validated(settings: dict[str, Any]) -> Recipe:
+    try:
+        return Recipe(**settings)
+    except ValidationError as error:
+        raise RecipeError("; ".join(_explain(detail) for detail in error.errors())) from error
+
+
+def _explain(detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"unknown setting {name!r}{did_you_mean(name, Recipe.model_fields)}; 'casebook recipes' lists all"
+    message = detail["msg"].removeprefix("Value error, ")
+    if not name:
+        return message
+    if detail["type"] == "value_error":
+        return f"{name} {message}"
+    return f"{name}: {message[0].lower()}{message[1:]}, but {detail['input']!r} came"

@@ -1,0 +1,203 @@
+"""The run folder: what one training leaves behind, and what can be made from it again."""
+
+import contextlib
+import dataclasses
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import casebook
+
+from ..errors import RunError
+from ..files import write_atomically, write_json
+from ..models import create_model
+from ..models.weights import read_weights
+from ..preprocessing import Preprocessing
+from .recipe import Recipe, validated
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder on disk. Its files are read when they are asked for."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        return validated(tomllib.loads(self._read("recipe.toml")))
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """model.json: architecture, options, classes, preprocessing, version, departures, source of the weights."""
+        document = self._json("model.json")
+        if document.get("format") != FORMAT:
+            raise RunError(
+                f"{self.path / 'model.json'}: format {document.get('format')!r}, this Casebook reads {FORMAT}; "
+                "use the version that wrote it"
+            )
+        return document
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.model["classes"])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing.from_dict(self.model["preprocessing"])
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """metrics.jsonl: one record an epoch."""
+        return [json.loads(line) for line in self._read("metrics.jsonl").splitlines() if line]
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return self._json("environment.json")
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """evaluation.json: the locked test set, scored once after training."""
+        return self._json("evaluation.json")
+
+    @property
+    def test(self) -> dict[str, Any]:
+        return self.evaluation["test"]
+
+    @property
+    def is_complete(self) -> bool:
+        return (self.path / "evaluation.json").is_file()
+
+    def network(self) -> nn.Module:
+        """The trained network with its best weights, in evaluation mode."""
+        model = self.model
+        network = create_model(model["architecture"], **model["options"])
+        state, _ = read_weights(self.path / "model.safetensors")
+        network.load_state_dict(state)
+        return network.eval()
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{self.path}: no {name}; is it a run folder, and did its training get that far? "
+                f"'casebook train --resume {self.path}' goes on with one that was interrupted"
+            ) from error
+        except OSError as error:
+            raise RunError(f"{self.path / name}: {error.strerror}") from error
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads(self._read(name))
+        except ValueError as error:
+            raise RunError(f"{self.path / name}: not valid JSON: {error}") from error
+
+
+def open_run(path: str | Path) -> Run:
+    """Raises RunError when there is no run folder."""
+    run = Run(Path(path))
+    if not run.path.is_dir():
+        raise RunError(f"no run folder {str(path)!r}; 'casebook train' makes one")
+    _ = run.model
+    return run
+
+
+def new_run(out: str | Path | None, recipe: Recipe) -> Run:
+    """An empty folder for a new run: `out`, else runs/DATA-MODEL with the next free number.
+
+    Raises RunError when `out` holds something already or cannot be written.
+    """
+    if out is None:
+        data = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(recipe.data).stem or "data").strip("-.") or "data"
+        name = f"{data}-{recipe.model}"
+        parent = Path("runs")
+        taken = {entry.name for entry in parent.iterdir()} if parent.is_dir() else set()
+        number = next(n for n in range(1, 10**6) if f"{name}-{n}" not in taken)
+        path = parent / f"{name}-{number}"
+    else:
+        path = Path(out)
+        if path.is_dir() and any(path.iterdir()):
+            hint = f"go on with it by 'casebook train --resume {path}', " if (path / "recipe.toml").exists() else ""
+            raise RunError(f"{path}: exists already; {hint}choose another --out, or remove it first")
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path}: is a file; --out takes a folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RunError(f"cannot write the run folder {path}: {error.strerror}; choose another --out") from error
+    return Run(path)
+
+
+def write_model_file(
+    run: Run,
+    *,
+    architecture: str,
+    options: dict[str, Any],
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    departures: list[str],
+    source_weights: dict[str, Any] | None,
+) -> None:
+    write_json(
+        run.path / "model.json",
+        {
+            "format": FORMAT,
+            "architecture": architecture,
+            "options": options,
+            "classes": list(classes),
+            "preprocessing": preprocessing.to_dict(),
+            "casebook": casebook.__version__,
+            "departures": departures,
+            "source_weights": source_weights,
+        },
+    )
+
+
+def append_row(run: Run, row: dict[str, Any]) -> None:
+    """One more line of metrics.jsonl."""
+    path = run.path / "metrics.jsonl"
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+
+
+def keep_rows(run: Run, count: int) -> None:
+    """Drops the lines of metrics.jsonl that came after the checkpoint that a resumed training starts from."""
+    path = run.path / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    write_atomically(path, "".join(lines[:count]))
+
+
+@contextlib.contextmanager
+def event_log(run: Run, wanted: bool) -> Iterator[Any]:
+    """A TensorBoard writer, or None; its package is an extra.
+
+    Raises RunError when it is wanted and not installed.
+    """
+    if not wanted:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise RunError("TensorBoard is not installed; pip install 'casebook[tensorboard]'") from error
+    with SummaryWriter(str(run.path / "tensorboard")) as writer:
+        yield writer
+
+
+def portable_state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The network's state on the CPU, contiguous, as safetensors wants it."""
+    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}

@@ -1,0 +1,471 @@
+"""One training from start to end: a recipe -> a run folder with the best weights.
+
+Prepares the data, the network and the transfer strategy, hands them to the loop phase by phase, and does the same
+again from the run folder when a training goes on. The test set is put aside here; nothing in this room reads it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.augment import Augmentation
+from ..data.duplicates import duplicates
+from ..data.loader import Batch, Batches
+from ..data.scan import Scan, scan
+from ..data.sources import Source, load_source
+from ..data.split import Split, read_split, split_source, write_split
+from ..errors import DataError, RecipeError, RunError
+from ..files import write_json
+from ..models import create_model, model_card
+from ..models.weights import Weights, load_into, read_weights, resolve
+from ..preprocessing import Preprocessing
+from .checkpoint import read_checkpoint
+from .distributed import Place, joined, wait_for_all, was_restarted
+from .features import FeatureBatches, compute_features
+from .loop import Loop, Phase, Report
+from .machine import (
+    autocast,
+    available_cores,
+    choose_device,
+    choose_precision,
+    choose_workers,
+    environment,
+    tune_allocator,
+)
+from .recipe import Recipe
+from .run import Run, event_log, keep_rows, new_run, open_run, write_model_file
+from .transfer import Choice, Frozen, choose_transfer, parts
+
+DEFAULT_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5", "cifar10": "resnet20"}
+UNMIRRORED = ("digits", "mnist")  # a mirrored digit is another sign
+SMALL_INPUT = 64  # pixels; a network made for large pictures gets its small-picture stem up to this size
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a training reads: the source, what is known of each picture, and the split."""
+
+    source: Source
+    scan: Scan
+    split: Split
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        return [(facts.width, facts.height) for facts in self.scan.facts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What the loop left, for the evaluation that follows."""
+
+    run: Run
+    data: Data
+    place: Place
+    device: torch.device
+    transfer: Choice
+    notes: tuple[str, ...]
+    skipped: dict[str, str]
+    features: dict[str, int] | None
+
+
+def train_run(
+    recipe: Recipe, *, out: str | Path | None = None, report: Report = lambda event: None
+) -> "contextlib.AbstractContextManager[Outcome]":
+    """Trains by a recipe into a new folder `out` (runs/DATA-MODEL-N when None).
+
+    A context manager: inside it the processes of torchrun are still joined. After a restart by torchrun the
+    run in `out` goes on.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and out is None:
+        raise RecipeError("under torchrun, name the run folder with --out, so that a restarted process finds it")
+    restarted = was_restarted() and out is not None and (Path(out) / "recipe.toml").is_file()
+    if restarted and out is not None:
+        return _session(open_recipe(Path(out)), Run(Path(out)), True, report)
+    return _session(recipe, out, False, report)
+
+
+def resume_run(
+    path: str | Path, *, report: Report = lambda event: None
+) -> "contextlib.AbstractContextManager[Outcome]":
+    """Goes on with an interrupted training from its last checkpoint. Raises RunError when there is none."""
+    run = Run(Path(path))
+    if not run.path.is_dir():
+        raise RunError(f"no run folder {str(path)!r} to resume; 'casebook train DATA' makes one")
+    return _session(open_recipe(run.path), run, True, report)
+
+
+def open_recipe(path: Path) -> Recipe:
+    return Run(path).recipe
+
+
+@contextlib.contextmanager
+def _session(recipe: Recipe, where: Any, resuming: bool, report: Report):
+    tune_allocator()
+    device = choose_device(recipe.device)
+    with joined(device) as place:
+        if not place.is_first:
+            report = _silent
+        if resuming:
+            run = where
+        else:
+            recipe = resolve_model(recipe)
+            run = new_run(where, recipe) if place.is_first else Run(Path(where))
+        if place.is_first:
+            report({"kind": "run", "path": str(run.path), "resumed": resuming})
+            write_json(run.path / "environment.json", environment() | {"processes": place.world_size})
+        yield _train(recipe, run, resuming, device, place, report)
+
+
+def _silent(_: dict[str, Any]) -> None:
+    pass
+
+
+def resolve_model(recipe: Recipe) -> Recipe:
+    """The recipe with the network named, paths absolute, and settings that contradict the network refused."""
+    model = recipe.model or DEFAULT_MODELS.get(recipe.data, "")
+    if not model:
+        raise RecipeError(f"no network is named for {recipe.data!r}; add --model, such as --model mobilenet_v2")
+    model_card(model)
+    changes: dict[str, Any] = {"model": model}
+    for field in ("data", "weights"):
+        value = getattr(recipe, field)
+        if value and Path(value).expanduser().exists():
+            changes[field] = str(Path(value).expanduser().resolve())
+    return recipe.model_copy(update=changes)
+
+
+def prepare_data(recipe: Recipe, run: Run | None, place: Place, known_split: bool, report: Report = _silent) -> Data:
+    """Reads the source, looks at every picture once, and splits, or takes the split that the run has already.
+
+    Process 0 goes first, so that the others find the results on disk.
+    """
+    source = load_source(recipe.data, group_by=recipe.group_by or None)
+    path = run.path / "split.csv" if run else None
+    if not place.is_first:
+        wait_for_all(place)
+        seen = scan(source)
+        return Data(source, seen, read_split(path, source) if path else _split(recipe, source, seen))
+
+    def progress(done: int, total: int) -> None:
+        report({"kind": "scan", "done": done, "total": total})
+
+    seen = scan(source, progress=progress)
+    broken = [i for i, facts in enumerate(seen.facts) if facts.error]
+    if broken and recipe.strict:
+        first = ", ".join(f"{source.pictures[i].name} ({seen.facts[i].error})" for i in broken[:5])
+        raise DataError(
+            f"{recipe.data}: {len(broken)} of {len(source.pictures)} pictures cannot be read: {first}"
+            f"{' ...' if len(broken) > 5 else ''}; repair or remove them, or leave out --strict to skip them"
+        )
+    if known_split and path:
+        split = read_split(path, source)
+    else:
+        split = _split(recipe, source, seen)
+        if path:
+            write_split(path, source, split)
+    wait_for_all(place)
+    return Data(source, seen, split)
+
+
+def _split(recipe: Recipe, source: Source, seen: Scan) -> Split:
+    return split_source(
+        source,
+        scan=seen,
+        duplicates=duplicates(seen, source, near=recipe.near_duplicates),
+        val_fraction=recipe.val_fraction,
+        test_fraction=recipe.test_fraction,
+        seed=recipe.seed,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A network for a data set, how its pictures are prepared, and what must be said about it."""
+
+    network: nn.Module
+    options: dict[str, Any]
+    preprocessing: Preprocessing
+    weights: Weights | None
+    departures: list[str]
+    notes: list[str]
+
+
+def build(recipe: Recipe, data: Data, load: bool = True) -> Built:
+    """The recipe's network for the data's classes, with its starting weights; `load=False` leaves these out."""
+    card = model_card(recipe.model)
+    source, notes = data.source, []
+    weights = resolve(recipe.weights, recipe.model) if recipe.weights else None
+    given = weights.preprocessing if weights and weights.preprocessing else card.preprocessing
+    median_side = int(np.median([min(data.sizes[i]) for i in data.split.train]))
+    size = recipe.input_size or given.size
+    if not recipe.input_size and not weights and not card.fixed_input and median_side <= given.size // 2:
+        size = max(32, median_side)
+        notes.append(
+            f"the pictures are small (median shorter side {median_side} pixels), so {recipe.model} is fed "
+            f"{size}x{size} instead of {given.size}x{given.size}; --input-size changes that"
+        )
+    if card.fixed_input and size != card.input_size:
+        raise RecipeError(f"input_size is {size}, but {recipe.model} takes exactly {card.input_size}")
+    preprocessing = given
+    if size != given.size:
+        fraction = 1.0 if size <= SMALL_INPUT else given.crop_fraction
+        preprocessing = dataclasses.replace(given, size=size, crop_fraction=fraction)
+    options: dict[str, Any] = dict(weights.options) if weights else {}
+    options |= {"num_classes": len(source.classes), "in_channels": preprocessing.channels}
+    if not weights and size <= SMALL_INPUT and "small_stem" in card.options and card.input_size > SMALL_INPUT:
+        options["small_stem"] = True
+    torch.manual_seed(recipe.seed)
+    network = create_model(recipe.model, **options)
+    if recipe.dropout is not None:
+        network.head.dropout = nn.Dropout(recipe.dropout)
+    if weights and load:
+        notes += load_into(network, weights, replace_head=True)
+    departures = [f"{d.what}: {d.here} (paper: {d.paper})" for d in network.departures]
+    return Built(network, options, preprocessing, weights, departures, notes)
+
+
+def choose_augmentation(recipe: Recipe, preprocessing: Preprocessing) -> Augmentation:
+    crop = recipe.crop
+    if crop == "auto":
+        crop = "padded" if preprocessing.size <= SMALL_INPUT else "resized"
+    mirror = recipe.mirror and recipe.data not in UNMIRRORED
+    return Augmentation(crop=crop, mirror=mirror, area=recipe.crop_area, padding=recipe.padding)
+
+
+def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_last: bool) -> Callable[[Batch], Tensor]:
+    """A function from a batch's (B, H, W, C) uint8 pictures to the network's normalised (B, C, H, W) float32."""
+    offset, scale = (torch.from_numpy(values).to(device) for values in preprocessing.offset_and_scale)
+
+    def prepare(batch: Batch) -> Tensor:
+        pixels = batch.images.to(device, non_blocking=True)
+        images = ((pixels.float() - offset) / scale).permute(0, 3, 1, 2)  # a channels-last view
+        return images if channels_last else images.contiguous()
+
+    return prepare
+
+
+def balanced_weights(labels: Sequence[int], num_classes: int) -> Tensor:
+    """(num_classes,) loss weights inverse to the class counts, whose mean over the pictures is 1."""
+    counts = np.bincount(np.asarray(labels), minlength=num_classes)
+    return torch.tensor(len(labels) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def choose_batch_size(
+    recipe: Recipe, network: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype,
+    num_pictures: int, on_features: bool, world_size: int,
+) -> int:  # fmt: skip
+    """The recipe's batch size, or one that suits the machine: on a GPU the largest power of two up to 256 whose step
+    fits into its memory; on a CPU 32 large or 128 small pictures; always at least eight batches an epoch."""
+    if recipe.batch_size:
+        return recipe.batch_size
+    small = preprocessing.size <= SMALL_INPUT
+    if on_features:
+        size = 64
+    elif device.type == "cuda":
+        size = (4 if small else 1) * 256
+        while size > 8 and not _step_fits(network, preprocessing, device, dtype, size // world_size):
+            size //= 2
+    else:
+        size = 128 if small else 32
+    while size > 8 and num_pictures < 8 * size:
+        size //= 2
+    return size
+
+
+def _step_fits(
+    network: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype, batch_size: int
+) -> bool:
+    side = preprocessing.size
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    try:
+        images = torch.randn(max(2, batch_size), preprocessing.channels, side, side, device=device)
+        with autocast(device, dtype):
+            network(images.contiguous(memory_format=torch.channels_last)).float().sum().backward()
+        # Momentum and gradients of all weights, and room for fragmentation.
+        return torch.cuda.max_memory_allocated(device) < 0.8 * torch.cuda.get_device_properties(device).total_memory
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        network.zero_grad(set_to_none=True)
+        network.load_state_dict(state)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, place: Place, report: Report) -> Outcome:
+    data = prepare_data(recipe, run, place, resuming and (run.path / "split.csv").is_file(), report)
+    source, split = data.source, data.split
+    has_checkpoint = resuming and (run.path / "last.ckpt").is_file()
+    built = build(recipe, data)
+    choice = choose_transfer(recipe, len(split.train) / len(source.classes))
+    network = built.network.to(device)
+    if recipe.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = choose_precision(recipe.precision, device, built.preprocessing.size)
+    strategies = ["head", choice.strategy] if recipe.two_phase and choice.strategy != "head" else [choice.strategy]
+    batch_size = choose_batch_size(
+        recipe, network, built.preprocessing, device, dtype, len(split.train), strategies == ["head"],
+        place.world_size,
+    )  # fmt: skip
+    if batch_size < 2 * place.world_size:
+        raise RecipeError(
+            f"batch_size is {batch_size}, too few for {place.world_size} processes: each needs at least two pictures"
+        )
+    augmentation = choose_augmentation(recipe, built.preprocessing)
+    notes = [*source.notes, *split.notes, *built.notes]
+    if place.is_first and not has_checkpoint:
+        resolved = recipe.model_copy(
+            update={
+                "batch_size": batch_size,
+                "input_size": built.preprocessing.size,
+                "transfer": choice.strategy,
+                "crop": augmentation.crop,
+                "mirror": augmentation.mirror,
+                "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
+            }
+        )
+        resolved.write(run.path / "recipe.toml")
+        write_model_file(
+            run,
+            architecture=recipe.model,
+            options=built.options,
+            classes=source.classes,
+            preprocessing=built.preprocessing,
+            departures=built.departures,
+            source_weights=None
+            if built.weights is None
+            else {"source": built.weights.source, "sha256": built.weights.sha256},
+        )
+        (run.path / "metrics.jsonl").touch()
+    report({"kind": "start", "transfer": choice.strategy, "reason": choice.reason, "notes": notes,
+            "train": len(split.train), "val": len(split.val), "test": len(split.test),
+            "classes": len(source.classes), "batch_size": batch_size, "precision": str(dtype).removeprefix("torch."),
+            "device": str(device)})  # fmt: skip
+
+    class_weights = None
+    if recipe.class_weights == "balanced":
+        class_weights = balanced_weights([source.pictures[i].label for i in split.train], len(source.classes))
+    skipped = {source.pictures[i].name: str(facts.error) for i, facts in enumerate(data.scan.facts) if facts.error}
+    features: dict[str, int] | None = None
+    with event_log(run, recipe.tensorboard and place.is_first) as events:
+        loop = Loop(
+            run, recipe, network, device=device, place=place, class_weights=class_weights, report=report,
+            events=events,
+        )  # fmt: skip
+        if has_checkpoint:
+            loop.resume(read_checkpoint(run.path / "last.ckpt"))
+            if place.is_first:
+                keep_rows(run, loop.position.rows)
+        elif resuming and place.is_first:
+            keep_rows(run, 0)
+        for number, strategy in enumerate(strategies):
+            if loop.position.phase > number:
+                continue
+            if number and loop.resumed is None:
+                state, _ = read_weights(run.path / "model.safetensors")
+                network.load_state_dict(state)
+            phase_name = "train" if strategy == "none" else "head" if strategy == "head" else "tune"
+            epochs = recipe.head_epochs if phase_name == "head" and len(strategies) == 2 else recipe.epochs
+            learning = parts(network, strategy, recipe)
+            frozen = Frozen(network, learning, folded_norms=bool(built.weights and built.weights.folded_norms))
+            if strategy == "head":
+                phase, features = _head_phase(
+                    recipe, network, data, built.preprocessing, augmentation, learning, epochs, batch_size, device,
+                    dtype, place, report,
+                )  # fmt: skip
+            else:
+                common: dict[str, Any] = {
+                    "batch_size": batch_size, "seed": recipe.seed, "rank": place.rank,
+                    "world_size": place.world_size, "sizes": data.sizes, "memory_share": recipe.memory_share,
+                    "workers": choose_workers(recipe.workers, device, place.world_size),
+                }  # fmt: skip
+                phase = Phase(
+                    phase_name,
+                    network,
+                    frozen.train,
+                    learning,
+                    Batches(
+                        source, split.train, built.preprocessing, augmentation=augmentation, shuffle=True, **common
+                    ),
+                    Batches(source, split.val, built.preprocessing, **common),
+                    make_prepare(built.preprocessing, device, recipe.channels_last),
+                    epochs,
+                    dtype,
+                )
+            loop.fit(phase, number)
+            skipped |= phase.train.skipped | phase.validation.skipped
+            for weight in network.parameters():
+                weight.requires_grad_(True)
+    if recipe.strict and skipped:
+        raise DataError(f"{len(skipped)} pictures could not be read, the first: {next(iter(skipped.items()))}")
+    wait_for_all(place)
+    return Outcome(run, data, place, device, choice, tuple(notes), skipped, features)
+
+
+def _head_phase(
+    recipe: Recipe, network: nn.Module, data: Data, preprocessing: Preprocessing, augmentation: Augmentation,
+    learning: list, epochs: int, batch_size: int, device: torch.device, dtype: torch.dtype, place: Place,
+    report: Report,
+) -> tuple[Phase, dict[str, int]]:  # fmt: skip
+    """The phase that trains the head on features computed once; process 0 fills the cache for the others."""
+    source, views = data.source, recipe.feature_views
+    contents = [facts.sha256 for facts in data.scan.facts]
+    prepare = make_prepare(preprocessing, device, recipe.channels_last)
+
+    def progress(done: int, total: int) -> None:
+        report({"kind": "features", "done": done, "total": total})
+
+    def features_of(indices: Sequence[int], views: int) -> tuple:
+        return compute_features(
+            network, source, indices, contents, preprocessing, prepare, views=views, augmentation=augmentation,
+            seed=recipe.seed, dtype=dtype, device=device, batch_size=32 if device.type == "cpu" else 256,
+            workers=choose_workers(recipe.workers, device, place.world_size), progress=progress,
+        )  # fmt: skip
+
+    if not place.is_first:
+        wait_for_all(place)
+    train_values, train_indices, train_skipped, computed = features_of(data.split.train, views)
+    val_values, val_indices, val_skipped, more = features_of(data.split.val, 1)
+    if place.is_first:
+        wait_for_all(place)
+
+    def labels(indices: Any) -> Any:
+        return np.array([source.pictures[int(i)].label for i in indices], np.int64)
+
+    common: dict[str, Any] = {
+        "batch_size": batch_size, "seed": recipe.seed, "rank": place.rank, "world_size": place.world_size,
+    }  # fmt: skip
+    train = FeatureBatches(train_values, labels(train_indices), shuffle=True, **common)
+    validation = FeatureBatches(val_values, labels(val_indices), shuffle=False, **common)
+    train.skipped |= train_skipped
+    validation.skipped |= val_skipped
+    module = nn.Sequential(network.head.dropout, network.head.classifier)  # type: ignore[union-attr]
+    phase = Phase(
+        "head", module, module.train, learning, train, validation,
+        lambda batch: batch.images.to(device), epochs, torch.float32,
+    )  # fmt: skip
+    total = len(train_indices) * views + len(val_indices)
+    return phase, {"computed": computed + more, "cached": total - computed - more}
+
+
+def write_evaluation(run: Run, document: dict[str, Any]) -> None:
+    json.dumps(document)
+    write_json(run.path / "evaluation.json", document)
+
+
+def is_interrupted(path: str | Path) -> bool:
+    """Whether a run folder holds a training that can be resumed."""
+    run = Run(Path(path))
+    return (run.path / "last.ckpt").is_file() and not run.is_complete
+
+
+__all__ = ["Outcome", "available_cores", "is_interrupted", "open_run", "resume_run", "train_run"]

@@ -1,0 +1,91 @@
+"""Transfer learning: which parts of a network with given weights learn, how fast, and from what.
+
+The strategies of the case studies: a new head on a frozen backbone whose features are computed once; the last K
+stages unfrozen; everything, at rates that fall toward the stem.
+"""
+
+from typing import NamedTuple
+
+from torch import nn
+
+from ..errors import RecipeError
+from .recipe import Recipe
+
+FEW, MANY = 500, 2000  # training pictures of each class: below FEW the head alone, from MANY on everything
+
+
+class Choice(NamedTuple):
+    """A resolved strategy: "none", "head", "last:K" or "full", and the sentence that says why."""
+
+    strategy: str
+    reason: str
+
+
+def choose_transfer(recipe: Recipe, pictures_per_class: float) -> Choice:
+    """What `transfer = "auto"` means for this many training pictures of each class."""
+    if recipe.transfer != "auto":
+        return Choice(recipe.transfer, "as asked")
+    if not recipe.weights:
+        return Choice("none", "no weights are given, so every weight is learnt from random values")
+    count = f"{pictures_per_class:.0f} training pictures a class"
+    if recipe.two_phase and pictures_per_class < MANY:
+        return Choice("last:2", f"two phases and {count}: after the head, the last two stages adapt")
+    if pictures_per_class < FEW:
+        return Choice("head", f"{count}, fewer than {FEW}: a new head on frozen features; more weights would overfit")
+    if pictures_per_class < MANY:
+        return Choice("last:2", f"{count}, {FEW} to {MANY}: enough to adapt the last two stages, not all of them")
+    return Choice("full", f"{count}, at least {MANY}: enough to fine-tune every stage")
+
+
+def parts(network: nn.Module, strategy: str, recipe: Recipe) -> list[tuple[str, nn.Module, float]]:
+    """(name, module, rate scale) of the parts that learn, head first.
+
+    Raises RecipeError when last:K asks for more stages than there are.
+    """
+    stages = list(network.stages)  # type: ignore[arg-type]
+    head = ("head", network.head, 1.0)
+    if strategy == "none":
+        return [("network", network, 1.0)]
+    if strategy == "head":
+        return [head]
+    learning = stages
+    if strategy.startswith("last:"):
+        count = int(strategy.removeprefix("last:"))
+        if count > len(stages):
+            raise RecipeError(f"transfer is 'last:{count}', but the network has {len(stages)} stages; use full")
+        learning = stages[len(stages) - count :]
+    scale, chosen = recipe.backbone_scale, [head]
+    for number, stage in reversed(list(enumerate(stages))[len(stages) - len(learning) :]):
+        chosen.append((f"stage {number + 1}", stage, scale))
+        scale *= recipe.stage_decay
+    if strategy == "full":
+        chosen.append(("stem", network.stem, scale))
+    return chosen  # type: ignore[return-value]
+
+
+class Frozen:
+    """Keeps everything outside the learning parts as it is, weights and batch-norm statistics, to the bit.
+
+    `folded_norms`: the given weights carry no batch-norm statistics (folded into scale and bias), so the norms of the
+    learning parts keep theirs as well; their scale and bias still learn.
+    """
+
+    def __init__(self, network: nn.Module, learning: list[tuple[str, nn.Module, float]], folded_norms: bool = False):
+        self.network = network
+        learnt = {id(module) for _, part, _ in learning for module in part.modules()}
+        weights = {id(weight) for _, part, _ in learning for weight in part.parameters()}
+        for weight in network.parameters():
+            weight.requires_grad_(id(weight) in weights)
+        self.fixed = [m for m in network.modules() if id(m) not in learnt and not _holds(m, learnt)]
+        if folded_norms:
+            self.fixed += [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+    def train(self) -> None:
+        """Training mode for what learns, evaluation mode for the rest."""
+        self.network.train()
+        for module in self.fixed:
+            module.eval()
+
+
+def _holds(module: nn.Module, learnt: set[int]) -> bool:
+    return any(id(child) in learnt for child in module.modules())

@@ -1,0 +1,69 @@
+"""Small real data sets that tests share: folders made of scikit-learn's digits."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from casebook.training.recipe import Recipe, make_recipe
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's cache, and none goes to the network; subprocesses inherit this."""
+    os.environ["CASEBOOK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["CASEBOOK_OFFLINE"] = "1"
+    torch.set_num_threads(1)  # the networks of the tests are too small to share, and the machine may be busy
+
+
+@pytest.fixture(scope="session")
+def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ROOT/CLASS/NNN.png: 40 pictures of 8x8 for each of the digits 0 to 3."""
+    from sklearn.datasets import load_digits
+
+    root = tmp_path_factory.mktemp("digit_folder")
+    bunch = load_digits()
+    for digit in range(4):
+        folder = root / f"digit_{digit}"
+        folder.mkdir()
+        for number, index in enumerate(np.flatnonzero(bunch.target == digit)[:40]):
+            pixels = np.rint(bunch.images[index] * (255 / 16)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ROOT/{stripes,spots}/NN.jpg: 24 photograph-like JPEGs of 96x80 for each of two easy classes."""
+    root = tmp_path_factory.mktemp("photo_folder")
+    generator = np.random.default_rng(0)
+    across, down = np.meshgrid(np.arange(96), np.arange(80))
+    for name in ("stripes", "spots"):
+        (root / name).mkdir()
+        for number in range(24):
+            noise = generator.normal(0, 25, (80, 96, 3)) + generator.uniform(60, 190, 3)
+            period, shift = generator.uniform(8, 16), generator.uniform(0, 16)
+            wave = np.sin((across + shift) * (2 * np.pi / period))
+            if name == "spots":
+                wave = wave * np.sin((down + shift) * (2 * np.pi / period))
+            pixels = np.clip(noise + 50 * wave[:, :, None], 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.jpg", quality=90)
+    return root
+
+
+@pytest.fixture
+def small_recipe(digit_folder: Path) -> Callable[..., Recipe]:
+    """A recipe that trains LeNet-5 on the small digits in a second; keywords change it."""
+
+    def make(**settings: object) -> Recipe:
+        defaults: dict = {
+            "data": str(digit_folder), "model": "lenet5", "epochs": 2, "batch_size": 16, "mirror": False,
+            "learning_rate": 0.05, "warmup_epochs": 0, "near_duplicates": False,
+        }  # fmt: skip
+        return make_recipe("scratch", **(defaults | settings))
+
+    return make

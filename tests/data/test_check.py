@@ -1,0 +1,118 @@
+"""The data doctor finds what was planted, says what will be done, and counts leaks."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from casebook.data.check import check_data
+from casebook.errors import DataError
+
+
+def keep(folder: Path, pictures: list[Image.Image], first: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, picture in enumerate(pictures, first):
+        picture.save(folder / f"{index}.png")
+
+
+@pytest.fixture
+def sick(tmp_path: Path, photographs: list[Image.Image]) -> Path:
+    """A split folder with a copy inside train, one across splits and classes, a broken file and few dogs."""
+    root = tmp_path / "sick"
+    keep(root / "train/cat", photographs[:12])
+    keep(root / "train/dog", photographs[12:15])
+    keep(root / "val/cat", photographs[15:17])
+    keep(root / "val/dog", photographs[17:19])
+    keep(root / "test/cat", photographs[19:21])
+    keep(root / "test/dog", photographs[21:23])
+    photographs[0].save(root / "train/cat/copy.png")
+    photographs[1].resize((80, 64)).save(root / "test/dog/near.jpg", quality=80)
+    (root / "train/cat/broken.jpg").write_bytes(b"no picture")
+    photographs[30].convert("L").save(root / "val/cat/grey.tif")
+    return root
+
+
+def test_findings(sick: Path) -> None:
+    found = check_data(sick)
+    kinds = {finding.kind: finding for finding in found.findings}
+    assert kinds.keys() == {
+        "broken pictures", "exact copies", "near copies", "copies with different classes", "imbalance",
+        "copies across splits",
+    }  # fmt: skip
+    assert kinds["broken pictures"].examples == (
+        "train/cat/broken.jpg is not a picture of a known format, whatever its name says",
+    )
+    assert kinds["exact copies"].examples == ("train/cat/0.png = train/cat/copy.png",)
+    assert kinds["near copies"].examples[0].startswith("test/dog/near.jpg ~ train/cat/1.png")
+    assert kinds["imbalance"].examples == ("cat has 18 pictures, dog 8",) or kinds["imbalance"].count == 1
+    assert all(finding.action and finding.count >= 1 for finding in found.findings)
+    assert found.leaks == 1
+
+
+def test_document(sick: Path) -> None:
+    document = json.loads(json.dumps(check_data(sick).to_dict()))
+    assert document["pictures"] == 26
+    assert document["classes"]["dog"] == {"pictures": 8, "train": 3, "val": 2, "test": 3}
+    assert document["classes"]["cat"]["train"] == 13  # the broken one is left out
+    assert document["split"] == {"train": 16, "val": 5, "test": 5, "left_out": 1}
+    assert document["own_split"] is True
+    assert document["leaks"] == 1
+    assert document["broken"][0]["name"] == "train/cat/broken.jpg"
+    across = [pair for pair in document["pairs"] if pair["first_split"] != pair["second_split"]]
+    assert len(across) == 1
+    assert {across[0]["first_class"], across[0]["second_class"]} == {"cat", "dog"}
+    assert across[0]["exact"] is False
+    assert document["formats"] == {"PNG": 24, "JPEG": 1, "TIFF": 1} or sum(document["formats"].values()) == 25
+    assert document["modes"] == {"RGB": 24, "L": 1}
+    assert document["sizes"]["width"] == {"least": 80, "median": 106, "greatest": 106}
+
+
+def test_text_shows_everything_once(sick: Path) -> None:
+    text = check_data(sick).text()
+    for part in ("26 pictures in 2 classes", "cat", "PNG 23", "copies across splits: 1.", "is kept", "left out"):
+        assert part in text
+
+
+def test_healthy_data(photographs: list[Image.Image], tmp_path: Path) -> None:
+    keep(tmp_path / "data/a", photographs[:10])
+    keep(tmp_path / "data/b", photographs[10:20])
+    news: list[dict] = []
+    found = check_data(tmp_path / "data", report=news.append)
+    assert found.findings == ()
+    assert found.leaks == 0
+    assert "no broken pictures, no copies, no leaks" in found.text()
+    assert news[-1] == {"kind": "scan", "done": 20, "total": 20}
+    assert found.to_dict()["split"] == {"train": 16, "val": 2, "test": 2, "left_out": 0}
+
+
+def test_groups_across_splits_are_leaks(make_folder: Callable[[dict[str, int]], Path]) -> None:
+    root = make_folder({"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2, "test/a": 1, "test/b": 1})
+    found = check_data(root, group_by=r"^(\d)")
+    assert found.leaks == 2
+    (finding,) = [finding for finding in found.findings if finding.kind == "groups across splits"]
+    assert finding.examples == ("0: test, train, val", "1: train, val")
+
+
+def test_a_split_that_cannot_be_made_is_a_finding(make_folder: Callable[[dict[str, int]], Path]) -> None:
+    found = check_data(make_folder({"a": 1, "b": 1}))
+    assert found.split is None
+    assert found.to_dict()["split"] is None
+    assert [finding.kind for finding in found.findings] == ["no split"]
+    assert "a single readable picture" in found.text()
+
+
+def test_everything_broken(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").touch()
+    found = check_data(tmp_path)
+    assert {finding.kind for finding in found.findings} == {"broken pictures", "no split"}
+    assert found.to_dict()["sizes"] == {}
+    assert "formats: none" in found.text()
+
+
+def test_what_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        check_data(tmp_path)

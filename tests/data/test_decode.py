@@ -1,0 +1,335 @@
+"""Every odd kind of picture one by one: right pixels, or a PictureError with the reason; never a warning."""
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from casebook.data.decode import MAX_PIXELS, UPRIGHT, decode, open_picture
+from casebook.errors import PictureError
+
+CORNERS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
+
+
+def four_corners(size: tuple[int, int] = (32, 16)) -> Image.Image:
+    """Red, green / blue, white quarters."""
+    width, height = size
+    picture = Image.new("RGB", size)
+    boxes = [(0, 0), (width // 2, 0), (0, height // 2), (width // 2, height // 2)]
+    for colour, box in zip(CORNERS.values(), boxes, strict=True):
+        picture.paste(colour, (*box, box[0] + width // 2, box[1] + height // 2))
+    return picture
+
+
+def saved(picture: Image.Image, format: str, **options) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format, **options)
+    return file.getvalue()
+
+
+def corners_of(picture: Image.Image) -> list[tuple[int, ...]]:
+    """The colours in the middle of the four quarters."""
+    pixels = np.asarray(picture.convert("RGB")).astype(int)
+    height, width = pixels.shape[:2]
+    return [tuple(pixels[y, x]) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+
+
+def assert_corners(picture: Image.Image, tolerance: int = 0) -> None:
+    assert picture.mode == "RGB"
+    assert np.abs(np.subtract(corners_of(picture), list(CORNERS.values()))).max() <= tolerance
+
+
+def opened(content: bytes, **options) -> Image.Image:
+    return open_picture(content, name="picture", **options)
+
+
+@pytest.mark.parametrize(
+    "format", ["PNG", "BMP", "TIFF", "PPM", "TGA", "GIF", "WEBP", "JPEG2000", "ICO", "QOI", "JPEG"]
+)
+def test_common_formats(format: str) -> None:
+    options = {"lossless": True} if format == "WEBP" else {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
+    picture = four_corners((32, 32))
+    assert_corners(opened(saved(picture, format, **options)), tolerance=3 if format == "JPEG" else 0)
+
+
+def test_path_bytes_and_file_give_the_same(tmp_path: Path) -> None:
+    content = saved(four_corners(), "PNG")
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        from_file = open_picture(file, name="picture")
+    assert opened(content).tobytes() == open_picture(path, name="picture").tobytes() == from_file.tobytes()
+
+
+def test_grey() -> None:
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    assert np.array_equal(opened(saved(ramp, "PNG"), mode="L"), ramp)
+    assert np.array_equal(np.asarray(opened(saved(ramp, "PNG")))[..., 2], ramp)
+
+
+def test_colour_to_grey_uses_luma() -> None:
+    assert opened(saved(Image.new("RGB", (4, 4), (255, 0, 0)), "PNG"), mode="L").getpixel((0, 0)) == 76
+
+
+def test_one_bit() -> None:
+    checks = Image.fromarray((np.indices((8, 8)).sum(0) % 2 * 255).astype(np.uint8)).convert("1")
+    assert np.array_equal(opened(saved(checks, "PNG"), mode="L"), np.asarray(checks) * 255)
+    assert opened(saved(checks, "TIFF")).getpixel((1, 0)) == (255, 255, 255)
+
+
+def test_palette() -> None:
+    assert_corners(opened(saved(four_corners().convert("P", palette=Image.Palette.ADAPTIVE), "PNG")))
+
+
+@pytest.mark.parametrize("transparency", [0, bytes([0, 255, 255, 255])], ids=["index", "bytes"])
+def test_palette_with_transparency_lies_on_white(transparency: int | bytes) -> None:
+    picture = Image.new("P", (32, 16))
+    picture.putpalette([value for colour in CORNERS.values() for value in colour])
+    for index, box in enumerate([(0, 0), (16, 0), (0, 8), (16, 8)]):
+        picture.paste(index, (*box, box[0] + 16, box[1] + 8))
+    assert_corners(opened(saved(picture, "PNG")))
+    seen = corners_of(opened(saved(picture, "PNG", transparency=transparency)))
+    assert seen == [(255, 255, 255), *list(CORNERS.values())[1:]]
+
+
+def test_rgba_lies_on_white() -> None:
+    picture = Image.new("RGBA", (3, 1))
+    for x, alpha in enumerate((0, 128, 255)):
+        picture.putpixel((x, 0), (255, 0, 0, alpha))
+    content = saved(picture, "PNG")
+    seen = [opened(content).getpixel((x, 0)) for x in range(3)]
+    assert seen == [(255, 255, 255), (255, 127, 127), (255, 0, 0)]
+
+
+def test_grey_with_alpha_lies_on_white() -> None:
+    picture = Image.new("LA", (2, 1), (0, 255))
+    picture.putpixel((1, 0), (0, 0))
+    assert np.asarray(opened(saved(picture, "PNG"), mode="L")).tolist() == [[0, 255]]
+
+
+def test_grey_and_rgb_with_a_transparent_colour() -> None:
+    assert opened(saved(Image.new("L", (2, 2), 7), "PNG", transparency=7)).getpixel((0, 0)) == (255, 255, 255)
+    rgb = Image.new("RGB", (2, 2), (1, 2, 3))
+    assert opened(saved(rgb, "PNG", transparency=(1, 2, 3))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_cmyk_tiff() -> None:
+    assert_corners(opened(saved(four_corners().convert("CMYK"), "TIFF")), tolerance=1)
+
+
+def test_cmyk_jpeg_of_adobe_is_stored_inverted() -> None:
+    content = saved(four_corners().convert("CMYK"), "JPEG", quality=100, subsampling=0)
+    assert b"Adobe" in content
+    assert_corners(opened(content), tolerance=6)
+
+
+def test_cmyk_jpeg_without_adobe_marker_is_not_inverted() -> None:
+    inverted = Image.eval(four_corners().convert("CMYK"), lambda ink: 255 - ink)
+    content = saved(inverted, "JPEG", quality=100, subsampling=0)  # Pillow inverts and says so
+    start = content.index(b"\xff\xee")
+    length = struct.unpack(">H", content[start + 2 : start + 4])[0]
+    assert_corners(opened(content[:start] + content[start + 2 + length :]), tolerance=6)
+
+
+RAMP16 = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+RAMP8 = np.rint(RAMP16 / 257).astype(np.uint8)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bit_is_rescaled_from_the_full_range(format: str) -> None:
+    content = saved(Image.fromarray(RAMP16), format)
+    assert np.array_equal(opened(content, mode="L"), RAMP8)
+    assert np.array_equal(np.asarray(opened(content))[..., 0], RAMP8)
+
+
+def test_16_bit_stays_dark() -> None:
+    assert np.asarray(opened(saved(Image.fromarray(RAMP16 // 16), "PNG"), mode="L")).max() == 16
+
+
+def test_big_endian_16_bit_tiff() -> None:
+    picture = Image.frombytes("I;16B", (16, 16), RAMP16.astype(">u2").tobytes())
+    assert np.array_equal(opened(saved(picture, "TIFF"), mode="L"), RAMP8)
+
+
+def test_16_bit_colour_png() -> None:
+    rows = b"".join(b"\0" + np.repeat(row[:, None], 3, 1).astype(">u2").tobytes() for row in RAMP16)
+    seen = np.asarray(opened(png((16, 16), rows, depth=16, colour=2)))
+    assert np.abs(seen[..., 1].astype(int) - RAMP8).max() <= 1
+
+
+def test_32_bit_tiff() -> None:
+    small = Image.fromarray(RAMP16.astype(np.int32))
+    assert np.array_equal(opened(saved(small, "TIFF"), mode="L"), RAMP8)  # 16-bit values in 32 bits
+    large = np.asarray(opened(saved(Image.fromarray(RAMP16.astype(np.int32) * 1000), "TIFF"), mode="L"))
+    assert (large.min(), large.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("factor", [1.0, 255.0, 1e6], ids=["0 to 1", "0 to 255", "any"])
+def test_float_tiff(factor: float) -> None:
+    values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    content = saved(Image.fromarray(values * np.float32(factor)), "TIFF")
+    assert np.abs(np.asarray(opened(content, mode="L")).astype(int) - np.rint(values * 255)).max() <= 1
+
+
+def test_float_tiff_with_nan_and_infinity() -> None:
+    values = np.array([[0.0, 1.0, np.nan, np.inf]], np.float32)
+    assert np.asarray(opened(saved(Image.fromarray(values), "TIFF"), mode="L")).tolist() == [[0, 255, 0, 0]]
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_animation_gives_its_first_frame(format: str) -> None:
+    frames = [four_corners(), Image.new("RGB", (32, 16), "black")]
+    options = {"lossless": True} if format == "WEBP" else {}
+    content = saved(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(content)).n_frames == 2  # type: ignore[attr-defined]
+    assert_corners(opened(content))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_orientation(format: str, orientation: int) -> None:
+    inverse = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
+    picture = four_corners()
+    stored = picture.transpose(UPRIGHT[inverse]) if inverse != 1 else picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 100, "subsampling": 0} if format == "JPEG" else {"lossless": True} if format == "WEBP" else {}
+    if format == "TIFF":
+        options = {"tiffinfo": {0x0112: orientation}}
+    else:
+        options["exif"] = exif
+    found = decode(saved(stored, format, **options), name="picture")
+    assert found.picture.size == (found.width, found.height) == (32, 16)
+    assert_corners(found.picture, tolerance=3)
+
+
+def test_orientation_with_scaled_decoding() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = saved(four_corners((640, 320)).transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
+    found = decode(content, name="picture", min_side=60)
+    assert (found.width, found.height) == (640, 320)
+    assert found.picture.size == (160, 80)
+    assert_corners(found.picture, tolerance=5)
+
+
+def test_damaged_exif_loses_no_picture() -> None:
+    content = saved(four_corners(), "JPEG", quality=100, subsampling=0, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\xff\xff")
+    assert_corners(opened(content), tolerance=3)
+
+
+@pytest.mark.parametrize(
+    ("min_side", "shorter"), [(None, 400), (300, 400), (200, 200), (150, 200), (100, 100), (10, 50)]
+)
+def test_scaled_decoding_keeps_the_shorter_side(min_side: int | None, shorter: int) -> None:
+    content = saved(four_corners((800, 400)), "JPEG", quality=95)
+    found = decode(content, name="picture", min_side=min_side)
+    assert min(found.picture.size) == shorter
+    assert (found.width, found.height) == (800, 400)
+    assert_corners(found.picture, tolerance=5)
+
+
+def test_scaled_decoding_leaves_other_formats_alone() -> None:
+    assert opened(saved(four_corners((80, 40)), "PNG"), min_side=10).size == (80, 40)
+
+
+def png(size: tuple[int, int], rows: bytes, depth: int = 8, colour: int = 0) -> bytes:
+    """A PNG with this header, whatever its rows are."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(10_000, 5_001), (12_000, 9_000), (60_000, 60_000)])
+def test_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    assert size[0] * size[1] > MAX_PIXELS
+    with pytest.raises(PictureError, match="megapixels"):
+        opened(png(size, b""))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize(("format", "min_side"), [("JPEG", None), ("JPEG", 32), ("PNG", None), ("WEBP", None)])
+def test_truncated(format: str, min_side: int | None, share: float, photographs: list[Image.Image]) -> None:
+    content = saved(photographs[0].resize((424, 340)), format)
+    opened(content, min_side=min_side)
+    with pytest.raises(PictureError, match=r"^picture: is (cut off or damaged|not a picture)"):
+        opened(content[: int(len(content) * share)], min_side=min_side)
+
+
+def test_png_with_damaged_bytes(photographs: list[Image.Image]) -> None:
+    content = bytearray(saved(photographs[0], "PNG"))
+    content[len(content) // 2] ^= 0xFF
+    with pytest.raises(PictureError, match="damaged"):
+        opened(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.jpg", b"", "is empty (0 bytes)"),
+        ("text.jpg", b"this is a letter, not a picture", "is not a picture of a known format"),
+        ("page.png", b"<!DOCTYPE html><html></html>", "is not a picture of a known format"),
+        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "convert it to JPEG"),
+        ("drawing.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "EPS"),
+    ],
+)
+def test_no_picture(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    for source in (path, content):
+        with pytest.raises(PictureError) as caught:
+            open_picture(source, name=name)
+        assert caught.value.name == name
+        assert reason in caught.value.reason
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="there is no such file"):
+        open_picture(tmp_path / "none.png", name="none.png")
+    with pytest.raises(PictureError, match="cannot be read"):
+        open_picture(tmp_path, name="folder.png")
+
+
+def test_warnings_stay_inside_and_filters_come_back_with_threads() -> None:
+    """Pillow warns of a palette with transparent bytes, of large pictures and of odd EXIF."""
+    palette = saved(Image.new("P", (8, 8)), "PNG", transparency=bytes([0, 1]))
+    large = saved(Image.new("1", (9_500, 9_500)), "PNG")
+    filters = list(warnings.filters)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                opened(palette)
+            with pytest.raises(PictureError):
+                opened(large)
+        except BaseException as error:
+            errors.append(error)
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not errors
+    assert not seen
+    assert warnings.filters == filters
+
+
+def test_the_picture_outlives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(saved(four_corners(), "PNG"))
+    picture = open_picture(path, name="picture.png")
+    path.unlink()
+    assert_corners(picture)

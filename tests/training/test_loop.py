@@ -1,0 +1,208 @@
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from casebook.data.loader import Batch
+from casebook.errors import DivergedError
+from casebook.models import create_model
+from casebook.training.checkpoint import read_checkpoint
+from casebook.training.distributed import Place
+from casebook.training.loop import Interrupted, Loop, Phase
+from casebook.training.recipe import Recipe, make_recipe
+from casebook.training.run import Run
+
+
+class Memory:
+    """A BatchStream over tensors, in their own order."""
+
+    def __init__(self, inputs: torch.Tensor, labels: torch.Tensor, batch_size: int):
+        self.inputs, self.labels, self.batch_size = inputs, labels, batch_size
+        self.num_pictures, self.skipped = len(labels), {}
+
+    def __len__(self) -> int:
+        return len(self.global_sizes())
+
+    def global_sizes(self) -> list[int]:
+        starts = range(0, self.num_pictures, self.batch_size)
+        return [min(self.batch_size, self.num_pictures - start) for start in starts]
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        for first in range(start * self.batch_size, self.num_pictures, self.batch_size):
+            chosen = torch.arange(first, min(first + self.batch_size, self.num_pictures))
+            yield Batch(self.inputs[chosen], self.labels[chosen], chosen)
+
+    def close(self) -> None:
+        pass
+
+
+def real_digits(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(count, 1, 32, 32) float32 around 0 and (count,) labels."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pictures = torch.from_numpy(bunch.images[:count].astype(np.float32))[:, None] / 8 - 1
+    return nn.functional.interpolate(pictures, 32, mode="bilinear"), torch.from_numpy(bunch.target[:count])
+
+
+def fit(
+    folder: Path, network: nn.Module, recipe: Recipe, inputs: torch.Tensor, labels: torch.Tensor, **options: Any
+) -> Loop:
+    folder.mkdir(exist_ok=True)
+    loop = Loop(Run(folder), recipe, network, device=torch.device("cpu"), place=Place(), **options)
+    stream = Memory(inputs, labels, recipe.batch_size)
+    phase = Phase(
+        "train", network, network.train, [("network", network, 1.0)], stream, Memory(inputs, labels, 64),
+        lambda batch: batch.images, recipe.epochs, torch.float32,
+    )  # fmt: skip
+    loop.fit(phase, 0)
+    return loop
+
+
+def plain_recipe(**settings: Any) -> Recipe:
+    defaults: dict[str, Any] = {
+        "data": "x", "batch_size": 8, "label_smoothing": 0.0, "clip_norm": 0.0, "warmup_epochs": 0,
+        "schedule": "constant", "epochs": 1, "learning_rate": 0.1, "momentum": 0.0, "nesterov": False,
+        "weight_decay": 0.0,
+    }  # fmt: skip
+    return make_recipe("scratch", **(defaults | settings))
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20"])
+def test_a_small_batch_is_memorised(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    inputs, labels = real_digits(16)
+    network = create_model(name, in_channels=1, num_classes=10)
+    recipe = plain_recipe(epochs=50, batch_size=16, learning_rate=0.01, optimiser="adamw")
+    fit(tmp_path, network, recipe, inputs, labels)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["train_loss"] > 2
+    assert rows[-1]["train_loss"] < 0.05
+    assert rows[-1]["val_top1"] == 1.0
+
+
+def linear() -> nn.Sequential:
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Flatten(), nn.Linear(1024, 10))
+
+
+def test_steps_equal_plain_gradient_descent(tmp_path: Path) -> None:
+    inputs, labels = real_digits(20)  # batches of 8, 8 and 4: the mean is over each batch
+    network, reference = linear(), linear()
+    weights = torch.linspace(0.5, 1.5, 10)
+    recipe = plain_recipe(label_smoothing=0.1, clip_norm=0.7)
+    fit(tmp_path, network, recipe, inputs, labels, class_weights=weights)
+    for first in (0, 8, 16):
+        x, y = inputs[first : first + 8], labels[first : first + 8]
+        losses = nn.functional.cross_entropy(reference(x), y, label_smoothing=0.1, reduction="none")
+        gradients = torch.autograd.grad((losses * weights[y]).mean(), list(reference.parameters()))
+        norm = torch.sqrt(sum((g**2).sum() for g in gradients))
+        with torch.no_grad():
+            for weight, gradient in zip(reference.parameters(), gradients, strict=True):
+                weight -= 0.1 * gradient * min(1.0, 0.7 / float(norm))
+    for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
+    inputs, labels = real_digits(40)
+    small, large = linear(), linear()
+    fit(tmp_path / "a", small, plain_recipe(batch_size=8, accumulate=3), inputs, labels)  # 24 and 16 pictures
+    fit(tmp_path / "b", large, plain_recipe(batch_size=24), inputs, labels)
+    for ours, theirs in zip(small.parameters(), large.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_averaged_weights_are_validated_and_kept(tmp_path: Path) -> None:
+    from casebook.models.weights import read_weights
+
+    inputs, labels = real_digits(32)
+    network = linear()
+    loop = fit(tmp_path, network, plain_recipe(ema_decay=0.9, epochs=3), inputs, labels)
+    state, _ = read_weights(tmp_path / "model.safetensors")
+    assert not torch.equal(state["1.weight"], network[1].weight)
+    averaged = linear()
+    averaged.load_state_dict(state)
+    loss = nn.functional.cross_entropy(averaged(inputs), labels).item()
+    assert loss == pytest.approx(loop.position.best_loss, rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    inputs, labels = real_digits(32)
+    inputs[25] = math.nan  # in the fourth batch
+    with pytest.raises(DivergedError, match=r"loss is nan at step 4 of epoch 1, with the learning rate 0\.1"):
+        fit(tmp_path, linear(), plain_recipe(checkpoint_seconds=0), inputs, labels)
+    state = read_checkpoint(tmp_path / "last.ckpt")
+    assert state["position"]["step"] == 3
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+def test_training_stops_early_when_validation_stops_improving(tmp_path: Path) -> None:
+    inputs, labels = real_digits(32)
+    recipe = plain_recipe(epochs=50, patience=3, learning_rate=1e-12)
+    loop = fit(tmp_path, linear(), recipe, inputs, labels)
+    assert loop.position.rows < 10
+
+
+def bits(network: nn.Module) -> dict[str, bytes]:
+    return {name: value.detach().numpy().tobytes() for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 5, 7])
+def test_stopping_anywhere_and_going_on_changes_no_bit(
+    tmp_path: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, labels = real_digits(37)  # five batches, the last one short
+    recipe = plain_recipe(epochs=3, momentum=0.9, nesterov=True, ema_decay=0.9, accumulate=1)
+
+    def network() -> nn.Module:
+        torch.manual_seed(1)
+        net = create_model("lenet5")
+        net.head.dropout = nn.Dropout(0.5)  # the random numbers of a step must not depend on the steps before
+        return net
+
+    undisturbed = network()
+    fit(tmp_path / "whole", undisturbed, recipe, inputs, labels)
+
+    first = network()
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    steps = 0
+    loop: Loop
+
+    def stop(event: dict[str, Any]) -> None:
+        nonlocal steps
+        steps += event["kind"] == "step"
+        loop.stop_asked = loop.stop_asked or steps >= stop_after
+
+    stream = Memory(inputs, labels, 8)
+
+    def phase_of(net: nn.Module) -> Phase:
+        return Phase("train", net, net.train, [("network", net, 1.0)], stream, Memory(inputs, labels, 64),
+                     lambda batch: batch.images, 3, torch.float32)  # fmt: skip
+
+    loop = Loop(Run(folder), recipe, first, device=torch.device("cpu"), place=Place(), report=stop)
+    with pytest.raises(Interrupted):
+        loop.fit(phase_of(first), 0)
+    second = network()
+    torch.manual_seed(999)
+    loop = Loop(Run(folder), recipe, second, device=torch.device("cpu"), place=Place())
+    loop.resume(read_checkpoint(folder / "last.ckpt"))
+    loop.fit(phase_of(second), 0)
+    assert bits(second) == bits(undisturbed)
+    assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_every_event_is_reported(tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    inputs, labels = real_digits(16)
+    report: Callable[[dict[str, Any]], None] = events.append
+    fit(tmp_path, linear(), plain_recipe(epochs=2), inputs, labels, report=report)
+    assert [event["kind"] for event in events] == ["step", "step", "epoch"] * 2
+    assert {"loss", "learning_rate", "images_per_second", "epoch", "epochs"} <= set(events[0])

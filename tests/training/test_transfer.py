@@ -1,0 +1,169 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import casebook
+from casebook.errors import RecipeError
+from casebook.models import create_model
+from casebook.models.weights import save_weights
+from casebook.training.recipe import make_recipe
+from casebook.training.run import Run
+from casebook.training.transfer import Frozen, choose_transfer, parts
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random ResNet-20 weights for 10 classes with batch-norm statistics that are not the initial ones."""
+    torch.manual_seed(3)
+    network = create_model("resnet20", num_classes=10)
+    network.train()
+    for _ in range(3):
+        network(torch.randn(16, 3, 32, 32) + 0.3)
+    path = tmp_path_factory.mktemp("weights") / "resnet20.safetensors"
+    save_weights(path, network.state_dict(), {"architecture": "resnet20"})
+    return path
+
+
+def recipe(**settings: Any):  # noqa: ANN201
+    return make_recipe("transfer", **({"data": "x", "weights": "w", "model": "resnet20"} | settings))
+
+
+@pytest.mark.parametrize(
+    ("per_class", "two_phase", "strategy"),
+    [
+        (20, False, "head"),
+        (499, False, "head"),
+        (500, False, "last:2"),
+        (1999, False, "last:2"),
+        (2000, False, "full"),
+        (20, True, "last:2"),
+        (5000, True, "full"),
+    ],
+)
+def test_auto_picks_by_pictures_a_class_and_says_why(per_class: int, two_phase: bool, strategy: str) -> None:
+    choice = choose_transfer(recipe(transfer="auto", two_phase=two_phase), per_class)
+    assert choice.strategy == strategy
+    assert str(per_class) in choice.reason
+
+
+def test_without_weights_everything_learns() -> None:
+    choice = choose_transfer(make_recipe("scratch", data="x", transfer="auto"), 10)
+    assert choice.strategy == "none"
+    assert "no weights" in choice.reason
+
+
+def test_rates_fall_toward_the_stem() -> None:
+    network = create_model("resnet20")
+    scales = {name: scale for name, _, scale in parts(network, "full", recipe(backbone_scale=0.1, stage_decay=0.5))}
+    assert scales == {"head": 1.0, "stage 3": 0.1, "stage 2": 0.05, "stage 1": 0.025, "stem": 0.0125}
+    assert [name for name, _, _ in parts(network, "last:2", recipe())] == ["head", "stage 3", "stage 2"]
+    assert [name for name, _, _ in parts(network, "head", recipe())] == ["head"]
+    with pytest.raises(RecipeError, match="3 stages"):
+        parts(network, "last:4", recipe())
+
+
+def test_frozen_norms_stay_in_evaluation_mode() -> None:
+    network = create_model("resnet20")
+    frozen = Frozen(network, parts(network, "last:1", recipe()))
+    frozen.train()
+    norms = {name: m.training for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert all(training == name.startswith("stages.2") for name, training in norms.items())
+    assert any(norms.values())
+    folded = Frozen(network, parts(network, "full", recipe()), folded_norms=True)
+    folded.train()
+    assert not any(m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+    assert all(w.requires_grad for w in network.parameters())
+
+
+def bits(network: nn.Module, prefix: str) -> dict[str, bytes]:
+    return {
+        name: value.detach().numpy().tobytes()
+        for name, value in network.state_dict().items()
+        if name.startswith(prefix)
+    }
+
+
+def train(weights_file: Path, data: Path, out: Path, **settings: Any) -> Run:
+    defaults: dict[str, Any] = {
+        "model": "resnet20", "weights": str(weights_file), "epochs": 2, "batch_size": 8, "workers": 0,
+        "near_duplicates": False, "device": "cpu", "warmup_epochs": 0,
+    }  # fmt: skip
+    return casebook.train(data, out=out, **(defaults | settings))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kept", "learnt"),
+    [
+        ("head", ("stem", "stages"), ("head",)),
+        ("last:1", ("stem", "stages.0", "stages.1"), ("stages.2", "head")),
+        ("last:2", ("stem", "stages.0"), ("stages.1", "stages.2", "head")),
+        ("full", (), ("stem", "stages.0", "stages.1", "stages.2", "head")),
+    ],
+)
+def test_frozen_weights_and_statistics_do_not_change_by_one_bit(
+    weights_file: Path, photo_folder: Path, tmp_path: Path, strategy: str, kept: tuple[str, ...], learnt: tuple[str, ...]
+) -> None:
+    run = train(weights_file, photo_folder, tmp_path / "run", transfer=strategy, weight_decay=0.1)
+    before, after = create_model("resnet20", weights=weights_file), run.network()
+    for prefix in kept:
+        assert bits(after, prefix) == bits(before, prefix)
+    for prefix in learnt:
+        now, then = bits(after, prefix), bits(before, prefix)
+        if prefix == "head":
+            continue  # replaced
+        assert all(now[name] != then[name] for name in now if not name.endswith("num_batches_tracked"))
+
+
+def test_two_phases_train_the_head_first(weights_file: Path, photo_folder: Path, tmp_path: Path) -> None:
+    run = train(weights_file, photo_folder, tmp_path / "run", transfer="last:1", two_phase=True, head_epochs=3)
+    assert [row["phase"] for row in run.history] == ["head"] * 3 + ["tune"] * 2
+    before, after = create_model("resnet20", weights=weights_file), run.network()
+    assert bits(after, "stages.1") == bits(before, "stages.1")
+
+
+def test_cached_features_are_reused_and_equal_the_network(
+    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
+    first = train(weights_file, photo_folder, tmp_path / "a", transfer="head", precision="fp32")
+    assert first.evaluation["features"]["computed"] > 0
+    again = train(weights_file, photo_folder, tmp_path / "b", transfer="head", precision="fp32", learning_rate=0.01)
+    pictures = first.evaluation["pictures"]
+    assert again.evaluation["features"] == {"computed": 0, "cached": pictures["train"] + pictures["val"]}
+    # The validation that the head saw on cached features is what the whole network gives on the pictures.
+    scored = casebook.evaluate(again.path, split="val")
+    assert scored.top1 == pytest.approx(again.evaluation["validation"]["top1"])
+    assert scored.log_loss == pytest.approx(again.evaluation["validation"]["loss"], rel=1e-4)
+    other = train(weights_file, photo_folder, tmp_path / "c", transfer="head", precision="fp32", seed=5)
+    assert other.evaluation["features"]["computed"] < pictures["test"] * 2  # another split shares most pictures
+
+
+def test_augmented_views_are_cached_too(
+    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
+    run = train(weights_file, photo_folder, tmp_path / "a", transfer="head", feature_views=3)
+    pictures = run.evaluation["pictures"]
+    assert run.evaluation["features"]["computed"] == 3 * pictures["train"] + pictures["val"]
+
+
+def test_a_damaged_feature_is_computed_again(
+    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
+    first = train(weights_file, photo_folder, tmp_path / "a", transfer="head")
+    (path,) = (tmp_path / "cache" / "features").glob("*.sqlite")
+    with sqlite3.connect(path) as database:
+        picture, value = database.execute("SELECT picture, value FROM features").fetchone()
+        damaged = np.frombuffer(value, np.float32) + 1
+        database.execute("UPDATE features SET value = ? WHERE picture = ?", [damaged.tobytes(), picture])
+    database.close()
+    again = train(weights_file, photo_folder, tmp_path / "b", transfer="head")
+    assert again.evaluation["features"]["computed"] == 1
+    assert again.test == first.test
