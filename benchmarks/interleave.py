@@ -7,6 +7,7 @@ gives one ratio for each pair of arms; the median of these ratios and their spre
 Standard library only: peers run these files in environments that have neither Casebook nor, perhaps, torch.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,25 @@ def found(python: str, option: str, arm: str) -> bool:
         return True
     say(f"{arm}: left out, {f'no interpreter {python}' if python else f'{option} is not given'}")
     return False
+
+
+def import_torchvision() -> Any:
+    """torchvision, also where its wheel was built for another torch than the one that is there.
+
+    Its compiled detection operators cannot be loaded then, and its Python half asks for the names of two of them.
+    """
+    import torch
+
+    with contextlib.suppress(RuntimeError):
+        return import_module("torchvision")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    operators = torch.library.Library("torchvision", "FRAGMENT")
+    operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    torchvision = import_module("torchvision")
+    torchvision.operators = operators  # its end would take the names back
+    return torchvision
 
 
 def say(text: str) -> None:

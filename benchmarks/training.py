@@ -35,6 +35,7 @@ from interleave import (
     Arm,
     command_line,
     found,
+    import_torchvision,
     machine,
     say,
     spread,
@@ -190,12 +191,7 @@ def torchvision_worker(name: str, batch_size: int) -> None:
     import torch
     from torch import nn
 
-    # The wheel's compiled detection operators need a CUDA build of torch; beside a CPU build their names are enough.
-    operators = torch.library.Library("torchvision", "DEF")
-    operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision
-
+    torchvision = import_torchvision()
     network = torchvision.models.get_model(name, weights=None)
     network.train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)

@@ -5,7 +5,8 @@ line and ends with code 1; any other exception is a defect of ours and keeps its
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from os.path import commonprefix
 
 
 class CasebookError(Exception):
@@ -41,7 +42,7 @@ class RecipeError(CasebookError):
 
 
 class RunError(CasebookError):
-    """A run folder that is missing, incomplete, in use, or cannot be written."""
+    """A run folder that is missing or incomplete, or any file of ours that cannot be written."""
 
 
 class DivergedError(CasebookError):
@@ -50,5 +51,12 @@ class DivergedError(CasebookError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ "; did you mean 'resnet50'?" when a known name is close to the given one, else nothing."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    names = list(known)
+    close = get_close_matches(name, names, n=5, cutoff=0.6)
+    if not close:
+        return ""
+
+    def likeness(known: str) -> tuple[float, int]:
+        return SequenceMatcher(None, known, name).ratio(), len(commonprefix([known, name]))
+
+    return f"; did you mean '{max((n for n in names if n in close), key=likeness)}'?"

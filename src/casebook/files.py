@@ -7,6 +7,7 @@ leaves the old file as it was.
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,19 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def cache_folder() -> Path:
-    """$CASEBOOK_CACHE, else casebook/ in the user's cache folder; it may not exist yet."""
-    if folder := os.environ.get("CASEBOOK_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "casebook"
+    """$CASEBOOK_CACHE, else casebook/ in the platform's folder for caches; it may not exist yet."""
+    if given := os.environ.get("CASEBOOK_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "casebook"
+
+
+def offline() -> bool:
+    """Whether the environment forbids the network: CASEBOOK_OFFLINE or HF_HUB_OFFLINE set to a true word."""
+    words = (os.environ.get(name, "") for name in ("CASEBOOK_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(word.strip().lower() in ("1", "true", "yes", "on") for word in words)

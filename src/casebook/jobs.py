@@ -96,7 +96,8 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
     run, data = outcome.run, outcome.data
     model = run.model
     network = run.network()
-    report({"kind": "test", "pictures": len(data.split.test)})
+    if outcome.place.is_first:
+        report({"kind": "test", "pictures": len(data.split.test)})
     predictions, readable, skipped = predict_probabilities(
         network,
         data.source,

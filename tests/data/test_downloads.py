@@ -102,7 +102,7 @@ def test_complete_part_file_is_taken(server: Server, tmp_path: Path) -> None:
 
 def test_wrong_checksum_is_not_kept(server: Server, tmp_path: Path) -> None:
     wrong = server.remote(checksum="md5:" + "0" * 32)
-    with pytest.raises(DataError, match="checksum md5:.*, expected md5:000.*; try again, or fetch http"):
+    with pytest.raises(DataError, match=r"checksum md5:.*, expected md5:000.*; try again, or fetch http"):
         fetch(wrong, tmp_path)
     assert list(tmp_path.glob("file*")) == []
 
@@ -116,7 +116,7 @@ def test_part_of_another_file_does_not_poison(server: Server, tmp_path: Path) ->
 
 def test_damaged_file_in_the_cache(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(CONTENT[:-1])
-    with pytest.raises(DataError, match="has checksum .* delete it"):
+    with pytest.raises(DataError, match=r"has checksum .* delete it"):
         fetch(server.remote(), tmp_path)
     assert server.requests == []
 
@@ -132,7 +132,7 @@ def test_missing_on_the_server_and_no_server(server: Server, tmp_path: Path) -> 
 @pytest.mark.parametrize("variable", ["CASEBOOK_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline(variable: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(DataError, match="network is switched off; fetch http.* and put it at") as caught:
+    with pytest.raises(DataError, match=r"network is switched off; fetch http.* and put it at") as caught:
         fetch(server.remote(), tmp_path)
     assert str(tmp_path / "file.bin") in str(caught.value)
     assert server.requests == []

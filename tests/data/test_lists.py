@@ -80,7 +80,7 @@ def test_bad_lists(folder: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize("path", ["../secret.png", "photos/../../secret.png", "/etc/passwd", "..\\secret.png"])
 def test_paths_that_lead_out_are_refused(folder: Path, path: str) -> None:
     (folder.parent / "secret.png").touch()
-    with pytest.raises(DataError, match="row 3: .* leads out of"):
+    with pytest.raises(DataError, match=r"row 3: .* leads out of"):
         listed(folder, f"path,label\n1.png,dog\n{path},cat\n")
 
 
@@ -143,5 +143,5 @@ def test_classes_match_by_id_and_by_name() -> None:
 def test_classes_that_do_not_match() -> None:
     with pytest.raises(DataError, match="1 of 2 classes are not in the list of 4: zebra; expected ids or names"):
         match_classes(["tench", "zebra"], ENTRIES)
-    with pytest.raises(DataError, match="'crane' names 2 outputs .* n03, n04"):
+    with pytest.raises(DataError, match=r"'crane' names 2 outputs .* n03, n04"):
         match_classes(["crane"], ENTRIES)

@@ -1,6 +1,7 @@
 """One look at every picture: facts, reasons, fingerprints, and the cache of a second look."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_cache_reads_only_what_changed(make_folder: Make, tmp_path: Path, monkey
     assert looked == [1]
     assert changed.facts[1].width == 9
     assert changed.facts[3] == first.facts[4]
+
+
+def test_cache_notices_another_picture_of_the_same_size(make_folder: Make, tmp_path: Path) -> None:
+    root = make_folder({"a": 1, "b": 1})
+    path = root / "a/0.bmp"
+    for value in (10, 200):
+        Image.new("L", (8, 8), value).save(path)
+        os.utime(path, ns=(0, value))
+        seen = scan(load_source(root), cache_dir=tmp_path / "cache")
+        assert seen.facts[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 damaged", b"\x80\x04pickle"])

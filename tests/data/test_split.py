@@ -172,6 +172,18 @@ def test_two_pictures_go_to_train_and_test() -> None:
     assert split.notes == ("val has no picture of class 'class1'",)
 
 
+def test_train_gets_every_class_even_from_large_groups() -> None:
+    """Group "a" fills the training part alone; the rare class lies in groups that would fill the other parts."""
+    labels = [0] * 95 + ([0] * 10 + [1]) * 2 + [0] * 20
+    groups = ["a"] * 95 + ["b"] * 11 + ["c"] * 11 + ["d"] * 10 + ["e"] * 10
+    source = source_of(labels, groups)
+    for seed in range(5):
+        split = split_source(source, seed=seed)
+        assert 1 in {labels[index] for index in split.train}
+        assert split.val
+        assert split.test
+
+
 def test_a_fraction_of_zero_makes_no_part() -> None:
     split = split_source(source_of([0, 1] * 20), val_fraction=0)
     assert split.val == ()
@@ -231,7 +243,7 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
 def test_damaged_split_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "split.csv"
     path.write_text(text)
-    source = Source("data", Path("data"), ("class0", "class1"), (Picture("0000.png", 0),) if text else ())
+    source = Source("data", Path("data"), ("class0", "class1"), (Picture("0000.png", 0),))
     with pytest.raises(DataError, match=r"split"):
         read_split(path, source)
     with pytest.raises(DataError, match="cannot read the split"):

@@ -363,6 +363,12 @@ def test_without_training_there_are_no_curves(tmp_path: Path) -> None:
     assert sections == ["confusion", "mistakes", "classes", "calibration", "network"]
 
 
+def test_many_notes_unfold(tmp_path: Path) -> None:
+    page, html = write(tmp_path / "report.html", predict(2, 5), notes=[f"left out: {row}.jpg" for row in range(50)])
+    assert "<summary>38 more</summary>" in html
+    assert page.text.count("left out:") == 50
+
+
 def test_a_history_with_holes(tmp_path: Path) -> None:
     history = [
         {"epoch": 1, "phase": "train", "train_loss": 2.0, "val_loss": None},
@@ -383,8 +389,8 @@ def test_the_old_report_survives_a_failure(tmp_path: Path, monkeypatch: pytest.M
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.os, "fsync", full_disk)
-    with pytest.raises(RunError, match=r"cannot write the report .*No space left on device"):
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(RunError, match=r"cannot write .*report.html: No space left on device"):
         write(path, predict(2, 5))
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
@@ -397,8 +403,8 @@ def test_a_report_replaces_the_old_one_and_can_be_read(tmp_path: Path) -> None:
     assert path.read_text("utf-8").startswith("<!doctype html>")
     (tmp_path / "other").write_text("")
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
-    with pytest.raises(RunError, match="choose a folder"):
-        write(tmp_path / "missing" / "report.html", predict(2, 5))
+    with pytest.raises(RunError, match="cannot write"):
+        write(tmp_path / "other" / "report.html", predict(2, 5))
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_every_changed_byte_is_noticed(written: Path) -> None:
         damaged = bytearray(content)
         damaged[place] ^= 1
         written.write_bytes(damaged)
-        with pytest.raises(RunError, match="damaged|not a Casebook checkpoint"):
+        with pytest.raises(RunError, match=r"damaged|not a Casebook checkpoint"):
             read_checkpoint(written)
 
 

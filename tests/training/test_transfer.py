@@ -28,7 +28,7 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def recipe(**settings: Any):  # noqa: ANN201
+def recipe(**settings: Any):
     return make_recipe("transfer", **({"data": "x", "weights": "w", "model": "resnet20"} | settings))
 
 
@@ -105,7 +105,12 @@ def train(weights_file: Path, data: Path, out: Path, **settings: Any) -> Run:
     ],
 )
 def test_frozen_weights_and_statistics_do_not_change_by_one_bit(
-    weights_file: Path, photo_folder: Path, tmp_path: Path, strategy: str, kept: tuple[str, ...], learnt: tuple[str, ...]
+    weights_file: Path,
+    photo_folder: Path,
+    tmp_path: Path,
+    strategy: str,
+    kept: tuple[str, ...],
+    learnt: tuple[str, ...],
 ) -> None:
     run = train(weights_file, photo_folder, tmp_path / "run", transfer=strategy, weight_decay=0.1)
     before, after = create_model("resnet20", weights=weights_file), run.network()

@@ -1,5 +1,7 @@
 """The command line: one module per command, each of which parses, calls one library function and prints."""
 
+import io
+import os
 import sys
 
 import typer
@@ -44,10 +46,18 @@ def _root(
 
 def main() -> None:
     """The entry point: an error that the user can mend becomes one red line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a class's name is no failure
     try:
         app(prog_name="casebook")
     except CasebookError as error:
         sys.exit(fail(str(error)))
     except BrokenPipeError:  # the reader of our output has left, such as `| head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
         sys.exit(1)
+    except OSError as error:  # a file of the user's: forbidden, vanished, on a full disk
+        if not error.filename or not error.strerror:
+            raise
+        name = str(error.filename)
+        sys.exit(fail(f"{name if len(name) < 300 else name[:300] + '...'}: {error.strerror}"))

@@ -2,7 +2,7 @@
 
 import typer
 
-from .output import print_json, say
+from .output import plain, print_json, say
 from .progress import Display
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
@@ -35,7 +35,7 @@ def check(
     if json_:
         print_json(found.to_dict())
     else:
-        print(found.text())
+        print("\n".join(plain(line) for line in found.text().split("\n")))
     if strict and found.leaks:
         say(f"Error: {found.leaks} leaks between splits, and --strict was given")
         raise typer.Exit(1)

@@ -18,8 +18,8 @@ def evaluate(
     split: str = typer.Option("auto", help="train, val, test, all, or auto: test where there is one, else all."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     precision: str = typer.Option("fp32", help="fp32, bf16 or auto."),
-    batch_size: int = typer.Option(0, "--batch-size", "-b", help="Pictures at a time; 0 chooses."),
-    workers: int = typer.Option(0, help="Processes that read pictures."),
+    batch_size: int = typer.Option(0, "--batch-size", "-b", min=0, help="Pictures at a time; 0 chooses."),
+    workers: int = typer.Option(0, min=0, help="Processes that read pictures."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Score a run, or a network with given weights, on labelled pictures."""

@@ -1,8 +1,13 @@
 """casebook models"""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from .output import print_json, table
+
+if TYPE_CHECKING:
+    from casebook.models.card import ModelCard
 
 
 def models(
@@ -15,9 +20,8 @@ def models(
 
     names = list_models(pattern)
     if not names:
-        raise ModelError(
-            f"no network fits {pattern!r}{did_you_mean(pattern, list_models())}; 'casebook models' lists all"
-        )
+        suggestion = did_you_mean(pattern, list_models()) or ";"
+        raise ModelError(f"no network fits {pattern!r}{suggestion} 'casebook models' lists all")
     cards = [model_card(name) for name in ([pattern] if pattern in names else names)]
     if json_:
         print_json({"models": [card.to_dict() for card in cards]})
@@ -32,12 +36,13 @@ def models(
         print(table(rows, right=(1, 2, 3)))
 
 
-def _card(card) -> str:
+def _card(card: "ModelCard") -> str:
     lines = [
         f"{card.name}: {card.title}",
         f"  {card.authors}, {card.venue} {card.year}, {card.link}",
         f"  {card.parameters:,} parameters, {card.multiply_adds:,} multiply-adds for one "
-        f"{card.input_size}x{card.input_size} picture with {card.in_channels} channels; {card.num_classes} classes; smallest input {card.smallest_input}",
+        f"{card.input_size}x{card.input_size} picture with {card.in_channels} channels; {card.num_classes} classes; "
+        f"smallest input {card.smallest_input}",
     ]
     if card.options:
         lines.append(f"  options: {', '.join(card.options)}")

@@ -8,9 +8,14 @@ from typing import Any
 import typer
 
 
+def plain(text: str) -> str:
+    """The text on one line, with control characters, which file names may hold, written as Python writes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def fail(message: str) -> int:
     """One line on stderr, red on a terminal; gives the exit code."""
-    line = " ".join(message.split())
+    line = plain(" ".join(message.split()))
     red = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     print(f"\033[31mError: {line}\033[0m" if red else f"Error: {line}", file=sys.stderr)
     return 1
@@ -23,12 +28,18 @@ def wrong_usage(message: str) -> typer.Exit:
 
 
 def say(line: str) -> None:
-    """Progress and remarks, on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    """One line of progress or a remark, on stderr."""
+    print(plain(line), file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """The document on stdout, in ASCII where stdout, or a file name that is no UTF-8, cannot have it otherwise."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=2, allow_nan=False)
+    print(text)
 
 
 def percent(share: float) -> str:

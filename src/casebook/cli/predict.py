@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from .output import percent, print_json, say
+from .output import percent, plain, print_json, say
 
 
 def predict(
@@ -21,9 +21,9 @@ def predict(
     """Say what is in pictures. Ends with code 1 if one could not be read; the others are answered."""
     import casebook
 
-    named = [
-        line for given in pictures for line in (sys.stdin.read().splitlines() if given == "-" else [given]) if line
-    ]
+    named = [line for given in pictures for line in (_listed() if given == "-" else [given])]
+    if not named:
+        say("no picture is named on stdin; expected one path a line")
     records, failed = [], 0
     for record in casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device):
         failed += "error" in record
@@ -33,8 +33,14 @@ def predict(
             say(f"Error: {record['picture']}: {record['error']}")
         else:
             answers = ", ".join(f"{p['class']} {percent(p['probability'])}" for p in record["predictions"])
-            print(f"{record['picture']}: {answers}")
+            print(plain(f"{record['picture']}: {answers}"))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
     if failed:
         raise typer.Exit(1)
+
+
+def _listed() -> list[str]:
+    """The lines of stdin; a file name may hold any byte but the end of a line."""
+    lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n")
+    return [line.removesuffix("\r") for line in lines if line.strip()]

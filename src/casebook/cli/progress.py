@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any
 
-from .output import percent, say
+from .output import percent, plain, say
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +25,7 @@ class Display:
         self.epoch_began = time.monotonic()
         self.last_line = 0.0
         self.last_top1: float | None = None
+        self.run: str | None = None
 
     def __call__(self, event: dict[str, Any]) -> None:
         getattr(self, f"_{event['kind']}")(event)
@@ -35,6 +36,7 @@ class Display:
             self.bar = None
 
     def _run(self, event: dict[str, Any]) -> None:
+        self.run = event["path"]
         self._line(f"{'going on with' if event['resumed'] else 'writing to'} {event['path']}")
 
     def _scan(self, event: dict[str, Any]) -> None:
@@ -84,7 +86,7 @@ class Display:
     def _line(self, text: str) -> None:
         self.last_line = time.monotonic()
         if self.bar is not None:
-            self.bar.console.print(text, markup=False, highlight=False)
+            self.bar.console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
         else:
             say(text)
 

@@ -14,7 +14,8 @@ def recipes(
     from casebook.training.recipe import RECIPES, Recipe
 
     if name is not None and name not in RECIPES:
-        raise RecipeError(f"unknown recipe {name!r}{did_you_mean(name, RECIPES)}; 'casebook recipes' lists all")
+        suggestion = did_you_mean(name, RECIPES) or ";"
+        raise RecipeError(f"unknown recipe {name!r}{suggestion} 'casebook recipes' lists all")
     if json_:
         chosen = {name: RECIPES[name]} if name else RECIPES
         print_json(

@@ -1,6 +1,8 @@
 """casebook train"""
 
 import os
+import shlex
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -51,8 +53,9 @@ def train(
         "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard, "strict": strict,
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None} | _parsed(settings or [])
-    if resume and (changes or recipe or out):
-        raise wrong_usage(f"--resume goes on with a run as it was; it takes no {', '.join(changes) or 'other flag'}")
+    others = [*changes, *(name for name, value in (("recipe", recipe), ("out", out)) if value)]
+    if resume and others:
+        raise wrong_usage(f"--resume goes on with a run as it was, so it goes without {', '.join(others)}")
     if not resume and not data and not recipe:
         raise wrong_usage("casebook train needs DATA: a folder, a CSV file or a built-in name such as digits")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it loads; see training/machine.py
@@ -65,7 +68,7 @@ def train(
         run = casebook.train(recipe=recipe, out=out, resume=resume, report=display, **changes)
     except (Interrupted, KeyboardInterrupt) as stop:
         display.close()
-        say("Interrupted; 'casebook train --resume RUN' goes on from the last checkpoint.")
+        say(_how_to_go_on(display.run))
         raise typer.Exit(130) from stop
     finally:
         display.close()
@@ -81,6 +84,12 @@ def train(
     for line in accuracy_lines(document["test"])[1:]:
         print(f"test: {line}")
     print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s")
+
+
+def _how_to_go_on(run: str | None) -> str:
+    if run is not None and (Path(run) / "last.ckpt").is_file():
+        return f"Interrupted; 'casebook train --resume {shlex.quote(run)}' goes on from the last checkpoint."
+    return "Interrupted before the first checkpoint; start the training again."
 
 
 def _parsed(settings: list[str]) -> dict[str, Any]:

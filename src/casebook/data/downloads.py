@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .cache import cache_folder, offline
+from ..files import cache_folder, offline
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT_SECONDS = 30.0

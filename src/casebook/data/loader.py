@@ -5,6 +5,7 @@ augmented. So a training can be taken up at any batch, by any number of processe
 """
 
 import itertools
+import math
 import mmap
 import multiprocessing
 import os
@@ -53,14 +54,14 @@ def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64
     return generator.permutation(indices)
 
 
-def plan(count: int, batch_size: int, world_size: int = 1) -> list[tuple[int, int]]:
+def plan(count: int, batch_size: int) -> list[tuple[int, int]]:
     """First and past-the-last place in the epoch's order of each training batch, all processes together.
 
-    A last batch with fewer than two pictures for each process is left out (batch norm needs two); the pictures
-    in it differ from epoch to epoch. It stays where it is the only one.
+    A last batch of less than a quarter of the size is left out, unless it is the only one: it would move the
+    weights as much as a whole one, and batch norm needs at least two pictures. Which ones differs by epoch.
     """
     bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < 2 * world_size:
+    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < max(2, batch_size / 4):
         bounds.pop()
     return bounds
 
@@ -82,19 +83,20 @@ class PictureCache:
     sees a half-written picture. Pictures beyond the budget have no slot and are decoded each time.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int, int] | None], budget_bytes: int):
-        sizes = np.array([0 if shape is None else int(np.prod(shape)) for shape in shapes], np.int64)
+    def __init__(self, shapes: Sequence[tuple[int, int, int]], budget_bytes: int):
+        sizes = np.array([math.prod(shape) for shape in shapes], np.int64)
         self.shapes = list(shapes)
         self.ends = np.cumsum(sizes)
         self.num_slots = int(np.searchsorted(self.ends, budget_bytes, side="right"))
         size_bytes = int(self.ends[self.num_slots - 1]) if self.num_slots else 0
-        self.memory = mmap.mmap(-1, max(1, size_bytes + self.num_slots * 8))  # shared, anonymous, zero
+        size_bytes_in_all = max(1, size_bytes + self.num_slots * 8)
+        self.memory = mmap.mmap(-1, size_bytes_in_all)  # shared, anonymous, zero
         self.written = np.frombuffer(self.memory, np.int64, self.num_slots)  # 1 + epoch of writing
         self.bytes = np.frombuffer(self.memory, np.uint8, size_bytes, offset=self.num_slots * 8)
 
     def _slot(self, place: int) -> NDArray[np.uint8]:
         start = int(self.ends[place - 1]) if place else 0
-        return self.bytes[start : int(self.ends[place])].reshape(self.shapes[place] or 0)
+        return self.bytes[start : int(self.ends[place])].reshape(self.shapes[place])
 
     def get(self, place: int, epoch: int) -> NDArray[np.uint8] | None:
         if place < self.num_slots and 0 < self.written[place] <= epoch:
@@ -133,7 +135,8 @@ class Pictures(Dataset):
         elif augmentation.crop != "resized":
             self.cache = PictureCache([(size, size, channels)] * len(indices), budget_bytes)
         elif sizes is not None:
-            shapes = [(*_reduced(*sizes[i], preprocessing.decode_side)[::-1], channels) for i in indices]
+            sides = [_reduced(sizes[i], preprocessing.decode_side) for i in indices]
+            shapes = [(height, width, channels) for width, height in sides]
             self.cache = PictureCache(shapes, budget_bytes)
 
     def read_all(self, workers: int) -> None:
@@ -166,7 +169,7 @@ class Pictures(Dataset):
         if picture is None:
             if self.augmentation.crop == "resized":
                 opened = self._open(place)
-                target = _reduced(*opened.size, self.preprocessing.decode_side)
+                target = _reduced(opened.size, self.preprocessing.decode_side)
                 reduced = opened if target == opened.size else opened.resize(target, Image.Resampling.BOX)
                 picture = np.asarray(reduced, np.uint8).reshape(target[1], target[0], -1)
             else:
@@ -212,8 +215,9 @@ class Pictures(Dataset):
         )
 
 
-def _reduced(width: int, height: int, side: int) -> tuple[int, int]:
-    """Width and height with the shorter side brought down to `side`, never up."""
+def _reduced(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(width, height) with the shorter side brought down to `side`, never up."""
+    width, height = size
     short = min(width, height)
     if short <= side:
         return width, height
@@ -284,7 +288,7 @@ class Batches:
 
     def _bounds(self) -> list[tuple[int, int]]:
         if self.shuffle:
-            return plan(self.num_pictures, self.batch_size, self.world_size)
+            return plan(self.num_pictures, self.batch_size)
         count = len(self.pictures)
         return [(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size)]
 
@@ -323,6 +327,7 @@ class Batches:
                 with warnings.catch_warnings():
                     # Our workers only decode; they take no lock that a thread of the parent may hold.
                     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+                    warnings.filterwarnings("ignore", message=".*worker processes in total", category=UserWarning)
                     iterator = iter(self._started_loader())
                 for batch in iterator:
                     yield batch

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import DataError, PictureError
-from .cache import write_atomically
+from ..errors import PictureError, RunError
+from ..files import write_atomically
 from .decode import decode
 from .pictures import Source
 
@@ -185,5 +185,5 @@ class _Cache:
         content = io.BytesIO()
         text = np.frombuffer(json.dumps(record).encode(), np.uint8)
         np.savez(content, facts=text, thumbnails=result.thumbnails[kept])
-        with contextlib.suppress(DataError):  # it only saves time: a read-only or full disk must not stop a training
+        with contextlib.suppress(RunError):  # it only saves time: a read-only or full disk must not stop a training
             write_atomically(self.path, content.getvalue())

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from .cache import write_atomically
+from ..files import write_atomically
 from .duplicates import Duplicates, joined
 from .pictures import SPLITS, Source
 from .scan import Scan
@@ -209,9 +209,10 @@ def read_split(path: Path, source: Source) -> Split:
     """The split written for this source. Raises DataError if the file is damaged or the source changed."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        header, *cells = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = [dict(zip(header, row, strict=True)) for row in cells]
         listed = {row["name"]: (row["label"], row["split"], row["reason"]) for row in rows}
-    except (OSError, csv.Error, KeyError) as error:
+    except (OSError, csv.Error, KeyError, ValueError) as error:
         raise DataError(f"cannot read the split {path}: {error!r}; expected name,label,split,reason") from error
     indices = {picture.name: index for index, picture in enumerate(source.pictures)}
     added = [name for name in indices if name not in listed]

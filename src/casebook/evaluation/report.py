@@ -9,7 +9,6 @@ import base64
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from importlib import resources
@@ -19,11 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..errors import CasebookError, RunError
+from ..errors import CasebookError
+from ..files import write_atomically
 from .charts import Line, Phase, interval_bar, line_chart, percent_text, reliability_chart, short
 from .predictions import Predictions
 
 NUM_MISTAKES = 12  # most confident mistakes
+NUM_NOTES = 12  # in sight; the others unfold
 NUM_PAIRS = 12  # most common confusions
 MOST_MATRIX_CLASSES = 30  # more do not fit a screen
 PART_OF_MATRIX = 20  # classes shown when there are more than that
@@ -75,7 +76,7 @@ def write_report(
         notes=notes,
     )
     # A file name that is not UTF-8 reaches us as lone surrogates, which no encoding can write.
-    _write_whole(Path(path), page.encode("utf-8", "replace"))
+    write_atomically(Path(path), page.encode("utf-8", "replace"))
 
 
 def render(
@@ -338,7 +339,12 @@ def _bar_start(lowest: float) -> float:
 def _notes(notes: Sequence[str]) -> str:
     if not notes:
         return ""
-    return f'<div class="notes"><ul>{"".join(f"<li>{_text(note)}</li>" for note in notes)}</ul></div>'
+    items = [f"<li>{_text(note)}</li>" for note in notes]
+    rest = ""
+    if len(items) > NUM_NOTES:
+        more = f"<summary>{len(items) - NUM_NOTES:,} more</summary>"
+        rest = f"<details>{more}<ul>{''.join(items[NUM_NOTES:])}</ul></details>"
+    return f'<div class="notes"><ul>{"".join(items[:NUM_NOTES])}</ul>{rest}</div>'
 
 
 def _confusion(
@@ -707,21 +713,3 @@ def _text(value: object) -> str:
 def _cut(name: str) -> str:
     """The end of a long name: it tells files apart."""
     return name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot write the report {path}: {error.strerror or error}; "
-            "choose a folder that exists, can be written and has room"
-        ) from error

@@ -4,16 +4,15 @@ The catalogue is `FAMILIES` below. A family NAME has its cards in `cards/NAME.py
 `NAME.py`; both are imported when asked for, so listing names and reading cards needs no torch.
 """
 
-import logging
 from fnmatch import fnmatchcase
 from importlib import import_module
-from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, did_you_mean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .card import ModelCard
     from .layers import Network
 
@@ -35,8 +34,6 @@ FAMILIES = {
         *("mobilenet_v2_130", "mobilenet_v2_140"),
     ),
 }
-
-logger = logging.getLogger(__name__)
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -60,7 +57,7 @@ def create_model(
     *,
     num_classes: int | None = None,
     in_channels: int | None = None,
-    weights: str | Path | None = None,
+    weights: "str | Path | None" = None,
     small_stem: bool = False,
     padding: str | None = None,
     **options: Any,
@@ -91,7 +88,7 @@ def create_model(
         name, found.options | options | {"num_classes": num_classes if replace_head else found.num_classes}
     )
     for note in loading.load_into(network, found, replace_head=replace_head):
-        logger.info("%s: %s", name, note)
+        loading.logger.info("%s: %s", name, note)
     return network
 
 
@@ -99,10 +96,13 @@ def _family(name: str) -> str:
     for family, names in FAMILIES.items():
         if name in names:
             return family
-    raise ModelError(f"unknown network '{name}'{did_you_mean(name, list_models())}; 'casebook models' lists all")
+    suggestion = did_you_mean(name, list_models()) or ";"
+    raise ModelError(f"unknown network '{name}'{suggestion} 'casebook models' lists all")
 
 
 def _build(name: str, options: dict[str, Any]) -> "Network":
+    from inspect import signature
+
     build = import_module(f".{_family(name)}", __name__).NETWORKS[name]
     known = signature(build).parameters
     for option, value in options.items():

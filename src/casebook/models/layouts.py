@@ -94,14 +94,17 @@ def from_layout(state: Mapping[str, Value], name: str, layout: str, keys: Iterab
 
 
 def detect_layout(state: Iterable[str], name: str, keys: Iterable[str]) -> str:
-    """The layout in which most of the state's names are known. Raises WeightsError when none is in any."""
+    """The layout that explains most of the state's names.
+
+    Raises WeightsError when none explains half of the network's `keys`.
+    """
     given, keys = set(state), list(keys)
     matches = {layout: len(given & set(map(rename, keys))) for layout, rename in layouts(name).items()}
     best = max(matches, key=lambda layout: matches[layout])
-    if not matches[best]:
+    if matches[best] < len(keys) / 2:
         raise WeightsError(
-            f"no name in the weights belongs to {name}: they begin with "
-            f"{', '.join(sorted(given)[:3]) or 'nothing'}; expected the layout of {' or '.join(matches)}"
+            f"{matches[best]} of the {len(keys)} weights of {name} are there, in none of the layouts "
+            f"{', '.join(matches)}; the names begin with {', '.join(sorted(given)[:3]) or 'nothing'}"
         )
     return best
 

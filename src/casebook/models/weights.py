@@ -11,10 +11,11 @@ and, as JSON, `options` for `create_model`, `preprocessing` and `classes`.
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pickle
 import re
-import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ __all__ = ["Weights", "load_into", "read_weights", "resolve", "save_weights", "t
 CHECKSUM = "payload_sha256"
 SAFETENSORS, PICKLES = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 HEAD = "head.classifier."
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,8 +224,11 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
     except (ValueError, TypeError, ModelError, WeightsError) as error:
         raise WeightsError(f"{source}: its description cannot be used: {error}") from error
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    layout = metadata.get("layout") or detect_layout(state, name, keys)
-    state = from_layout(state, name, layout, keys)
+    try:
+        layout = metadata.get("layout") or detect_layout(state, name, keys)
+        state = from_layout(state, name, layout, keys)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from error
     last = next((value for key, value in state.items() if key.startswith(HEAD)), None)
     if last is None:
         raise WeightsError(f"{source}: no last layer in the weights, expected {HEAD}weight in the layout {layout}")
@@ -281,7 +287,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         if not path.stat().st_size:
             raise WeightsError(f"{path}: the file is empty (0 bytes); copy or download it again")
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: no PyTorch weights, or weights among Python objects, which are not opened because they "
@@ -320,24 +328,6 @@ def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Writes beside the file and renames, so that a full disk or a crash leaves the old file whole."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # a temporary file is made for its owner alone
-        temporary.replace(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _listed(what: str, keys: Iterable[str]) -> str:

@@ -29,7 +29,12 @@ def joined(device: torch.device) -> Iterator[Place]:
     if world_size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Place()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, rank, world_size = next(iter(dist.rendezvous("env://")))
+    # After a restart torchrun's store may still hold the addresses of the dead processes, and gloo then waits for
+    # them for ever (seen with torch 2.13); each attempt writes under its own name.
+    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:

@@ -189,7 +189,7 @@ class FeatureBatches:
 
     def _bounds(self) -> list[tuple[int, int]]:
         if self.shuffle:
-            return plan(self.num_pictures, self.batch_size, self.world_size)
+            return plan(self.num_pictures, self.batch_size)
         return [(i, min(i + self.batch_size, self.num_pictures)) for i in range(0, self.num_pictures, self.batch_size)]
 
     def __len__(self) -> int:

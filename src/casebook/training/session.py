@@ -23,7 +23,7 @@ from ..data.scan import Scan, scan
 from ..data.sources import Source, load_source
 from ..data.split import Split, read_split, split_source, write_split
 from ..errors import DataError, RecipeError, RunError
-from ..files import write_json
+from ..files import cache_folder, write_json
 from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, read_weights, resolve
 from ..preprocessing import Preprocessing
@@ -151,13 +151,13 @@ def prepare_data(recipe: Recipe, run: Run | None, place: Place, known_split: boo
     path = run.path / "split.csv" if run else None
     if not place.is_first:
         wait_for_all(place)
-        seen = scan(source)
+        seen = scan(source, cache_dir=cache_folder() / "scans")
         return Data(source, seen, read_split(path, source) if path else _split(recipe, source, seen))
 
     def progress(done: int, total: int) -> None:
         report({"kind": "scan", "done": done, "total": total})
 
-    seen = scan(source, progress=progress)
+    seen = scan(source, progress=progress, cache_dir=cache_folder() / "scans")
     broken = [i for i, facts in enumerate(seen.facts) if facts.error]
     if broken and recipe.strict:
         first = ", ".join(f"{source.pictures[i].name} ({seen.facts[i].error})" for i in broken[:5])

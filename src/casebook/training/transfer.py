@@ -4,7 +4,7 @@ The strategies of the case studies: a new head on a frozen backbone whose featur
 stages unfrozen; everything, at rates that fall toward the stem.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -37,13 +37,13 @@ def choose_transfer(recipe: Recipe, pictures_per_class: float) -> Choice:
     return Choice("full", f"{count}, at least {MANY}: enough to fine-tune every stage")
 
 
-def parts(network: nn.Module, strategy: str, recipe: Recipe) -> list[tuple[str, nn.Module, float]]:
+def parts(network: Any, strategy: str, recipe: Recipe) -> list[tuple[str, nn.Module, float]]:
     """(name, module, rate scale) of the parts that learn, head first.
 
     Raises RecipeError when last:K asks for more stages than there are.
     """
-    stages = list(network.stages)  # type: ignore[arg-type]
-    head = ("head", network.head, 1.0)
+    stages = list(network.stages)
+    head: tuple[str, nn.Module, float] = ("head", network.head, 1.0)
     if strategy == "none":
         return [("network", network, 1.0)]
     if strategy == "head":
@@ -54,13 +54,14 @@ def parts(network: nn.Module, strategy: str, recipe: Recipe) -> list[tuple[str, 
         if count > len(stages):
             raise RecipeError(f"transfer is 'last:{count}', but the network has {len(stages)} stages; use full")
         learning = stages[len(stages) - count :]
-    scale, chosen = recipe.backbone_scale, [head]
+    scale = recipe.backbone_scale
+    chosen: list[tuple[str, nn.Module, float]] = [head]
     for number, stage in reversed(list(enumerate(stages))[len(stages) - len(learning) :]):
         chosen.append((f"stage {number + 1}", stage, scale))
         scale *= recipe.stage_decay
     if strategy == "full":
         chosen.append(("stem", network.stem, scale))
-    return chosen  # type: ignore[return-value]
+    return chosen
 
 
 class Frozen:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from casebook.data.cache import cache_folder, offline, write_atomically
-from casebook.errors import DataError
+from casebook.errors import RunError
+from casebook.files import cache_folder, offline, write_atomically
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match="cannot write .*No space left"):
+    with pytest.raises(RunError, match=r"cannot write .*No space left"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
@@ -49,5 +49,5 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot write"):
+    with pytest.raises(RunError, match="cannot write"):
         write_atomically(tmp_path / "file" / "x", b"")

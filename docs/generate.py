@@ -1,0 +1,208 @@
+"""Writes docs/reference/{cli,networks,recipes}.md from the program; `--check` fails where they are stale.
+
+Nothing here asks how wide the terminal is or which version of typer prints the help: the pages come from the
+signatures of the commands, the model cards and the fields of the recipe.
+"""
+
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import typer
+
+from casebook.cli import app
+from casebook.cli.train import train
+from casebook.models import FAMILIES, model_card
+from casebook.training.recipe import RECIPES, Recipe
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTICE = "<!-- Written by docs/generate.py; edit what it reads, then run it again. -->\n"
+TYPES = {str: "text", int: "integer", float: "number", bool: "flag", list[str]: "text, repeatable"}
+
+
+def cli_page() -> str:
+    lines = [
+        NOTICE,
+        "# The command line\n",
+        "`casebook COMMAND --help` shows the same. Results go to stdout, progress and remarks to stderr. The exit code "
+        "is 0 for success, 1 for an error that is said in one line, 2 for wrong usage, and 130 after Ctrl-C. What "
+        "`--json` prints is described in [json.md](json.md).\n",
+    ]
+    for name, command in sorted(commands(app, "casebook")):
+        arguments, options = [], []
+        for parameter, value in inspect.signature(command).parameters.items():
+            info, kind = value.default, value.annotation
+            row = [TYPES[kind], default_of(info, kind), info.help or ""]
+            if isinstance(info, typer.models.ArgumentInfo):
+                arguments.append([f"`{parameter.upper()}`", *row])
+            else:
+                names = info.param_decls or [f"--{parameter.replace('_', '-')}"]
+                options.append([", ".join(f"`{name}`" for name in names), *row])
+        usage = " ".join(
+            a.strip("`") if default == "required" else f"[{a.strip('`')}]" for a, _, default, _ in arguments
+        )
+        lines += [f"## {name}\n", f"{command.__doc__}\n", f"    {name} [OPTIONS] {usage}".rstrip() + "\n"]
+        for title, rows in (("argument", arguments), ("option", options)):
+            if rows:
+                lines.append(table([[title, "type", "default", "meaning"], *rows]))
+    return "\n".join(lines)
+
+
+def commands(group: typer.Typer, prefix: str) -> Iterator[tuple[str, Callable]]:
+    """(full name, function) of every command below a group."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            yield f"{prefix} {command.name}", command.callback
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            yield from commands(inner.typer_instance, f"{prefix} {inner.name}")
+
+
+def default_of(info: Any, kind: type) -> str:
+    if info.default is ...:
+        return "required"
+    return "" if info.default in (None, "", False) or kind is bool else f"`{info.default}`"
+
+
+def networks_page() -> str:
+    lines = [
+        NOTICE,
+        "# The networks\n",
+        "Parameters are trainable weights; multiply-adds are those of convolutions and linear layers for one picture "
+        "at the input size, one multiplication with its addition counted once. Both are counted by a test on every "
+        "network. A published figure stands beside ours with what it refers to; where they differ, a departure or "
+        "the rounding of the source is the reason.\n",
+    ]
+    for family, names in FAMILIES.items():
+        cards = [model_card(name) for name in names]
+        papers = {card.paper: None for card in cards}
+        lines.append(f"## {family}\n")
+        for paper in papers:
+            lines.append(f"{paper.authors}: *{paper.title}*, {paper.venue} ({paper.year}), <{paper.link}>\n")
+        rows = [["network", "parameters", "multiply-adds", "input", "classes", "smallest input", "options"]]
+        for card in cards:
+            shape = f"{card.in_channels} x {card.input_size} x {card.input_size}"
+            smallest = f"only {card.smallest_input}" if card.fixed_input else f"{card.smallest_input}"
+            options = ", ".join(f"`{option}`" for option in card.options)
+            rows.append(
+                [f"`{card.name}`", f"{card.parameters:,}", f"{card.multiply_adds:,}", shape, str(card.num_classes),
+                 smallest, options]
+            )  # fmt: skip
+        lines += [table(rows, right=(1, 2, 4, 5)), "Published figures:\n"]
+        rows = [["networks", "figure", "value", "refers to", "source"]]
+        for figure, having in shared([(card.name, card.published) for card in cards]):
+            value = f"{figure.value:,.0f}" if figure.unit == "count" else f"{figure.value:g} {figure.unit}"
+            rows.append([having, figure.what.replace("_", " "), value, figure.refers_to, figure.source])
+        lines += [table(rows, right=(2,)), "Departures from the paper:\n"]
+        rows = [["networks", "what", "paper", "here", "why"]]
+        for departure, having in shared([(card.name, card.departures) for card in cards]):
+            rows.append([having, departure.what, departure.paper, departure.here, departure.why])
+        lines.append(table(rows))
+        rows = [["network", "`--weights`", "file on the Hugging Face hub", "licence", "top-1", "top-5", "source"]]
+        for card in cards:
+            for number, weights in enumerate(card.weights):
+                name = f"`{weights.name}`" + (" or `imagenet`" if number == 0 else "")
+                accuracies = ["" if share is None else f"{100 * share:.2f} %" for share in (weights.top1, weights.top5)]
+                rows.append(
+                    [f"`{card.name}`", name, f"{weights.repository}/{weights.file}", weights.licence, *accuracies,
+                     weights.source]
+                )  # fmt: skip
+        if len(rows) > 1:
+            lines += ["Published weights, with the accuracy that their source states:\n", table(rows, right=(4, 5))]
+    return "\n".join(lines)
+
+
+def shared(known: list[tuple[str, tuple]]) -> list[tuple[Any, str]]:
+    """Each figure or departure of a family once, with the networks that have it."""
+    having: dict[Any, list[str]] = {}
+    for name, records in known:
+        for record in records:
+            having.setdefault(record, []).append(f"`{name}`")
+    return [(record, "all" if len(names) == len(known) else ", ".join(names)) for record, names in having.items()]
+
+
+def recipes_page() -> str:
+    lines = [
+        NOTICE,
+        "# Recipes and their settings\n",
+        "A recipe is everything that decides the outcome of a training. `--recipe` takes one of the names below or a "
+        "TOML file with any of the settings; flags and `--set NAME=VALUE` lie over it, and the resolved copy is "
+        "`recipe.toml` in the run folder.\n",
+        "## Named recipes\n",
+    ]
+    for name, recipe in RECIPES.items():
+        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in recipe.settings.items()}
+        lines += [
+            f"### {name}\n",
+            f"{recipe.purpose[:1].upper()}{recipe.purpose[1:]}. Expected: {recipe.expected}.\n",
+            f"```toml\n{tomli_w.dumps(settings)}```\n",
+        ]
+    rows = [["setting", "type", "default", "meaning"]]
+    flags = inspect.signature(train).parameters
+    for name, info in Recipe.model_fields.items():
+        default = "" if info.default is None else f"`{json.dumps(info.default)}`"
+        flag = flags.get(name) or flags.get(f"{name}_")
+        meaning = info.description or (flag.default.help if flag else "")
+        rows.append([f"`{name}`", setting_type(info), default, meaning])
+    lines += ["## Settings\n", table(rows)]
+    return "\n".join(lines)
+
+
+def setting_type(info: Any) -> str:
+    """The allowed values in words: "integer, 1 to 1024", "sgd or adamw"."""
+    kind = info.annotation
+    if typing.get_origin(kind) is typing.Literal:
+        *others, last = typing.get_args(kind)
+        return f"{', '.join(others)} or {last}"
+    inner = [part for part in typing.get_args(kind) if part is not type(None)]
+    if typing.get_origin(kind) is tuple:
+        return f"list of {len(inner)} numbers" if Ellipsis not in inner else "list of numbers"
+    word = {bool: "true or false"}.get(inner[0] if inner else kind) or TYPES[inner[0] if inner else kind]
+    bounds = []
+    for rule in info.metadata:
+        for sign, meaning in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
+            if (limit := getattr(rule, sign, None)) is not None:
+                bounds.append(f"{meaning} {limit}")
+    return ", ".join([word, *bounds])
+
+
+def table(rows: list[list[str]], right: tuple[int, ...] = ()) -> str:
+    """A Markdown table whose first row is the head."""
+    head, *body = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    rule = ["---:" if i in right else "---" for i in range(len(head))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *body])
+
+
+PAGES = {"cli.md": cli_page, "networks.md": networks_page, "recipes.md": recipes_page}
+
+
+def stale() -> list[str]:
+    """The pages that are not what the program would give now."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (REFERENCE / name).is_file() or (REFERENCE / name).read_text(encoding="utf-8") != page()
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--check"]):
+        print(f"usage: python docs/generate.py [--check], but {' '.join(arguments)} came", file=sys.stderr)
+        return 2
+    if arguments:
+        for name in stale():
+            print(f"docs/reference/{name} is stale; run: python docs/generate.py", file=sys.stderr)
+        return 1 if stale() else 0
+    REFERENCE.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+import dataclasses
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from casebook.data.augment import Augmentation
+from casebook.data.loader import Batch, Batches, PictureCache, order, plan
+from casebook.data.scan import scan
+from casebook.data.sources import Source, load_source
+from casebook.errors import DataError
+from casebook.preprocessing import Preprocessing
+
+LARGE = Preprocessing(size=72, crop_fraction=1.0)  # above the size that is held in memory as one array
+SMALL = Preprocessing(size=32, crop_fraction=1.0)
+RESIZED = Augmentation("resized", mirror=True)
+PADDED = Augmentation("padded", mirror=True)
+
+
+@pytest.fixture
+def source(photo_folder: Path) -> Source:
+    return load_source(photo_folder)
+
+
+def stream(batches: Batches, epoch: int, start: int = 0) -> list[Batch]:
+    return list(batches.epoch(epoch, start))
+
+
+def same(first: list[Batch], second: list[Batch]) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and torch.equal(a.indices, b.indices)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "augmentation"), [(LARGE, RESIZED), (LARGE, PADDED), (LARGE, Augmentation()), (SMALL, PADDED)]
+)
+def test_the_stream_does_not_depend_on_workers_or_cache(
+    source: Source, preprocessing: Preprocessing, augmentation: Augmentation
+) -> None:
+    facts = scan(source).facts
+    sizes = [(f.width, f.height) for f in facts]
+    streams = []
+    for workers, share in ((0, 0.0), (0, 0.25), (1, 0.25), (3, 0.0), (2, 0.25)):
+        batches = Batches(
+            source, range(len(source)), preprocessing, augmentation=augmentation, batch_size=7, shuffle=True, seed=3,
+            workers=workers, sizes=sizes, memory_share=share,
+        )  # fmt: skip
+        streams.append([stream(batches, 0), stream(batches, 1), stream(batches, 1, start=4)])
+        batches.close()
+    for other in streams[1:]:
+        for first, second in zip(streams[0], other, strict=True):
+            assert same(first, second)
+    first, second, tail = streams[0]
+    assert same(second[4:], tail)
+    assert not same(first, second)
+    assert sorted(torch.cat([b.indices for b in first]).tolist()) == list(range(48))
+    assert first[0].images.shape == (7, preprocessing.size, preprocessing.size, 3)
+    assert first[0].images.dtype == torch.uint8
+
+
+def test_evaluation_sees_what_preprocessing_gives(source: Source) -> None:
+    batches = Batches(source, [5, 2, 30], LARGE, batch_size=2)
+    images = torch.cat([batch.images for batch in stream(batches, 0)])
+    for row, index in enumerate((5, 2, 30)):
+        expected = LARGE.pixels(source.open(index, min_side=LARGE.decode_side))
+        assert np.array_equal(images[row].numpy(), expected)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_processes_share_each_batch_and_count_every_picture_once(source: Source, world_size: int) -> None:
+    def parts(shuffle: bool) -> list[list[Batch]]:
+        return [
+            stream(
+                Batches(source, range(47), SMALL, batch_size=9, shuffle=shuffle, seed=1, rank=rank,
+                        world_size=world_size, augmentation=PADDED if shuffle else Augmentation()),
+                2,
+            )
+            for rank in range(world_size)
+        ]  # fmt: skip
+
+    whole = stream(Batches(source, range(47), SMALL, batch_size=9, shuffle=True, seed=1, augmentation=PADDED), 2)
+    for number, batches in enumerate(zip(*parts(True), strict=True)):
+        assert torch.equal(torch.cat([b.images for b in batches]), whole[number].images)
+        sizes = [len(b.labels) for b in batches]
+        assert max(sizes) - min(sizes) <= 1
+    seen = [index for batches in parts(False) for batch in batches for index in batch.indices.tolist()]
+    assert sorted(seen) == list(range(47))
+
+
+def test_an_unreadable_picture_is_skipped_with_its_reason(photo_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    shutil.copytree(photo_folder, root)
+    source = load_source(root)
+    (root / "spots" / "03.jpg").unlink()
+    (root / "stripes" / "05.jpg").write_bytes(b"no picture")
+    for workers in (0, 2):
+        for preprocessing in (LARGE, SMALL):
+            batches = Batches(source, range(48), preprocessing, batch_size=10, workers=workers, shuffle=True)
+            seen = [index for batch in stream(batches, 0) for index in batch.indices.tolist()]
+            batches.close()
+            assert len(seen) == 46
+            assert set(batches.skipped) == {"spots/03.jpg", "stripes/05.jpg"}
+            assert all(batches.skipped.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadly(Source):
+    """A source one of whose pictures kills the process that reads it, once."""
+
+    flag: str = ""
+
+    def open(self, index: int, **options: object):
+        if index == 20 and not Path(self.flag).exists():
+            Path(self.flag).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().open(index, **options)  # type: ignore[arg-type]
+
+
+def test_a_killed_worker_is_replaced_and_the_stream_is_the_same(source: Source, tmp_path: Path) -> None:
+    record = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
+    deadly = Deadly(**record, flag=str(tmp_path / "flag"))
+    batches = Batches(deadly, range(48), LARGE, batch_size=8, workers=2, shuffle=True, seed=4)
+    survived = stream(batches, 0)
+    batches.close()
+    assert (tmp_path / "flag").exists()
+    assert same(survived, stream(Batches(source, range(48), LARGE, batch_size=8, shuffle=True, seed=4), 0))
+
+
+def test_the_cache_saves_reading_again(photo_folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    shutil.copytree(photo_folder, root)
+    source = load_source(root)
+    sizes = [(f.width, f.height) for f in scan(source).facts]
+    batches = Batches(source, range(48), LARGE, batch_size=16, augmentation=RESIZED, shuffle=True, sizes=sizes)
+    first = stream(batches, 0)
+    shutil.rmtree(root)
+    assert sum(len(batch.labels) for batch in stream(batches, 1)) == sum(len(batch.labels) for batch in first) == 48
+    assert not batches.skipped
+
+
+def test_the_cache_keeps_to_its_budget_and_to_earlier_epochs() -> None:
+    cache = PictureCache([(2, 2, 3)] * 10, budget_bytes=50)
+    assert cache.num_slots == 4
+    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    cache.put(3, 0, picture)
+    cache.put(4, 0, picture)
+    assert cache.get(3, 0) is None  # another process may still be writing it
+    assert np.array_equal(cache.get(3, 1), picture)
+    assert cache.get(4, 1) is None
+
+
+def test_small_rests_are_left_out_of_training() -> None:
+    assert plan(35, 16) == [(0, 16), (16, 32)]
+    assert plan(36, 16) == [(0, 16), (16, 32), (32, 36)]
+    assert plan(9, 4) == [(0, 4), (4, 8)]
+    assert plan(1, 16) == [(0, 1)]
+
+
+def test_order_is_a_permutation_that_changes_with_seed_and_epoch() -> None:
+    indices = np.arange(10, 110)
+    first = order(indices, 1, 0)
+    assert sorted(first) == sorted(indices)
+    assert np.array_equal(first, order(indices, 1, 0))
+    assert not np.array_equal(first, order(indices, 1, 1))
+    assert not np.array_equal(first, order(indices, 2, 0))
+
+
+def test_no_pictures_is_an_error(source: Source) -> None:
+    with pytest.raises(DataError, match="no pictures"):
+        Batches(source, [], LARGE, batch_size=4)

@@ -1,0 +1,120 @@
+"""ResNets: depth by formula, sizes of Table 1, identity of zeroed branches, and each departure."""
+
+import pytest
+import torch
+from torch import nn
+
+from casebook.models import create_model, list_models
+from casebook.models.layers import ConvNorm
+from casebook.models.resnet import Residual
+from casebook.models.resnet_cifar import ZeroPadShortcut
+
+RESNETS = list_models("resnet") + list_models("plain")
+
+
+def on_meta(name, **options):
+    with torch.device("meta"):
+        return create_model(name, **options).eval()
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_a_name_counts_the_layers(name):
+    """Convolutions outside projections, and the linear layer: the number in the name."""
+    depth = int(name.removeprefix("resnet").removeprefix("plain").removesuffix("_v1"))
+    layers = [
+        key
+        for key, module in on_meta(name).named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and "shortcut" not in key
+    ]
+    assert len(layers) == depth
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet50_v1", "plain34"])
+def test_stages_have_the_sizes_of_table_1(name):
+    network = on_meta(name)
+    x = network.stem(torch.empty(1, 3, 224, 224, device="meta"))
+    shapes = [x.shape[2]]
+    for stage in network.stages:
+        x = stage(x)
+        shapes.append((x.shape[1], x.shape[2]))
+    wide = 4 if "50" in name else 1
+    assert shapes == [56, (64 * wide, 56), (128 * wide, 28), (256 * wide, 14), (512 * wide, 7)]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "plain110"])
+def test_cifar_stages_have_the_papers_sizes(name):
+    network = on_meta(name)
+    x = network.stem(torch.empty(1, 3, 32, 32, device="meta"))
+    for stage, shape in zip(network.stages, [(16, 32), (32, 16), (64, 8)], strict=True):
+        x = stage(x)
+        assert x.shape == (1, shape[0], shape[1], shape[1])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet50_v1", "resnet20"])
+def test_a_zeroed_branch_is_the_identity(name):
+    network = create_model(name, num_classes=3).eval()
+    blocks = [module for module in network.modules() if isinstance(module, Residual)]
+    same_shape = [block for block in blocks if isinstance(block.shortcut, nn.Identity)]
+    assert len(same_shape) >= len(blocks) - len(network.stages)
+    for block in same_shape:
+        nn.init.zeros_(block.branch[-1].norm.weight)
+        x = torch.rand(2, block.branch[0].conv.in_channels, 4, 4)  # not negative, as behind a ReLU
+        assert torch.equal(block(x), x)
+        assert not torch.equal(block(-x), -x)
+
+
+def test_plain_networks_have_no_shortcut():
+    for name in list_models("plain"):
+        assert not any(isinstance(module, Residual) for module in on_meta(name).modules())
+
+
+@pytest.mark.parametrize(("name", "strided"), [("resnet50", 3), ("resnet50_v1", 1)])
+def test_where_the_bottleneck_strides(name, strided):
+    network = on_meta(name)
+    kernels = {
+        module.kernel_size[0]
+        for key, module in network.stages.named_modules()
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2) and "shortcut" not in key
+    }
+    assert kernels == {strided}
+    assert any(d.what == "bottleneck stride" for d in network.departures) == (strided == 3)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_projections_are_a_departure_below_50_layers(name):
+    network = on_meta(name)
+    shortcuts = [m.shortcut for m in network.modules() if isinstance(m, Residual)]
+    assert sum(isinstance(shortcut, ConvNorm) for shortcut in shortcuts) == 3
+    assert any(departure.what == "shortcuts" for departure in network.departures)
+
+
+def test_zero_padded_shortcuts_are_free_and_take_every_other_pixel():
+    shortcut = ZeroPadShortcut(extra_channels=2, stride=2)
+    assert not list(shortcut.parameters())
+    x = torch.arange(32.0).reshape(1, 2, 4, 4)
+    out = shortcut(x)
+    assert out.shape == (1, 4, 2, 2)
+    assert out[0, 0].tolist() == [[0, 2], [8, 10]]
+    assert out[0, 2:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "plain18", "resnet50_v1"])
+def test_the_small_stem_keeps_small_pictures_large(name):
+    network = on_meta(name, small_stem=True, num_classes=10)
+    last = network.stages(network.stem(torch.empty(1, 3, 32, 32, device="meta")))
+    assert last.shape[2:] == (4, 4)
+    assert network.smallest_input == 9
+    assert network(torch.empty(2, 3, 9, 9, device="meta")).shape == (2, 10)
+    departure = network.departures[-1]
+    assert departure.what == "stem"
+    assert "3x3" in departure.here
+    assert not any(departure.what == "stem" for departure in on_meta(name).departures)
+
+
+def test_convolutions_start_with_variance_2_over_fan_out():
+    network = create_model("resnet18", num_classes=10)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.out_channels * module.kernel_size[0] ** 2
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
+            assert module.bias is None

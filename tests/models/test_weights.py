@@ -1,0 +1,406 @@
+"""Weights: files that prove themselves, strict loading, key maps, run folders and the hub's cache."""
+
+import json
+import logging
+import pickle
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from casebook.errors import RunError, WeightsError
+from casebook.models import create_model, list_models, model_card
+from casebook.models.layouts import LAYOUTS, detect_layout, from_layout, layouts, to_layout
+from casebook.models.weights import Weights, load_into, read_weights, resolve, save_weights
+from casebook.preprocessing import Preprocessing
+
+
+def small(**options) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model("resnet20", **options)
+
+
+def equal(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+# Files
+
+
+def test_every_type_and_memory_format_comes_back(tmp_path):
+    state = {
+        "float": torch.randn(3, 4),
+        "half": torch.randn(5).to(torch.bfloat16),
+        "count": torch.tensor(7),
+        "last": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        "view": torch.randn(100)[10:20],
+        "empty": torch.empty(0, 3),
+        "parameter": nn.Parameter(torch.randn(2)),
+    }
+    save_weights(tmp_path / "w.safetensors", state, {"architecture": "x", "note": "a\nb \N{SNOWMAN}"})
+    found, metadata = read_weights(tmp_path / "w.safetensors")
+    assert equal(found, {key: value.detach() for key, value in state.items()})
+    assert metadata == {"architecture": "x", "note": "a\nb \N{SNOWMAN}"}
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_no_damaged_byte_goes_unnoticed(tmp_path):
+    """Whatever byte is changed, the file is refused; or its name for the checksum is hit and all weights are right."""
+    path = tmp_path / "w.safetensors"
+    state = {"a": torch.randn(4, 3), "b": torch.arange(5)}
+    save_weights(path, state, {"architecture": "x"})
+    content = path.read_bytes()
+    refused = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        try:
+            found, _ = read_weights(path)
+        except WeightsError:
+            refused += 1
+        else:
+            assert equal(found, state)
+    assert refused >= len(content) - len("payload_sha256")
+
+
+@pytest.mark.parametrize("kept", [1, 7, 8, 100, 0.5, 0.999])
+def test_a_truncated_file_is_refused(tmp_path, kept):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, small().state_dict(), {})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if kept < 1 else kept])
+    with pytest.raises(WeightsError, match=r"w\.safetensors: no whole safetensors file .*again"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
+@pytest.mark.parametrize(("content", "message"), [(b"", "empty \\(0 bytes\\)"), (b"<html>404</html>", "no")])
+def test_files_that_are_no_weights(tmp_path, suffix, content, message):
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        resolve(path, "resnet20")
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, {"a": torch.ones(1)}, {})
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(RunError, match="No space left"):
+        save_weights(path, {"a": torch.zeros(1)}, {})
+    assert read_weights(path)[0]["a"].item() == 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_pickle_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": Bomb()}, "bomb.pt")
+    Path("plain.pt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("bomb.pt", "plain.pt"):
+        with pytest.raises(WeightsError, match="run code"):
+            resolve(name, "resnet20")
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+def test_pytorch_files(tmp_path, wrapper):
+    network = small()
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "w.pth")
+    assert equal(create_model("resnet20", weights=tmp_path / "w.pth").state_dict(), network.state_dict())
+
+
+def test_a_pytorch_file_without_a_state(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="no state dict"):
+        resolve(tmp_path / "w.pt", "resnet20")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nowhere/w.safetensors", "nowhere/w.safetensors: no such file"),
+        ("w.pt", "no such file"),
+        (Path("nowhere"), "no such file"),
+        ("imagnet", "unknown weights 'imagnet' for resnet20; .*no published weights"),
+    ],
+)
+def test_weights_that_are_not_there(spec, message):
+    with pytest.raises(WeightsError, match=message):
+        resolve(spec, "resnet20")
+
+
+def test_other_kinds_of_file(tmp_path):
+    (tmp_path / "w.h5").write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"end in '\.h5', expected \.safetensors"):
+        resolve(tmp_path / "w.h5", "resnet20")
+
+
+# Descriptions
+
+
+def test_what_the_metadata_says_is_used(tmp_path):
+    """The description of the MobileNet v2 weights this project is developed with, word for word."""
+    path = tmp_path / "w.safetensors"
+    network = create_model("mobilenet_v2_035", num_classes=3)
+    described = {
+        "layout": "torchvision",
+        "padding": "tensorflow SAME at stride 2",
+        "classes": "1000 ImageNet, sorted WordNet ids",
+        "architecture": "mobilenet_v2_035",
+        "input": "224x224 RGB, x/127.5-1",
+    }
+    save_weights(path, to_layout(network.state_dict(), "mobilenet_v2_035", "torchvision"), described)
+    weights = resolve(path, "mobilenet_v2_035")
+    assert weights.options == {"padding": "same"}
+    assert weights.preprocessing == Preprocessing(size=224, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert (weights.num_classes, weights.classes, weights.notes) == (3, None, ())
+    assert weights.folded_norms
+    found = create_model("mobilenet_v2_035", weights=path)
+    assert equal(found.state_dict(), network.state_dict())
+    assert found.departures[-1].what == "padding"
+    given = create_model("mobilenet_v2_035", weights=path, padding="symmetric")
+    assert "padding" not in [departure.what for departure in given.departures]
+
+
+def test_our_own_description(tmp_path):
+    path = tmp_path / "w.safetensors"
+    network = create_model("resnet18", num_classes=3, in_channels=1, small_stem=True)
+    network.stem.norm.running_mean.fill_(0.25)
+    preprocessing = Preprocessing(size=32, resize="exact", mean=(0.5,), std=(0.25,), mode="L")
+    described = {
+        "architecture": "resnet18",
+        "options": json.dumps({"small_stem": True, "in_channels": 1, "num_classes": 3}),
+        "preprocessing": json.dumps(preprocessing.to_dict()),
+        "classes": json.dumps(["a", "b", "c"]),
+    }
+    save_weights(path, network.state_dict(), described)
+    weights = resolve(str(path), "resnet18")
+    assert weights.options == {"small_stem": True, "in_channels": 1}
+    assert weights.preprocessing == preprocessing
+    assert weights.classes == ("a", "b", "c")
+    assert not weights.folded_norms
+    assert equal(create_model("resnet18", weights=path).state_dict(), network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({"architecture": "resnet32"}, "weights of resnet32, expected weights of resnet20; use resnet32"),
+        ({"architecture": "unheard_of"}, "weights of unheard_of, expected weights of resnet20$"),
+        ({"padding": "reflected"}, "padding is 'reflected'"),
+        ({"options": "{"}, "cannot be used"),
+        ({"options": '{"small_stem": true}'}, "no option 'small_stem'"),
+        ({"preprocessing": '{"mode": "XYZ"}'}, "cannot be used: preprocessing: mode is 'XYZ'"),
+        ({"layout": "timm"}, "layout is 'timm', expected casebook"),
+    ],
+)
+def test_descriptions_that_do_not_fit(tmp_path, described, message):
+    save_weights(tmp_path / "w.safetensors", small().state_dict(), described)
+    with pytest.raises(WeightsError, match=message):
+        resolve(tmp_path / "w.safetensors", "resnet20")
+
+
+def test_an_input_that_is_not_understood_is_said(tmp_path):
+    save_weights(tmp_path / "w.safetensors", small().state_dict(), {"input": "whatever"})
+    weights = resolve(tmp_path / "w.safetensors", "resnet20")
+    assert weights.preprocessing is None
+    assert load_into(small(), weights) == ["the weights' input is 'whatever', which is not understood and not used"]
+
+
+# Run folders
+
+
+def test_a_run_folder(tmp_path):
+    network = create_model("resnet18", num_classes=3, small_stem=True)
+    preprocessing = Preprocessing(size=32)
+    record = {
+        "format": 1,
+        "architecture": "resnet18",
+        "options": {"num_classes": 3, "in_channels": 3, "small_stem": True},
+        "classes": ["x", "y", "z"],
+        "preprocessing": preprocessing.to_dict(),
+    }
+    save_weights(tmp_path / "model.safetensors", network.state_dict(), {})
+    (tmp_path / "model.json").write_text(json.dumps(record))
+    weights = resolve(tmp_path, "resnet18")
+    assert weights.options == {"in_channels": 3, "small_stem": True}
+    assert (weights.classes, weights.preprocessing) == (("x", "y", "z"), preprocessing)
+    assert equal(create_model("resnet18", weights=str(tmp_path)).state_dict(), network.state_dict())
+    with pytest.raises(WeightsError, match="weights of resnet18, expected weights of resnet34"):
+        resolve(tmp_path, "resnet34")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"model\.safetensors: cannot be read: No such file"):
+        resolve(tmp_path, "resnet18")
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "no run folder"), ("{}", "architecture"), ("[", "not a run")])
+def test_folders_that_are_no_run(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "model.json").write_text(content)
+    with pytest.raises(WeightsError, match=message):
+        resolve(tmp_path, "resnet18")
+
+
+# Strict loading
+
+
+def weights_of(state: dict) -> Weights:
+    return Weights(state=state, source="somewhere", sha256="0", num_classes=10)
+
+
+def test_missing_unexpected_and_reshaped_weights_are_listed():
+    network, before = small(), small().state_dict()
+    state = {key: value + 1 for key, value in before.items()}
+    del state["stem.conv.weight"]
+    state["surplus"] = torch.zeros(1)
+    state["stages.0.0.branch.0.conv.weight"] = torch.zeros(1, 2)
+    expected = (
+        r"somewhere: weights do not fit: 1 missing \(stem\.conv\.weight\); 1 unexpected \(surplus\); 1 reshaped "
+        r"\(stages\.0\.0\.branch\.0\.conv\.weight \(1, 2\) instead of \(16, 16, 3, 3\)\); they were made"
+    )
+    with pytest.raises(WeightsError, match=expected):
+        load_into(network, weights_of(state))
+    assert equal(network.state_dict(), before)
+
+
+def test_long_lists_are_cut():
+    with pytest.raises(WeightsError, match=r"\d+ missing \(.*, .*, .*, .* and \d+ more\)"):
+        load_into(small(), weights_of({"surplus": torch.zeros(1)}))
+
+
+def test_other_classes_are_named_and_need_a_new_head():
+    weights = weights_of(small(num_classes=5).state_dict())
+    with pytest.raises(WeightsError, match=r"classifier\.bias \(5,\) instead of \(10,\).*ask for a new last layer"):
+        load_into(small(), weights)
+    network = small()
+    head = network.head.classifier.weight.clone()
+    assert len(load_into(network, weights, replace_head=True)) == 1
+    assert torch.equal(network.head.classifier.weight, head)
+    assert torch.equal(network.stem.conv.weight, weights.state["stem.conv.weight"])
+
+
+def test_the_counter_of_batches_may_be_missing():
+    state = {k: v for k, v in small().state_dict().items() if not k.endswith("num_batches_tracked")}
+    assert load_into(small(), weights_of(state)) == []
+
+
+def test_create_model_says_that_the_head_is_new(tmp_path, caplog):
+    save_weights(tmp_path / "w.safetensors", small(num_classes=5).state_dict(), {})
+    with caplog.at_level(logging.INFO, logger="casebook.models"):
+        assert create_model("resnet20", weights=tmp_path / "w.safetensors").head.classifier.out_features == 5
+        assert not caplog.messages
+        network = create_model("resnet20", weights=tmp_path / "w.safetensors", num_classes=2)
+    assert network.head.classifier.out_features == 2
+    assert caplog.messages == ["resnet20: the last layer (5 classes in the weights) is new and untrained"]
+
+
+def test_half_precision_weights_are_widened(tmp_path):
+    save_weights(tmp_path / "w.safetensors", small().half().state_dict(), {})
+    network = create_model("resnet20", weights=tmp_path / "w.safetensors")
+    assert network.stem.conv.weight.dtype == torch.float32
+    assert torch.allclose(network.stem.conv.weight, small().stem.conv.weight, atol=1e-3)
+
+
+# Key maps
+
+MAPPED = [
+    (name, layout)
+    for family, maps in LAYOUTS.items()
+    for layout in maps
+    for name in list_models()
+    if model_card(name).family == family and not name.startswith("plain")
+]
+
+
+@pytest.mark.parametrize(("name", "layout"), MAPPED)
+def test_key_maps_can_be_undone(name, layout):
+    with torch.device("meta"):
+        keys = create_model(name).state_dict().keys()
+    state = {key: key for key in keys}
+    theirs = to_layout(state, name, layout)
+    assert len(theirs) == len(state)
+    assert not any(key.startswith(("stem", "stages", "head")) for key in theirs)
+    assert from_layout(theirs, name, layout, keys) == state
+    assert detect_layout(theirs, name, keys) in (layout, "torchvision")
+    assert detect_layout(state, name, keys) == "casebook"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "ours", "theirs"),
+    [
+        ("resnet50", "timm", "stem.0.norm.running_var", "bn1.running_var"),
+        ("resnet50", "torchvision", "stages.2.5.branch.1.conv.weight", "layer3.5.conv2.weight"),
+        ("resnet18", "torchvision", "stages.3.0.shortcut.norm.bias", "layer4.0.downsample.1.bias"),
+        ("mobilenet_v2", "torchvision", "stages.0.0.1.norm.bias", "features.1.conv.2.bias"),
+        ("mobilenet_v2", "torchvision", "stages.1.1.branch.1.conv.weight", "features.3.conv.1.0.weight"),
+        ("mobilenet_v2", "torchvision", "stages.7.0.norm.weight", "features.18.1.weight"),
+        ("mobilenet_v2", "timm", "stages.5.2.branch.2.norm.weight", "blocks.5.2.bn3.weight"),
+        ("mobilenet_v2", "timm", "stages.7.0.conv.weight", "conv_head.weight"),
+    ],
+)
+def test_some_names_by_hand(name, layout, ours, theirs):
+    assert to_layout({ours: 0}, name, layout) == {theirs: 0}
+
+
+def test_a_layout_is_recognised_without_metadata(tmp_path):
+    network = create_model("mobilenet_v2_035", num_classes=3)
+    theirs = to_layout(network.state_dict(), "mobilenet_v2_035", "timm")
+    safetensors.torch.save_file(theirs, tmp_path / "w.safetensors")
+    assert equal(resolve(tmp_path / "w.safetensors", "mobilenet_v2_035").state, network.state_dict())
+    with pytest.raises(WeightsError, match=r"w\.safetensors: \d of the 122 weights of resnet18.*with blocks\.0"):
+        resolve(tmp_path / "w.safetensors", "resnet18")
+
+
+def test_networks_without_layouts_have_ours():
+    assert list(layouts("lenet5")) == ["casebook"]
+
+
+# The hub
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty Hugging Face cache, and no network."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("CASEBOOK_OFFLINE", "1")
+    return tmp_path
+
+
+@pytest.mark.parametrize("spec", ["imagenet", "timm/mobilenetv2_050.lamb_in1k"])
+def test_published_weights_come_from_the_cache(hub, spec):
+    folder = hub / "models--timm--mobilenetv2_050.lamb_in1k"
+    (folder / "snapshots" / "0").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0")
+    network = create_model("mobilenet_v2_050")
+    theirs = to_layout(network.state_dict(), "mobilenet_v2_050", "timm")
+    safetensors.torch.save_file(theirs, folder / "snapshots" / "0" / "model.safetensors", {"format": "pt"})
+    weights = resolve(spec, "mobilenet_v2_050")
+    assert equal(weights.state, network.state_dict())
+    assert weights.preprocessing.interpolation == "bicubic"
+    assert weights.num_classes == 1000
+
+
+def test_without_network_the_message_says_what_to_fetch(hub):
+    with pytest.raises(WeightsError) as caught:
+        resolve("imagenet", "resnet18")
+    message = str(caught.value)
+    assert "https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors" in message
+    assert "hf download timm/resnet18.tv_in1k model.safetensors" in message
+    assert "offline" in message
+
+
+def test_unknown_published_names_suggest(hub):
+    with pytest.raises(WeightsError, match=r"did you mean 'timm/resnet18\.a1_in1k'\? expected .*imagenet, "):
+        resolve("timm/resnet18.a2_in1k", "resnet18")

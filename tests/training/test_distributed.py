@@ -1,0 +1,39 @@
+"""Two processes with half the batch each are one process with the whole batch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import casebook
+from casebook.training.checkpoint import read_checkpoint
+
+SETTINGS = {
+    "recipe": "scratch", "model": "lenet5", "epochs": 2, "batch_size": 10, "learning_rate": 0.02, "mirror": False,
+    "label_smoothing": 0.1, "class_weights": "balanced", "workers": 0, "device": "cpu", "warmup_epochs": 0,
+    "checkpoint_seconds": 0, "precision": "fp32",
+}  # fmt: skip
+SCRIPT = """
+import sys, torch, casebook
+torch.set_num_threads(1)
+casebook.train({data!r}, out={out!r}, **{settings!r})
+"""
+
+
+def test_two_processes_equal_one(digit_folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(SCRIPT.format(data=str(digit_folder), out=str(tmp_path / "two"), settings=SETTINGS))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    one = casebook.train(digit_folder, out=tmp_path / "one", **SETTINGS)
+    two = casebook.open_run(tmp_path / "two")
+    first, second = (read_checkpoint(run.path / "last.ckpt")["network"] for run in (one, two))
+    assert len(first) == 10  # LeNet-5: no batch norm, no dropout
+    for name in first:
+        torch.testing.assert_close(second[name], first[name], rtol=0, atol=1e-5)
+    assert two.test["n"] == one.test["n"]  # the sharded evaluation counts every picture once
+    assert two.test["top1"] == one.test["top1"]
+    assert [row["val_top1"] for row in two.history] == [row["val_top1"] for row in one.history]
+    assert two.environment["processes"] == 2

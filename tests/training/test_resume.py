@@ -1,0 +1,117 @@
+"""Real processes, really killed: what they leave behind goes on to the same bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from casebook.training.checkpoint import read_checkpoint
+from casebook.training.run import Run
+
+SETTINGS = [
+    "--recipe", "scratch", "--model", "lenet5", "--epochs", "3", "--batch-size", "8", "--lr", "0.02",
+    "--set", "mirror=false", "--set", "warmup_epochs=1", "--set", "ema_decay=0.9", "--set", "dropout=0.3",
+    "--set", "checkpoint_seconds=0", "--workers", "0", "--device", "cpu",
+]  # fmt: skip
+TRAINED_BY_TORCHRUN = """
+import os, pathlib, sys
+from casebook.cli import main
+folder = pathlib.Path(sys.argv.pop(1))
+(folder / f"{os.environ['RANK']}-{os.environ['TORCHELASTIC_RESTART_COUNT']}").write_text(str(os.getpid()))
+main()
+"""
+
+
+def start(*arguments: str, **options: object) -> subprocess.Popen:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    return subprocess.Popen(
+        [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def checkpointed_step(run: Path) -> int:
+    """Optimiser steps in the newest checkpoint."""
+    if not (run / "last.ckpt").exists():
+        return -1
+    return read_checkpoint(run / "last.ckpt")["position"]["step"]
+
+
+def outcome(run: Path) -> tuple:
+    """Everything that a training decides, without times."""
+    rows = [
+        {key: row[key] for key in ("train_loss", "val_loss", "val_top1", "learning_rate")} for row in Run(run).history
+    ]
+    last = read_checkpoint(run / "last.ckpt")
+    network = {name: value.numpy().tobytes() for name, value in last["network"].items()}
+    return rows, network, (run / "model.safetensors").read_bytes(), json.dumps(Run(run).test)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    finish(start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--out", str(run)))
+    return outcome(run)
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(digit_folder: Path, tmp_path: Path, undisturbed: tuple) -> None:
+    run = tmp_path / "run"
+    process = start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--out", str(run))
+    wait_until(lambda: checkpointed_step(run) >= 19, process)  # in the second of three epochs of 14 steps
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (run / "evaluation.json").exists()
+    assert "going on with" in finish(start("-m", "casebook", "train", "--resume", str(run)))
+    assert outcome(run) == undisturbed
+
+
+def test_an_interrupted_training_says_how_to_go_on(digit_folder: Path, tmp_path: Path, undisturbed: tuple) -> None:
+    run = tmp_path / "run"
+    process = start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--out", str(run))
+    wait_until(lambda: checkpointed_step(run) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    assert "Traceback" not in output
+    finish(start("-m", "casebook", "train", "--resume", str(run)))
+    assert outcome(run) == undisturbed
+
+
+def torchrun(script: Path, pids: Path, run: Path, data: Path, *options: str) -> subprocess.Popen:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "2"]
+    pids.mkdir()
+    return start(*launcher, str(script), str(pids), "train", str(data), *SETTINGS, *options, "--out", str(run))
+
+
+def test_a_killed_rank_is_restarted_and_ends_in_the_same_bits(digit_folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(TRAINED_BY_TORCHRUN)
+    finish(torchrun(script, tmp_path / "pids", tmp_path / "whole", digit_folder))
+    run, pids = tmp_path / "killed", tmp_path / "pids2"
+    process = torchrun(script, pids, run, digit_folder)
+    wait_until(lambda: checkpointed_step(run) >= 14, process)
+    os.kill(int((pids / "1-0").read_text()), signal.SIGKILL)
+    output = finish(process)
+    assert (pids / "0-1").exists(), output  # torchrun did start both again
+    assert outcome(run) == outcome(tmp_path / "whole")
