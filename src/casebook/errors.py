@@ -57,6 +57,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return ""
 
     def likeness(known: str) -> tuple[float, int]:
-        return SequenceMatcher(None, known, name).ratio(), len(commonprefix([known, name]))
+        return SequenceMatcher(None, known, name).ratio(), len(commonprefix([known, name]))  # noqa: RUF071 - names, not paths
 
     return f"; did you mean '{max((n for n in names if n in close), key=likeness)}'?"

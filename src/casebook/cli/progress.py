@@ -23,7 +23,7 @@ class Display:
         self.task: Any = None
         self.task_name = ""
         self.epoch_began = time.monotonic()
-        self.last_line = 0.0
+        self.last_line = time.monotonic()
         self.last_top1: float | None = None
         self.run: str | None = None
 

@@ -49,7 +49,7 @@ class Classifier(nn.Module):
     def new_classifier(self, num_classes: int) -> nn.Module:
         """A fresh last layer: (B, num_features) -> (B, num_classes)."""
         linear = nn.Linear(self.num_features, num_classes)
-        nn.init.normal_(linear.weight, std=0.01)
+        draw_normal(linear.weight, std=0.01)
         nn.init.zeros_(linear.bias)
         return linear
 
@@ -103,6 +103,13 @@ class Network(nn.Module):
             )
 
 
+def draw_normal(weight: Tensor, *, std: float) -> None:
+    """Fills a weight from the normal distribution; on the meta device, where torch would load its compiler for it
+    (a second), does nothing."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
 def initialise_convolutions(modules: Iterable[nn.Module]) -> None:
     """He et al. 2015 (https://arxiv.org/abs/1502.01852), equation 14: normal with variance 2 / fan-out.
 
@@ -112,7 +119,7 @@ def initialise_convolutions(modules: Iterable[nn.Module]) -> None:
         if isinstance(module, nn.Conv2d):
             # PyTorch's own fan-out forgets the groups, so a depthwise kernel would start far too small.
             fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+            draw_normal(module.weight, std=math.sqrt(2 / fan_out))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 

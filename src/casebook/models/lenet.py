@@ -6,13 +6,14 @@ connections of Table I, trainable sub-sampling, the scaled tanh and the distance
 output. "lenet5" is what the name means today: full connections, parameter-free pooling and a linear output.
 """
 
+import math
 import random
 
 import torch
 from torch import Tensor, nn
 
 from .card import Departure
-from .layers import Classifier, Network, initialise_convolutions
+from .layers import Classifier, Network, draw_normal, initialise_convolutions
 
 # Table I: the maps of S2 that each of the sixteen maps of C3 sees; maps with equally many stand together.
 C3_CONNECTIONS = (
@@ -119,7 +120,7 @@ class LeNet5(Network):
         hidden = nn.Linear(120, 84)
         self.head = Classifier(84, num_classes, pool=nn.Sequential(nn.Flatten(), hidden, nn.ReLU()))
         initialise_convolutions(self.modules())
-        nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
+        draw_normal(hidden.weight, std=math.sqrt(2 / hidden.in_features))
         nn.init.zeros_(hidden.bias)
 
 

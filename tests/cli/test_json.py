@@ -1,0 +1,152 @@
+"""What `--json` prints is what docs/reference/json.md says: the same keys, of the stated types, and no others."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import casebook
+
+from .conftest import Command
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
+CHECKS = {
+    "text": lambda v: isinstance(v, str),
+    "integer": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "number": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "boolean": lambda v: isinstance(v, bool),
+    "null": lambda v: v is None,
+    "object": lambda v: isinstance(v, dict),
+    "[low, high]": lambda v: isinstance(v, list) and len(v) == 2 and v[0] <= v[1],
+}
+
+
+def documented() -> dict[str, dict[str, str]]:
+    """Section -> key -> type."""
+    sections: dict[str, dict[str, str]] = {}
+    keys: dict[str, str] = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            keys = sections.setdefault(line.removeprefix("## "), {})
+        elif found := re.match(r"\| `([^`]+)` \| ([^|]+) \|", line):
+            assert found[1] not in keys, found[1]
+            keys[found[1]] = found[2].strip()
+    return sections
+
+
+def leaves(value: Any, path: str, known: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """(key as the page writes it, value) of everything in a document; does not enter what the page leaves open."""
+    inside = {key for key in known if key.startswith((f"{path}.", f"{path}["))}
+    if isinstance(value, dict) and (inside or not path):
+        if path in known:
+            yield path, value
+        for key, inner in value.items():
+            place = f"{path}.{key}" if path else key
+            starred = f"{path}.*"
+            is_open = not any(k == place or k.startswith((f"{place}.", f"{place}[")) for k in known)
+            yield from leaves(inner, starred if is_open and path else place, known)
+    elif isinstance(value, list) and inside:
+        for inner in value:
+            yield from leaves(inner, f"{path}[]", known)
+    else:
+        yield path, value
+
+
+def check(document: Any, known: dict[str, str]) -> set[str]:
+    """Fails on an undocumented key, a wrong type or a missing key; gives the keys seen."""
+    seen = set()
+    for key, value in leaves(document, "", known):
+        assert key in known, f"{key} = {value!r} is printed and not documented"
+        kinds = set(known[key].split(" or ")) - {"missing"}
+        assert any(CHECKS[kind](value) for kind in kinds), f"{key} = {value!r}, documented as {known[key]}"
+        seen.add(key)
+    return seen
+
+
+def must(known: dict[str, str]) -> set[str]:
+    """Keys that no document lacks: not those of list elements, which may be none, nor those that may be missing."""
+    return {key for key, kind in known.items() if "[" not in key and "*" not in key and "missing" not in kind}
+
+
+@pytest.fixture(scope="module")
+def sections() -> dict[str, dict[str, str]]:
+    return documented()
+
+
+@pytest.fixture(scope="module")
+def ten_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over the ten digits, so that there is a top-5."""
+    out = tmp_path_factory.mktemp("runs") / "ten"
+    casebook.train("digits", out=out, epochs=1, warmup_epochs=0, near_duplicates=False)
+    return out
+
+
+def all_keys(known: dict[str, str], *seen: set[str]) -> None:
+    """Every documented key was printed by one of the runs: none is a left-over."""
+    assert set(known) - set().union(*seen) == set()
+
+
+def test_train(command: Command, sections, digit_folder: Path, ten_classes: Path) -> None:
+    shutil.copytree(digit_folder, "data")
+    Path("data/digit_0/fake.png").write_text("no picture")
+    Path("data/digit_0/notes.txt").write_text("no picture either")
+    shutil.copytree(ten_classes, "start")
+    known = sections["casebook train"] | {f"test.{key}": kind for key, kind in sections["Metrics"].items()}
+    quick = ("--model", "lenet5", "--epochs", "1", "--set", "warmup_epochs=0", "--workers", "0", "--json")
+    scratch = command("train", "data", *quick, "--out", "scratch").json
+    head = command("train", "data", *quick, "--weights", "start", "--transfer", "head", "--out", "head").json
+    ten = casebook.open_run(ten_classes).evaluation
+    seen = [check(document, known) for document in (scratch, head, ten)]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys(known, *seen)
+    assert "top5" not in scratch["test"]
+    assert head["features"]["computed"] > 0
+
+
+def test_evaluate(command: Command, sections, digit_folder: Path, small_run: Path, ten_classes: Path) -> None:
+    shutil.copytree(digit_folder, "data")
+    Path("data/digit_0/fake.png").write_text("no picture")
+    shutil.rmtree("data/digit_3")
+    known = sections["casebook evaluate"] | sections["Metrics"]
+    documents = (command("evaluate", small_run, "data", "--json").json, command("evaluate", ten_classes, "--json").json)
+    seen = [check(document, known) for document in documents]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys(known, *seen)
+
+
+def test_predict(command: Command, sections, digit_folder: Path, small_run: Path) -> None:
+    known = sections["casebook predict"]
+    document = command("predict", small_run, digit_folder / "digit_0" / "000.png", "gone.png", "--json").json
+    all_keys(known, check(document, known))
+
+
+def test_models(command: Command, sections) -> None:
+    known = sections["casebook models"]
+    all_keys(known, check(command("models", "--json").json, known))
+
+
+def test_recipes(command: Command, sections) -> None:
+    known = sections["casebook recipes"]
+    all_keys(known, check(command("recipes", "--json").json, known))
+    one = command("recipes", "cifar", "--json").json
+    assert list(one["recipes"]) == ["cifar"]
+
+
+def test_data_check(command: Command, sections, digit_folder: Path) -> None:
+    known = sections["casebook data check"]
+    shutil.copytree(digit_folder, "data")
+    shutil.copy("data/digit_0/000.png", "data/digit_0/copy.png")
+    Path("data/digit_0/fake.png").write_text("no picture")
+    for name in ("left", "right"):
+        Path("broken", name).mkdir(parents=True)
+        Path("broken", name, "fake.png").write_text("no picture")
+    seen = check(command("data", "check", "data", "--json").json, known)
+    assert must(known) <= seen
+    broken = command("data", "check", "broken", "--json").json
+    assert broken["split"] is None
+    all_keys(known, seen, check(broken, known))

@@ -1,0 +1,116 @@
+"""What the commands print with."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from casebook.cli.output import accuracy_lines, fail, plain, print_json, skipped_lines, table
+from casebook.cli.progress import Display, duration
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail("first\n  second\x1b[31m") == 1
+    assert capsys.readouterr().err == "Error: first second\\x1b[31m\n"
+
+
+def test_red_on_a_terminal_unless_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    fail("one")
+    monkeypatch.setenv("NO_COLOR", "1")
+    fail("two")
+    assert terminal.getvalue() == "\033[31mError: one\033[0m\nError: two\n"
+
+
+def test_plain_keeps_what_can_be_shown() -> None:
+    assert plain("ünïcødé 猫, a b") == "ünïcødé 猫, a b"
+    assert plain("a\nb\t\udcff") == "a\\nb\\t\\udcff"
+
+
+def test_json_reads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"name": "ünïcødé \udce9", "n": 1}
+    for encoding in ("utf-8", "ascii"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_json(document)
+        stream.flush()
+        assert json.loads(stream.buffer.getvalue()) == document  # type: ignore[attr-defined]
+
+
+def test_json_refuses_what_is_no_json() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        print_json({"loss": float("nan")})
+
+
+def test_table_pads_to_the_widest() -> None:
+    assert table([["name", "n"], ["a", "10,000"]], right=(1,)) == "name       n\na     10,000"
+
+
+def test_accuracy_lines() -> None:
+    metrics = {"n": 8, "top1": 0.5, "top1_interval": [0.25, 0.75], "top1_error": 0.5}
+    assert accuracy_lines(metrics) == ["top-1 50.00 % (95 % interval 25.00 % to 75.00 %; error 50.00 %), 8 pictures"]
+
+
+def test_skipped_lines_count_what_they_leave_out() -> None:
+    skipped = [{"picture": f"{n}.png", "reason": "is empty"} for n in range(12)]
+    lines = skipped_lines(skipped)
+    assert lines[0].startswith("12 pictures could not be read")
+    assert lines[-1].startswith("  ... and 2 more")
+    assert len(lines) == 12
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.4, "0:00"), (61, "1:01"), (3723, "1:02:03")])
+def test_duration(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_display_tells_of_every_epoch(live: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(live=live)
+    common = {"phase": "train", "epoch": 1, "images_per_second": 12.3, "learning_rate": 0.1}
+    display({"kind": "run", "path": "runs/new\nline", "resumed": False})
+    display({"kind": "scan", "done": 1, "total": 2})
+    display({"kind": "step", "epochs": 2, "batch": 1, "batches": 4, "loss": 2.5, **common})
+    display(
+        {"kind": "epoch", "epochs": 2, "train_loss": 2.25, "val_loss": 2.0, "val_top1": 0.5, "seconds": 61.0,
+         "best": True, **common}
+    )  # fmt: skip
+    display({"kind": "features", "done": 1, "total": 2})
+    display({"kind": "evaluate", "done": 1, "total": 2})
+    display({"kind": "test", "pictures": 7})
+    display.close()
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert "writing to runs/new\\nline" in printed.err
+    assert "train epoch   1: loss 2.2500, validation loss 2.0000, top-1 50.00 %, 12 images/s, 1:01 (best)" in printed.err
+    assert "scoring the best weights on the 7 locked pictures" in printed.err
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "casebook", "models", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 1
+
+
+def test_an_ascii_terminal_is_no_failure(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "casebook", "models", "größe"], capture_output=True, timeout=60, cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith(b"Error: no network fits 'gr\\xf6\\xdfe'")

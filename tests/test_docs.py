@@ -1,0 +1,114 @@
+"""The pages say what is so: generated ones are fresh, links lead somewhere, named commands and flags exist."""
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from casebook.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def generate(*arguments: str, columns: str = "200") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", *arguments],
+        capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": columns},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", ["30", "200"])
+def test_generated_pages_are_fresh(columns: str) -> None:
+    result = generate("--check", columns=columns)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
+    """The check runs on a copy in which one page was edited by hand."""
+    copy = tmp_path / "docs"
+    (copy / "reference").mkdir(parents=True)
+    (copy / "generate.py").write_text((ROOT / "docs" / "generate.py").read_text())
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        (copy / "reference" / page.name).write_text(page.read_text())
+    edited = copy / "reference" / "networks.md"
+    edited.write_text(edited.read_text().replace("11,689,512", "11,689,513"))
+    result = subprocess.run(
+        [sys.executable, copy / "generate.py", "--check"], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 1
+    assert "docs/reference/networks.md is stale; run: python docs/generate.py" in result.stderr
+    assert "cli.md" not in result.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(linked), f"{page.name} links to {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands() -> dict[str, Callable]:
+    found = {f"{command.name}": command.callback for command in app.registered_commands if command.callback}
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            if command.callback:
+                found[f"{group.name} {command.name}"] = command.callback
+    return found
+
+
+def flags(callback: Callable) -> set[str]:
+    known = {"--help", "-h"}
+    for name, parameter in inspect.signature(callback).parameters.items():
+        if isinstance(parameter.default, typer.models.OptionInfo):
+            known |= set(parameter.default.param_decls or [f"--{name.replace('_', '-')}"])
+    return known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_code_blocks_exist_with_their_flags(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^(?:    |\$ )?(?:\$ )?(casebook .+)$", text, re.MULTILINE):
+        words = shlex.split(line.partition("  #")[0].partition(" | ")[0], comments=True)[1:]
+        if words[0].startswith("-"):
+            assert words[0] in ("--help", "--version"), line
+            continue
+        name = " ".join(words[:2]) if words[0] == "data" else words[0]
+        assert name in commands(), line
+        for word in words[1:]:
+            if re.match(r"--?[a-zA-Z]", word):
+                assert word.partition("=")[0] in flags(commands()[name]), line
+
+
+def test_the_readme_sets_up_what_pyproject_offers() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in re.findall(r"pip install [^\n`]*\[([a-z]+)\]", readme):
+        assert extra in extras
+
+
+def test_the_readme_maps_every_folder_of_the_package() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for folder in (ROOT / "src" / "casebook").iterdir():
+        if folder.is_dir() and (folder / "__init__.py").exists():
+            assert f"{folder.name}/" in readme
