@@ -80,6 +80,9 @@ def train(
     """
     began = time.monotonic()
     if resume is not None:
+        if Run(Path(resume)).is_complete:
+            report({"kind": "complete", "path": str(resume)})
+            return Run(Path(resume))
         session = resume_run(resume, report=report)
     else:
         chosen = make_recipe(recipe, **({"data": str(data)} if str(data) else {}), **settings)

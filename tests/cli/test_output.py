@@ -92,7 +92,9 @@ def test_display_tells_of_every_epoch(live: bool, capsys: pytest.CaptureFixture[
     printed = capsys.readouterr()
     assert not printed.out
     assert "writing to runs/new\\nline" in printed.err
-    assert "train epoch   1: loss 2.2500, validation loss 2.0000, top-1 50.00 %, 12 images/s, 1:01 (best)" in printed.err
+    assert (
+        "train epoch   1: loss 2.2500, validation loss 2.0000, top-1 50.00 %, 12 images/s, 1:01 (best)" in printed.err
+    )
     assert "scoring the best weights on the 7 locked pictures" in printed.err
 
 

@@ -44,9 +44,7 @@ def test_json_has_every_picture_in_order(command: Command, small_run: Path, pict
     assert best["class"] in {"digit_0", "digit_1", "digit_2", "digit_3"}
 
 
-def test_every_class_when_more_are_asked_for_than_there_are(
-    command: Command, small_run: Path, pictures: Path
-) -> None:
+def test_every_class_when_more_are_asked_for_than_there_are(command: Command, small_run: Path, pictures: Path) -> None:
     document = command("predict", small_run, pictures / "0.png", "--json", "--top", "99").json
     predictions = document["pictures"][0]["predictions"]
     assert len(predictions) == 4

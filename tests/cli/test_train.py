@@ -133,7 +133,7 @@ def test_an_empty_class_is_said(command: Command) -> None:
 def test_hostile_names_stay_names(command: Command) -> None:
     names = ["<script>alert(1)", "new\nline", "-dash", "a,b;c", '"quote\'s"', "ünïcødé 猫", "x" * 200, "\x1b[31mred"]
     folder(Path("data"), **dict.fromkeys(names, 6))
-    Path("data/-dash/0.png").rename("data/-dash/it's \"quoted\"\n.png")
+    Path("data/-dash/0.png").rename('data/-dash/it\'s "quoted"\n.png')
     result = command("train", "data", *QUICK, "--out", "run", "--json")
     assert result.code == 0
     assert {row["class"] for row in result.json["test"]["per_class"]} <= set(names)

@@ -52,7 +52,7 @@ def test_the_recipe_follows_from_the_job(given: tuple[str, str, str], name: str)
         ({"val_fraction": 0.6, "test_fraction": 0.5}, ["nothing to train on"]),
         ({"milestones": (0.75, 0.5)}, ["milestones", "rising"]),
         ({"crop_area": (0.0, 1.0)}, ["crop_area"]),
-        ({"warmup_epochs": 10, "epochs": 5}, ["warmup_epochs", "5 epochs"]),
+        ({"warmup_epochs": 10.0, "epochs": 5}, ["warmup_epochs", "5 epochs"]),
         ({"optimiser": "adam"}, ["optimiser", "'adam'", "'adamw'"]),
         ({"momentum": 0.0, "nesterov": True, "optimiser": "sgd"}, ["nesterov", "momentum"]),
     ],
@@ -70,6 +70,11 @@ def test_unknown_recipe_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("epochs = = 3")
     with pytest.raises(RecipeError, match="not a TOML file"):
         make_recipe(tmp_path / "broken.toml")
+
+
+def test_a_shorter_training_warms_up_in_proportion() -> None:
+    assert make_recipe("scratch").warmup_epochs == 3
+    assert make_recipe("scratch", epochs=5).warmup_epochs == 1
 
 
 def test_a_recipe_cannot_be_changed() -> None:

@@ -39,6 +39,9 @@ class Display:
         self.run = event["path"]
         self._line(f"{'going on with' if event['resumed'] else 'writing to'} {event['path']}")
 
+    def _complete(self, event: dict[str, Any]) -> None:
+        self._line(f"{event['path']} is finished already; nothing to go on with")
+
     def _scan(self, event: dict[str, Any]) -> None:
         self._advance("looking at the pictures", event["done"], event["total"])
 

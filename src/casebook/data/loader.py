@@ -351,6 +351,7 @@ class Batches:
                 batch_size=None,
                 num_workers=self.workers,
                 persistent_workers=True,
+                pin_memory=torch.cuda.is_available(),
                 prefetch_factor=4,
                 collate_fn=_as_it_is,
                 worker_init_fn=_start_worker,

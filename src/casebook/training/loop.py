@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data.loader import Batch
-from ..errors import DivergedError
+from ..errors import DivergedError, RecipeError
 from ..models.weights import save_weights
 from .checkpoint import write_checkpoint
 from .distributed import Place, sum_over_all
@@ -103,6 +103,7 @@ class Loop:
         self.run, self.recipe, self.network = run, recipe, network
         self.device, self.place, self.report, self.events = device, place, report, events
         self.class_weights = None if class_weights is None else class_weights.to(device)
+        self.sums = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.position = Position()
         self.resumed: dict[str, Any] | None = None
         self.stop_asked = False
@@ -120,6 +121,10 @@ class Loop:
             return
         recipe, device = self.recipe, self.device
         groups = parameter_groups(phase.parts, weight_decay=recipe.weight_decay, decay_all=recipe.decay_all)
+        if not groups:
+            raise RecipeError(
+                f"nothing of the {' and '.join(name for name, _, _ in phase.parts)} can learn; use transfer=full"
+            )
         optimiser = make_optimiser(groups, recipe)
         average = WeightAverage(self.network, recipe.ema_decay) if recipe.ema_decay else None
         if self.resumed is not None:
@@ -155,7 +160,7 @@ class Loop:
         steps_per_epoch = math.ceil(len(sizes) / recipe.accumulate)
         look_every = 1 if self.device.type == "cpu" and place.world_size == 1 else CHECK_EVERY
         batches = phase.train.epoch(position.epoch + 1000 * number, position.batch)
-        unread = torch.zeros(2, dtype=torch.float64, device=self.device)  # loss sum, pictures since the last look
+        unread = torch.zeros(2, dtype=self.sums, device=self.device)  # loss sum, pictures since the last look
         began, seen_before, rate = time.monotonic(), position.num_seen, 0.0
         phase.start()
         while position.batch < len(sizes):
@@ -225,7 +230,7 @@ class Loop:
             losses = losses * self.class_weights[labels]
         total = losses.sum() * (0.0 if empty else 1.0)
         (total * (self.place.world_size / count)).backward()
-        return torch.stack([total.detach().double(), total.new_tensor(0 if empty else len(labels)).double()])
+        return torch.stack([total.detach(), total.new_tensor(0 if empty else len(labels))]).to(self.sums)
 
     def _look(self, unread: Tensor, rate: float) -> None:
         """Moves the losses since the last look into the position; stops the training on one that is no number."""
@@ -280,7 +285,7 @@ class Loop:
         """Mean cross-entropy and top-1 over the validation pictures of all processes, each counted once."""
         _share_buffers(self.network, self.place)
         phase.module.eval()
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(3, dtype=self.sums, device=self.device)
         with torch.inference_mode():
             for batch in phase.validation.epoch():
                 if not len(batch.labels):

@@ -208,6 +208,9 @@ def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:
         settings: dict[str, Any] = dict(RECIPES[str(recipe)].settings)
     else:
         settings = read_settings(Path(recipe))
+    epochs = given.get("epochs")
+    if isinstance(epochs, int) and "warmup_epochs" not in given and "warmup_epochs" in settings:
+        settings["warmup_epochs"] = min(settings["warmup_epochs"], epochs / 5)  # a shorter training, in proportion
     return validated(settings | given)
 
 

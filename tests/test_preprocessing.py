@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from casebook.data.loader import Batch
+from casebook.errors import ModelError
+from casebook.preprocessing import Preprocessing
+from casebook.training.session import make_prepare
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    shape = (height, width, 3) if mode == "RGB" else (height, width)
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["shorter", "exact"]), st.integers(1, 64))
+@settings(max_examples=60, deadline=None)
+def test_any_picture_becomes_the_stated_shape(width: int, height: int, resize: str, size: int) -> None:
+    preprocessing = Preprocessing(size=size, resize=resize)  # type: ignore[arg-type]
+    pixels = preprocessing.pixels(noise(width, height))
+    assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.uint8)
+    array = preprocessing(noise(width, height))
+    assert (array.shape, array.dtype) == ((3, size, size), np.float32)
+
+
+def test_a_picture_of_the_right_size_keeps_its_pixels() -> None:
+    picture = noise(32, 32)
+    assert np.array_equal(Preprocessing(size=32, crop_fraction=1.0).pixels(picture), np.asarray(picture))
+
+
+def test_the_centre_is_cut_as_the_literature_does() -> None:
+    picture = noise(400, 300)
+    resized = picture.resize((341, 256), Image.Resampling.BILINEAR)  # 256 * 400 / 300 = 341.33, truncated
+    expected = np.asarray(resized.crop((58, 16, 282, 240)))  # (341 - 224) / 2 = 58.5, rounded to even
+    assert np.array_equal(Preprocessing().pixels(picture), expected)
+
+
+def test_normalisation_is_the_closed_form() -> None:
+    preprocessing = Preprocessing(size=8, crop_fraction=1.0)
+    picture = noise(8, 8)
+    expected = (np.asarray(picture) / 255 - np.array(preprocessing.mean)) / np.array(preprocessing.std)
+    assert preprocessing(picture).transpose(1, 2, 0) == pytest.approx(expected, abs=1e-6)
+    tensorflow = Preprocessing(size=8, crop_fraction=1.0, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert np.array_equal(
+        tensorflow(picture).transpose(1, 2, 0), (np.asarray(picture, np.float32) - 127.5) / np.float32(127.5)
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_torch_normalises_to_the_same_bits(mode: str) -> None:
+    channels = 3 if mode == "RGB" else 1
+    preprocessing = Preprocessing(
+        size=16, crop_fraction=1.0, mode=mode, mean=(0.47, 0.31, 0.2)[:channels], std=(0.21, 0.3, 0.17)[:channels]
+    )
+    pixels = np.arange(16 * 16 * channels).astype(np.uint8).reshape(1, 16, 16, channels)
+    nothing = torch.zeros(1, dtype=torch.int64)
+    ours = make_prepare(preprocessing, torch.device("cpu"), True)(Batch(torch.from_numpy(pixels), nothing, nothing))
+    assert np.array_equal(ours.numpy()[0].transpose(1, 2, 0), preprocessing.normalise(pixels)[0])
+
+
+def test_grey_networks_get_grey_pictures() -> None:
+    preprocessing = Preprocessing(size=8, mode="L", mean=(0.5,), std=(0.5,))
+    assert preprocessing(noise(20, 10)).shape == (1, 8, 8)
+
+
+def test_the_record_survives_being_written() -> None:
+    preprocessing = Preprocessing(size=99, resize="exact", interpolation="bicubic", mean=(0.1, 0.2, 0.3))
+    assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"size": 0}, "size is 0"),
+        ({"mode": "CMYK"}, "mode is 'CMYK'"),
+        ({"interpolation": "magic"}, "interpolation is 'magic'"),
+        ({"resize": "pad"}, "resize is 'pad'"),
+        ({"crop_fraction": 1.5}, "crop_fraction is 1.5"),
+        ({"mean": [0.5]}, "1 means and 3 deviations"),
+        ({"std": [0.5, 0.0, 0.5]}, "above 0"),
+        ({"colour": "blue"}, "unknown keys colour"),
+        ({"size": "big"}, "preprocessing"),
+    ],
+)
+def test_wrong_records_are_refused(record: dict, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        Preprocessing.from_dict(record)
