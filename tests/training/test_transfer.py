@@ -172,3 +172,10 @@ def test_a_damaged_feature_is_computed_again(
     again = train(weights_file, photo_folder, tmp_path / "b", transfer="head")
     assert again.evaluation["features"]["computed"] == 1
     assert again.test == first.test
+
+
+def test_a_head_without_weights_says_so(digit_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, create_model("lenet5_1998").state_dict(), {"architecture": "lenet5_1998"})
+    with pytest.raises(RecipeError, match="no weights to learn"):
+        train(path, digit_folder, tmp_path / "r", model="lenet5_1998", transfer="head")

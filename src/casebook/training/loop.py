@@ -122,8 +122,9 @@ class Loop:
         recipe, device = self.recipe, self.device
         groups = parameter_groups(phase.parts, weight_decay=recipe.weight_decay, decay_all=recipe.decay_all)
         if not groups:
+            names = " and ".join(name for name, _, _ in phase.parts)
             raise RecipeError(
-                f"nothing of the {' and '.join(name for name, _, _ in phase.parts)} can learn; use transfer=full"
+                f"the {names} of this network has no weights to learn; use another transfer, such as full"
             )
         optimiser = make_optimiser(groups, recipe)
         average = WeightAverage(self.network, recipe.ema_decay) if recipe.ema_decay else None

@@ -47,7 +47,7 @@ def parts(network: Any, strategy: str, recipe: Recipe) -> list[tuple[str, nn.Mod
     if strategy == "none":
         return [("network", network, 1.0)]
     if strategy == "head":
-        return [head]
+        return [("head", network.head.classifier, 1.0)]  # what comes before it is part of the cached features
     learning = stages
     if strategy.startswith("last:"):
         count = int(strategy.removeprefix("last:"))
