@@ -30,7 +30,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], obj
             if callable(content):
                 content(file)
             else:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; ours are ordinary ones

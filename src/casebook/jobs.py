@@ -20,7 +20,7 @@ from .data.sources import (
     pictures_below,
     read_class_list,
 )
-from .errors import DataError, PictureError, RunError, WeightsError
+from .errors import DataError, PictureError, RunError, WeightsError, did_you_mean
 from .evaluation.inference import predict_probabilities
 from .evaluation.metrics import evaluate_probabilities
 from .evaluation.predictions import Predictions
@@ -177,21 +177,34 @@ def _ready(model: str | Path, weights: str | Path | None, classes: str | Path | 
         found = resolve(weights, str(model))
         network = create_model(str(model), num_classes=found.num_classes, **found.options)
         load_into(network, found, replace_head=False)
-        entries = None if classes is None else tuple(read_class_list(classes))
-        if entries is not None and len(entries) != found.num_classes:
-            raise DataError(f"{classes} lists {len(entries)} classes, but the weights have {found.num_classes} outputs")
+        entries = _class_list(classes, found.num_classes)
         if entries is not None:
-            names = tuple(entry.name for entry in sorted(entries, key=lambda entry: entry.index))
+            names = tuple(entry.name for entry in entries)
         else:
             names = found.classes or tuple(str(i) for i in range(found.num_classes))
         preprocessing = found.preprocessing or model_card(str(model)).preprocessing
         return _Ready(str(model), network.eval(), tuple(names), entries, preprocessing, None)
-    if not Path(model).is_dir() and not Path(model).exists():
-        model_like = "/" not in str(model)
-        if model_like:
-            model_card(str(model))  # raises with the nearest name
+    if not Path(model).exists() and "/" not in str(model):
+        suggestion = did_you_mean(str(model), list_models()) or ";"
+        raise RunError(
+            f"there is no run folder and no network {str(model)!r}{suggestion} 'casebook models' lists the networks"
+        )
     run = open_run(model)
-    return _Ready(str(model), run.network(), run.classes, None, run.preprocessing, run)
+    if weights is not None:
+        raise WeightsError(f"{model} is a run folder and has weights of its own; leave out --weights")
+    entries = _class_list(classes, len(run.classes))
+    names = run.classes if entries is None else tuple(entry.name for entry in entries)
+    return _Ready(str(model), run.network(), names, entries, run.preprocessing, run)
+
+
+def _class_list(path: str | Path | None, num_outputs: int) -> tuple | None:
+    """The entries of a class list in the order of the outputs that they name."""
+    if path is None:
+        return None
+    entries = read_class_list(path)
+    if len(entries) != num_outputs:
+        raise DataError(f"{path} lists {len(entries)} classes, but the weights have {num_outputs} outputs")
+    return entries
 
 
 def evaluate(

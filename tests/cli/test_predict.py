@@ -89,7 +89,7 @@ def test_a_file_name_that_is_no_utf8(command: Command, small_run: Path, pictures
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["resnet51", "x.png"], "unknown network 'resnet51'; did you mean"),
+        (["resnet51", "x.png"], "network 'resnet51'; did you mean"),
         (["resnet18", "x.png"], "add --weights"),
         (["some", "x.png"], "some: no model.json"),
         (["some/notes.txt", "x.png"], "no run folder 'some/notes.txt'"),

@@ -123,6 +123,16 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(command: Command) -
     assert "3 of 19 pictures cannot be read" in strict
 
 
+def test_a_finished_run_is_not_trained_again(command: Command, digit_folder: Path) -> None:
+    first = command("train", digit_folder, *QUICK, "--out", "run", "--json")
+    kept = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    again = command("train", "--resume", "run", "--json")
+    assert again.code == 0
+    assert "run is finished" in again.err
+    assert again.json == first.json
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == kept
+
+
 def test_an_empty_class_is_said(command: Command) -> None:
     folder(Path("data"), left=8, right=8, nothing=0)
     result = command("train", "data", *QUICK, "--out", "run")

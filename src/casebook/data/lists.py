@@ -90,7 +90,7 @@ def read_list(given: str, path: Path, *, group_by: str | None = None) -> Source:
     if "(" not in group_by:
         raise DataError(
             f"group_by is {group_by!r}, but {path} has the columns {', '.join(header)}"
-            f"{did_you_mean(group_by, header)}; expected one of them or an expression with a capture group"
+            f"{did_you_mean(group_by, header) or ';'} expected one of them or an expression with a capture group"
         )
     return grouped_by_name(source, group_by)
 

@@ -42,7 +42,7 @@ def load_source(data: str | Path, *, group_by: str | None = None, progress: Prog
     expected = f"expected a folder with one folder per class, a .csv list, or one of {', '.join(NAMED)}"
     if path.is_file():
         raise DataError(f"{data} is a file; {expected}")
-    raise DataError(f"there is no folder or list {str(data)!r}{did_you_mean(str(data), NAMED)}; {expected}")
+    raise DataError(f"there is no folder or list {str(data)!r}{did_you_mean(str(data), NAMED) or ';'} {expected}")
 
 
 def _digits(notes: tuple[str, ...]) -> Source:

@@ -72,7 +72,7 @@ def split_source(
         if not parts[name]:
             raise DataError(
                 f"{source.name}: no pictures remain for the {name} part, as {len(units)} groups or sets of copies "
-                f"cannot be divided; add pictures, use another grouping, or set {name}_fraction to 0"
+                f"cannot be divided; add pictures, or use another grouping"
             )
     if presplit:
         parts |= {name: given[name] for name in ("val", "test") if given[name]}

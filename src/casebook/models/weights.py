@@ -293,7 +293,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: no PyTorch weights, or weights among Python objects, which are not opened because they "
-            f"can run code ({_first_line(error)}); save the state dict alone, best as safetensors"
+            "can run code; save the state dict alone, best as safetensors"
         ) from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -56,7 +56,9 @@ def choose_precision(precision: str, device: torch.device, input_size: int) -> t
     if precision == "auto":
         worth_it = device.type == "cuda" or input_size >= 64
         return torch.bfloat16 if worth_it and has_fast_bf16(device) else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    if precision not in ("bf16", "fp32"):
+        raise RecipeError(f"precision is {precision!r}, expected auto, fp32 or bf16")
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:

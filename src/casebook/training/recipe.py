@@ -27,11 +27,11 @@ class Recipe(BaseModel):
     weights: str = Field("", description="where to start: file, run folder or published name; empty: from scratch")
     input_size: int = Field(0, ge=0, le=2048, description="side of the network's input in pixels; 0: the model's")
     dropout: float | None = Field(None, ge=0, lt=1, description="before the classifier; default: the model's")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="split, weights, order and augmentation all follow from it")
 
     # Splitting an unsplit data set
-    val_fraction: float = Field(0.15, gt=0, lt=1)
-    test_fraction: float = Field(0.15, gt=0, lt=1)
+    val_fraction: float = Field(0.15, gt=0, lt=1, description="share of an unsplit data set for validation")
+    test_fraction: float = Field(0.15, gt=0, lt=1, description="share of an unsplit data set locked away for the test")
     group_by: str = Field("", description="CSV column, or a pattern whose first group is read from the file name")
     near_duplicates: bool = Field(True, description="keep near-duplicate pictures on one side of the split")
     strict: bool = Field(False, description="a picture that cannot be read ends the training")
@@ -45,40 +45,46 @@ class Recipe(BaseModel):
     stage_decay: float = Field(0.5, gt=0, le=1, description="learning rate of a stage / that of the stage above")
 
     # Augmentation
-    crop: Literal["auto", "none", "resized", "padded"] = "auto"
+    crop: Literal["auto", "none", "resized", "padded"] = Field(
+        "auto", description="random resized crops of large pictures, shifted ones of padded small pictures"
+    )
     crop_area: tuple[float, float] = Field((0.25, 1.0), description="share of the picture that a resized crop takes")
     padding: int = Field(4, ge=0, le=64, description="pixels that a padded crop may move")
     mirror: bool = Field(True, description="mirror half of the pictures; never for digits and letters")
 
     # Optimisation
-    optimiser: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = Field(0.05, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
+    optimiser: Literal["sgd", "adamw"] = Field("sgd", description="stochastic gradient descent, or AdamW")
+    learning_rate: float = Field(0.05, gt=0, description="the largest of the schedule, for the head")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    nesterov: bool = Field(True, description="whether the momentum of sgd looks one step ahead")
     weight_decay: float = Field(1e-4, ge=0, description="of weights; never of norms and biases unless decay_all")
     decay_all: bool = Field(False, description="decay norms and biases too, as the ResNet paper did")
-    schedule: Literal["cosine", "step", "one-cycle", "constant"] = "cosine"
-    warmup_epochs: float = Field(0, ge=0)
+    schedule: Literal["cosine", "step", "one-cycle", "constant"] = Field(
+        "cosine", description="how the learning rate goes over the epochs"
+    )
+    warmup_epochs: float = Field(0, ge=0, description="epochs in which the learning rate rises from near 0")
     milestones: tuple[float, ...] = Field((0.5, 0.75), description="shares of the epochs after which the rate falls")
     gamma: float = Field(0.1, gt=0, lt=1, description="what a step multiplies the learning rate by")
-    epochs: int = Field(30, ge=1, le=100_000)
+    epochs: int = Field(30, ge=1, le=100_000, description="times through the training pictures")
     batch_size: int = Field(0, ge=0, le=65536, description="all processes together; 0: found for this machine")
     accumulate: int = Field(1, ge=1, le=1024, description="batches whose gradients make one step")
     clip_norm: float = Field(0, ge=0, description="largest norm of the gradient; 0: no limit")
-    label_smoothing: float = Field(0, ge=0, lt=1)
-    class_weights: Literal["none", "balanced"] = "none"
+    label_smoothing: float = Field(0, ge=0, lt=1, description="share of each label spread over all classes")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: the loss of a class weighs as its pictures are rare"
+    )
     ema_decay: float = Field(0, ge=0, lt=1, description="of the running average of the weights; 0: none")
     patience: int = Field(0, ge=0, description="epochs without a better validation before stopping; 0: never")
 
     # The machine
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    channels_last: bool = True
-    compile: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    channels_last: bool = Field(True, description="keep the channels of a pixel together in memory, which is faster")
+    compile: bool = Field(False, description="compile the network with torch.compile")
     workers: int = Field(-1, ge=-1, le=256, description="processes that read pictures; -1: chosen for this machine")
     memory_share: float = Field(0.25, ge=0, le=0.9, description="of the free memory, for decoded pictures")
     checkpoint_seconds: float = Field(60, ge=0, description="at most this much work is lost by a killed process")
-    tensorboard: bool = False
+    tensorboard: bool = Field(False, description="also write TensorBoard events into the run folder")
 
     @field_validator("transfer")
     @classmethod
@@ -209,7 +215,7 @@ def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:
     else:
         settings = read_settings(Path(recipe))
     epochs = given.get("epochs")
-    if isinstance(epochs, int) and "warmup_epochs" not in given and "warmup_epochs" in settings:
+    if isinstance(epochs, int) and epochs > 0 and "warmup_epochs" not in given and "warmup_epochs" in settings:
         settings["warmup_epochs"] = min(settings["warmup_epochs"], epochs / 5)  # a shorter training, in proportion
     return validated(settings | given)
 
@@ -217,8 +223,8 @@ def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:
 def read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(
-            f"no recipe {str(path)!r}{did_you_mean(str(path), RECIPES)} "
-            f"Expected a TOML file or one of {', '.join(RECIPES)}"
+            f"no recipe {str(path)!r}{did_you_mean(str(path), RECIPES) or ';'} "
+            f"expected a TOML file or one of {', '.join(RECIPES)}"
         )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -236,7 +242,8 @@ def validated(settings: dict[str, Any]) -> Recipe:
 def _explain(detail: Any) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"unknown setting {name!r}{did_you_mean(name, Recipe.model_fields)}; 'casebook recipes' lists all"
+        suggestion = did_you_mean(name, Recipe.model_fields) or ";"
+        return f"unknown setting {name!r}{suggestion} 'casebook recipes' lists all"
     message = detail["msg"].removeprefix("Value error, ")
     if not name:
         return message

@@ -14,7 +14,7 @@ from torch import nn
 
 import casebook
 
-from ..errors import RunError
+from ..errors import RunError, WeightsError
 from ..files import write_atomically, write_json
 from ..models import create_model
 from ..models.weights import read_weights
@@ -32,7 +32,10 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        return validated(tomllib.loads(self._read("recipe.toml")))
+        try:
+            return validated(tomllib.loads(self._read("recipe.toml")))
+        except tomllib.TOMLDecodeError as error:
+            raise RunError(f"{self.path / 'recipe.toml'}: not a TOML file: {error}") from error
 
     @property
     def model(self) -> dict[str, Any]:
@@ -43,6 +46,8 @@ class Run:
                 f"{self.path / 'model.json'}: format {document.get('format')!r}, this Casebook reads {FORMAT}; "
                 "use the version that wrote it"
             )
+        if missing := sorted({"architecture", "options", "classes", "preprocessing"} - document.keys()):
+            raise RunError(f"{self.path / 'model.json'}: no {', '.join(missing)}; restore the file from a copy")
         return document
 
     @property
@@ -80,12 +85,18 @@ class Run:
         model = self.model
         network = create_model(model["architecture"], **model["options"])
         state, _ = read_weights(self.path / "model.safetensors")
-        network.load_state_dict(state)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{self.path}: model.safetensors does not fit model.json, which has {model['architecture']}; "
+                "restore both from one copy"
+            ) from error
         return network.eval()
 
     def _read(self, name: str) -> str:
         try:
-            return (self.path / name).read_text(encoding="utf-8")
+            return (self.path / name).read_text(encoding="utf-8", errors="surrogateescape")
         except FileNotFoundError as error:
             raise RunError(
                 f"{self.path}: no {name}; is it a run folder, and did its training get that far? "
@@ -96,9 +107,12 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads(self._read(name))
+            document = json.loads(self._read(name))
         except ValueError as error:
             raise RunError(f"{self.path / name}: not valid JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise RunError(f"{self.path / name}: holds a {type(document).__name__}, expected an object")
+        return document
 
 
 def open_run(path: str | Path) -> Run:
@@ -137,6 +151,14 @@ def new_run(out: str | Path | None, recipe: Recipe) -> Run:
     except OSError as error:
         raise RunError(f"cannot write the run folder {path}: {error.strerror}; choose another --out") from error
     return Run(path)
+
+
+def discard_run(run: Run) -> None:
+    """Removes what a training writes before its first checkpoint, and the folder if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        for name in ("recipe.toml", "model.json", "metrics.jsonl", "environment.json", "split.csv"):
+            (run.path / name).unlink(missing_ok=True)
+        run.path.rmdir()
 
 
 def write_model_file(

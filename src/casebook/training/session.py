@@ -22,7 +22,7 @@ from ..data.loader import Batch, Batches
 from ..data.scan import Scan, scan
 from ..data.sources import Source, load_source
 from ..data.split import Split, read_split, split_source, write_split
-from ..errors import DataError, RecipeError, RunError
+from ..errors import CasebookError, DataError, RecipeError, RunError
 from ..files import cache_folder, write_json
 from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, read_weights, resolve
@@ -41,7 +41,7 @@ from .machine import (
     tune_allocator,
 )
 from .recipe import Recipe
-from .run import Run, event_log, keep_rows, new_run, open_run, write_model_file
+from .run import Run, discard_run, event_log, keep_rows, new_run, open_run, write_model_file
 from .transfer import Choice, Frozen, choose_transfer, parts
 
 DEFAULT_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5", "cifar10": "resnet20"}
@@ -99,6 +99,8 @@ def resume_run(
     run = Run(Path(path))
     if not run.path.is_dir():
         raise RunError(f"no run folder {str(path)!r} to resume; 'casebook train DATA' makes one")
+    if not (run.path / "recipe.toml").is_file():
+        raise RunError(f"{path}: no recipe.toml, so it is no run folder to resume; 'casebook train DATA' makes one")
     return _session(open_recipe(run.path), run, True, report)
 
 
@@ -121,7 +123,13 @@ def _session(recipe: Recipe, where: Any, resuming: bool, report: Report):
         if place.is_first:
             report({"kind": "run", "path": str(run.path), "resumed": resuming})
             write_json(run.path / "environment.json", environment() | {"processes": place.world_size})
-        yield _train(recipe, run, resuming, device, place, report)
+        try:
+            outcome = _train(recipe, run, resuming, device, place, report)
+        except (CasebookError, KeyboardInterrupt):
+            if place.is_first and not resuming and not (run.path / "last.ckpt").exists():
+                discard_run(run)  # nothing to go on with: the same --out may be used again
+            raise
+        yield outcome
 
 
 def _silent(_: dict[str, Any]) -> None:
@@ -228,6 +236,10 @@ def build(recipe: Recipe, data: Data, load: bool = True) -> Built:
         network.head.dropout = nn.Dropout(recipe.dropout)
     if weights and load:
         notes += load_into(network, weights, replace_head=True)
+    grey = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+    coloured = sum(facts.error is None and facts.mode not in grey for facts in data.scan.facts)
+    if preprocessing.mode == "L" and coloured:
+        notes.append(f"{recipe.model} sees grey pictures: the colours of {coloured} pictures are dropped")
     departures = [f"{d.what}: {d.here} (paper: {d.paper})" for d in network.departures]
     return Built(network, options, preprocessing, weights, departures, notes)
 
