@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from .data.decode import open_picture
+from .data.loader import Batch
 from .data.sources import (
-    Picture,
     Source,
     load_source,
     match_classes,
@@ -25,10 +25,12 @@ from .evaluation.inference import predict_probabilities
 from .evaluation.metrics import evaluate_probabilities
 from .evaluation.predictions import Predictions
 from .evaluation.report import write_report
+from .files import write_json
 from .models import create_model, list_models, model_card
 from .models.weights import load_into, resolve
 from .preprocessing import Preprocessing
-from .training.machine import autocast, choose_device, choose_precision, environment, tune_allocator
+from .training.distributed import Place
+from .training.machine import autocast, choose_device, choose_precision, tune_allocator
 from .training.recipe import make_recipe
 from .training.run import Run, open_run
 from .training.session import (
@@ -37,7 +39,6 @@ from .training.session import (
     prepare_data,
     resume_run,
     train_run,
-    write_evaluation,
 )
 
 Report = Callable[[dict[str, Any]], None]
@@ -130,7 +131,6 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
         "skipped": [{"picture": name, "reason": reason} for name, reason in (outcome.skipped | skipped).items()],
         "notes": list(outcome.notes),
     }
-    write_evaluation(run, document)
     write_report(
         run.path / "report.html",
         title=run.path.name,
@@ -143,6 +143,7 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
         thumbnails=_thumbnails(data.source, readable),
         notes=[*outcome.notes, *(f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"])],
     )
+    write_json(run.path / "evaluation.json", document)  # last: it says that the run is complete
 
 
 def _thumbnails(source: Source, indices: Sequence[int]) -> Callable[[int], Any]:
@@ -269,8 +270,6 @@ def evaluate(
 
 
 def _own_pictures(run: Run, split: str) -> tuple[Source, tuple[int, ...], str]:
-    from .training.distributed import Place
-
     data = prepare_data(run.recipe, run, Place(), known_split=True)
     if data.source.classes != run.classes:
         raise RunError(f"{run.path}: the classes of {run.recipe.data} have changed since the training; name the data")
@@ -337,21 +336,28 @@ def predict(
 def _expand(pictures: Iterable[str | Path]) -> Iterator[tuple[str, str | None]]:
     """(file, error) of each picture that the given files, folders and patterns name."""
     for given in pictures:
-        path = Path(given).expanduser()
-        if path.is_dir():
-            below = pictures_below(path)
-            yield from ((str(picture), None) for picture in below)
-            if not below:
-                yield str(given), "the folder holds no pictures"
-        elif path.exists():
-            yield str(path), None
-        elif glob.has_magic(str(given)):
-            found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - patterns may be absolute
-            yield from _expand(found)
-            if not found:
-                yield str(given), "no file fits the pattern"
-        else:
-            yield str(given), "no such file"
+        try:
+            yield from _named(given)
+        except (OSError, RuntimeError, ValueError) as error:  # too long, an unknown ~user, a zero byte
+            yield str(given), f"is no usable name: {error}"
+
+
+def _named(given: str | Path) -> Iterator[tuple[str, str | None]]:
+    path = Path(given).expanduser()
+    if path.is_dir():
+        below = pictures_below(path)
+        yield from ((str(picture), None) for picture in below)
+        if not below:
+            yield str(given), "the folder holds no pictures"
+    elif path.exists():
+        yield str(path), None
+    elif glob.has_magic(str(given)):
+        found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - patterns may be absolute
+        yield from _expand(found)
+        if not found:
+            yield str(given), "no file fits the pattern"
+    else:
+        yield str(given), "no such file"
 
 
 def _read(name: str, preprocessing: Preprocessing) -> Any:
@@ -367,8 +373,6 @@ def _answer(
     network: nn.Module, waiting: list[tuple[str, Any]], prepare: Callable, classes: Sequence[str], top: int,
     device: torch.device,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
-    from .data.loader import Batch
-
     good = [pixels for _, pixels in waiting if not isinstance(pixels, str)]
     probabilities = iter(())
     if good:
@@ -388,4 +392,4 @@ def _answer(
         }
 
 
-__all__ = ["Evaluation", "Picture", "environment", "evaluate", "predict", "train"]
+__all__ = ["Evaluation", "evaluate", "predict", "train"]

@@ -42,9 +42,6 @@ class Display:
     def _complete(self, event: dict[str, Any]) -> None:
         self._line(f"{event['path']} is finished already; nothing to go on with")
 
-    def _complete(self, event: dict[str, Any]) -> None:
-        self._line(f"{event['path']} is finished; nothing is left to do, and its result is")
-
     def _scan(self, event: dict[str, Any]) -> None:
         self._advance("looking at the pictures", event["done"], event["total"])
 

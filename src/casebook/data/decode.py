@@ -20,6 +20,7 @@ from PIL import ExifTags, Image
 
 from ..errors import PictureError
 
+MAX_ASPECT = 100  # resizing the shorter side would make a picture of a few bytes enormous
 MAX_PIXELS = 50_000_000  # a 20 KB PNG can decode to 800 MB: refused by its header
 NOT_PIXELS = {
     "EPS",
@@ -98,6 +99,10 @@ def _check_size(image: Image.Image, name: str) -> None:
     if (pixels := image.width * image.height) > MAX_PIXELS:
         size = f"{image.width} x {image.height} = {pixels / 1e6:.0f} megapixels"
         raise PictureError(name, f"has {size}, at most {MAX_PIXELS // 10**6} are decoded")
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise PictureError(
+            name, f"is {image.width} x {image.height} pixels, more than {MAX_ASPECT} times as long as wide; cut it up"
+        )
 
 
 def _reason(source: Path | bytes | BinaryIO, name: str, error: Exception) -> str:

@@ -9,6 +9,8 @@ import math
 import mmap
 import multiprocessing
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -121,23 +123,26 @@ class Pictures(Dataset):
         seed: int,
         sizes: Sequence[tuple[int, int]] | None,
         budget_bytes: int,
+        may_cache: bool,
+        draw_keys: NDArray[np.int64],
     ):
-        self.source, self.indices, self.seed = source, indices, seed
+        self.source, self.indices, self.seed, self.draw_keys = source, indices, seed, draw_keys
         self.preprocessing, self.augmentation = preprocessing, augmentation
         self.labels = np.array([source.pictures[i].label for i in indices], np.int64)
         self.whole: NDArray[np.uint8] | None = None
         self.cache: PictureCache | None = None
+        self.targets: list[tuple[int, int]] | None = None  # (width, height) before a resized crop
+        if sizes is not None and augmentation.crop == "resized":
+            self.targets = [_reduced(sizes[i], preprocessing.decode_side) for i in indices]
         size, channels = preprocessing.size, preprocessing.channels
         total_bytes = len(indices) * size * size * channels
         if augmentation.crop != "resized" and size <= WHOLE_SIDE and total_bytes <= budget_bytes:
             self.whole = np.zeros((len(indices), size, size, channels), np.uint8)
             self.bad: dict[int, str] = {}
-        elif augmentation.crop != "resized":
+        elif may_cache and augmentation.crop != "resized":
             self.cache = PictureCache([(size, size, channels)] * len(indices), budget_bytes)
-        elif sizes is not None:
-            sides = [_reduced(sizes[i], preprocessing.decode_side) for i in indices]
-            shapes = [(height, width, channels) for width, height in sides]
-            self.cache = PictureCache(shapes, budget_bytes)
+        elif may_cache and self.targets:
+            self.cache = PictureCache([(height, width, channels) for width, height in self.targets], budget_bytes)
 
     def read_all(self, workers: int) -> None:
         """Fills `whole`: small pictures are read once and stay in memory."""
@@ -168,8 +173,8 @@ class Pictures(Dataset):
         picture = self.cache.get(place, epoch) if self.cache else None
         if picture is None:
             if self.augmentation.crop == "resized":
-                opened = self._open(place)
-                target = _reduced(opened.size, self.preprocessing.decode_side)
+                opened, side = self._open(place), self.preprocessing.decode_side
+                target = self.targets[place] if self.targets else _reduced(opened.size, side)
                 reduced = opened if target == opened.size else opened.resize(target, Image.Resampling.BOX)
                 picture = np.asarray(reduced, np.uint8).reshape(target[1], target[0], -1)
             else:
@@ -183,7 +188,7 @@ class Pictures(Dataset):
 
     def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> Batch:
         epoch, places = key
-        draws = draw(self.seed, epoch, self.indices[places])
+        draws = draw(self.seed, epoch, self.draw_keys[places])
         if self.whole is not None:
             good = np.array([int(place) not in self.bad for place in places], bool)
             skipped = [(int(place), self.bad[int(place)]) for place in places[~good]]
@@ -243,6 +248,7 @@ class Batches:
     Training (`shuffle`): each global batch of `batch_size` pictures is cut into equal parts, one a process.
     Evaluation: every picture comes exactly once, over all processes together, in order.
     `sizes` are the (width, height) of all the source's pictures, where known: they make room in the cache.
+    `draw_keys`: what the random numbers of each of `indices` are drawn from; the index itself by default.
     `skipped` gathers the names of pictures that could not be read, with the reason.
     """
 
@@ -261,21 +267,22 @@ class Batches:
         workers: int = 0,
         sizes: Sequence[tuple[int, int]] | None = None,
         memory_share: float = MEMORY_SHARE,
+        draw_keys: Sequence[int] | None = None,
     ):
         if not len(indices):
             raise DataError(f"{source.name}: no pictures to make batches from")
         mine = np.asarray(indices, np.int64)
+        keys = mine if draw_keys is None else np.asarray(draw_keys, np.int64)
         self.num_pictures = len(mine)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.skipped: dict[str, str] = {}
         if not shuffle:
-            mine = mine[rank::world_size]
+            mine, keys = mine[rank::world_size], keys[rank::world_size]
         budget_bytes = int(memory_share * free_memory_bytes() / world_size)
-        can_share = multiprocessing.get_start_method() == "fork"
-        if workers and not can_share:
-            budget_bytes = 0  # spawned workers cannot see a common cache
-        self.pictures = Pictures(source, mine, preprocessing, augmentation, seed, sizes, budget_bytes)
+        # Workers that are not forked cannot see a common cache.
+        may_cache = budget_bytes > 0 and (not workers or multiprocessing.get_start_method() == "fork")
+        self.pictures = Pictures(source, mine, preprocessing, augmentation, seed, sizes, budget_bytes, may_cache, keys)
         if self.pictures.whole is not None:
             self.pictures.read_all(os.cpu_count() or 1)
             workers = 0
@@ -328,13 +335,13 @@ class Batches:
                     # Our workers only decode; they take no lock that a thread of the parent may hold.
                     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
                     warnings.filterwarnings("ignore", message=".*worker processes in total", category=UserWarning)
-                    iterator = iter(self._started_loader())
+                    iterator = _started(self._started_loader())
                 for batch in iterator:
                     yield batch
                     done += 1
                 return
             except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+                if not any(sign in str(error) for sign in ("exited unexpectedly", "killed by signal")):
                     raise
                 self.close()
                 if attempt > WORKER_RESTARTS:
@@ -363,13 +370,22 @@ class Batches:
         self.loader = None
 
 
+def _started(loader: DataLoader) -> Iterator[Batch]:
+    """The loader's iterator without torch's handler for dead children, which would raise in whatever the main thread
+    is doing; the iterator itself notices them when it is asked for a batch."""
+    in_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
+    before = signal.getsignal(signal.SIGCHLD) if in_main else None
+    iterator = iter(loader)
+    if in_main:
+        signal.signal(signal.SIGCHLD, before)
+    return iterator
+
+
 def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
 def _start_worker(_: int) -> None:
     """Worker processes leave Ctrl-C to their parent and keep to one thread each."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -4,6 +4,7 @@ Under torchrun each process finds its place in the environment; gloo joins CPUs,
 """
 
 import contextlib
+import datetime
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -34,7 +35,9 @@ def joined(device: torch.device) -> Iterator[Place]:
     # them for ever (seen with torch 2.13); each attempt writes under its own name.
     store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+    # Process 0 may look at pictures or compute features for a long time while the others wait.
+    patience = datetime.timedelta(hours=24)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=patience)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
@@ -43,9 +46,11 @@ def joined(device: torch.device) -> Iterator[Place]:
         dist.destroy_process_group()
 
 
-def was_restarted() -> bool:
-    """Whether torchrun has started this job again after a process died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def job_id() -> str:
+    """What names this job of torchrun in all its attempts; empty without torchrun."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return ""
+    return f"{os.environ['TORCHELASTIC_RUN_ID']} {os.environ.get('MASTER_ADDR', '')}"
 
 
 def wait_for_all(place: Place) -> None:

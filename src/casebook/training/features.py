@@ -96,6 +96,7 @@ class FeatureCache:
 
 def compute_features(
     network: nn.Module,
+    built_as: dict[str, Any],
     source: Source,
     indices: Sequence[int],
     contents: Sequence[str],
@@ -111,20 +112,23 @@ def compute_features(
     batch_size: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str], int]:
-    """The pooled features of `indices`: (N, views, F) float32, the N indices that could be read, the pictures that
+    """`built_as` is the network's name and options, which decide its features as much as its weights do.
+
+    Gives the pooled features of `indices`: (N, views, F) float32, the N indices that could be read, the pictures that
     could not, and how many were computed rather than found.
 
-    `contents` are digests of all the source's pictures. View 0 of a single view is the centre crop that evaluation
-    sees; several views are augmented, each drawn from (seed, view, picture).
+    `contents` are digests of all the source's pictures. A single view is the centre crop that evaluation sees;
+    several are augmented, each drawn from (seed, view, content), so that they do not depend on the data set.
     """
     key = {
         "backbone": backbone_digest(network),
-        "network": type(network).__name__,
+        "network": {name: value for name, value in built_as.items() if name != "num_classes"},
+        "torch": torch.__version__,
         "preprocessing": preprocessing.to_dict(),
         "dtype": str(dtype),
         "device": device.type,
         "augmentation": [str(augmentation), seed] if views > 1 else None,
-        "version": 1,
+        "version": 2,
     }
     cache = FeatureCache(key)
     skipped: dict[str, str] = {}
@@ -140,6 +144,7 @@ def compute_features(
                 batches = Batches(
                     source, wanted, preprocessing, batch_size=batch_size, workers=workers, seed=seed,
                     augmentation=augmentation if views > 1 else NO_AUGMENTATION, memory_share=0,
+                    draw_keys=[int(contents[i][:15], 16) for i in wanted],
                 )  # fmt: skip
                 for batch in batches.epoch(view):
                     if not len(batch.labels):

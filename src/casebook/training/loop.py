@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data.loader import Batch
-from ..errors import DivergedError, RecipeError
+from ..errors import DivergedError, RecipeError, RunError
 from ..models.weights import save_weights
 from .checkpoint import write_checkpoint
 from .distributed import Place, sum_over_all
@@ -30,6 +30,19 @@ from .run import Run, append_row, portable_state
 from .schedule import rate_factor
 
 CHECK_EVERY = 20  # steps between looks at the loss where a look makes a GPU or other processes wait
+
+# Settings that a resumed training may change.
+MACHINE_SETTINGS = {
+    "device",
+    "workers",
+    "memory_share",
+    "checkpoint_seconds",
+    "tensorboard",
+    "compile",
+    "data",
+    "weights",
+}
+UNUSABLE_LOSS = 1e30  # recorded for a validation whose loss is not a number, which JSON cannot hold
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -106,11 +119,19 @@ class Loop:
         self.sums = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.position = Position()
         self.resumed: dict[str, Any] | None = None
-        self.stop_asked = False
+        self.stop_asked = False  # by a signal to this process
+        self.stopping = False  # agreed by all processes
         self.last_checkpoint = time.monotonic()
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Goes on from what read_checkpoint gave."""
+        """Goes on from what read_checkpoint gave. Raises RunError when the recipe is not that of the checkpoint."""
+        now = _deciding(self.recipe)
+        if changed := [name for name, value in state["recipe"].items() if now.get(name) != value]:
+            earlier = ", ".join(f"{name} = {state['recipe'][name]!r}" for name in changed)
+            raise RunError(
+                f"{self.run.path / 'recipe.toml'} has changed since the checkpoint, which was made with {earlier}; "
+                "put that back, or start a new training"
+            )
         self.position = Position(**state["position"])
         self.network.load_state_dict(state["network"])
         self.resumed = state
@@ -161,7 +182,7 @@ class Loop:
         steps_per_epoch = math.ceil(len(sizes) / recipe.accumulate)
         look_every = 1 if self.device.type == "cpu" and place.world_size == 1 else CHECK_EVERY
         batches = phase.train.epoch(position.epoch + 1000 * number, position.batch)
-        unread = torch.zeros(2, dtype=self.sums, device=self.device)  # loss sum, pictures since the last look
+        unread = torch.zeros(3, dtype=self.sums, device=self.device)  # loss sum, pictures, wishes to stop
         began, seen_before, rate = time.monotonic(), position.num_seen, 0.0
         phase.start()
         while position.batch < len(sizes):
@@ -176,7 +197,7 @@ class Loop:
                 last = micro == len(group) - 1
                 waiting = module.no_sync() if place.world_size > 1 and not last else contextlib.nullcontext()
                 with waiting:
-                    unread += self._backward(phase, module, batch, sum(group))
+                    unread[:2] += self._backward(phase, module, batch, sum(group))
             if recipe.clip_norm:
                 weights = [w for settings in optimiser.param_groups for w in settings["params"]]
                 nn.utils.clip_grad_norm_(weights, recipe.clip_norm)
@@ -186,7 +207,8 @@ class Loop:
                 average.update(self.network)
             position.step += 1
             position.batch += len(group)
-            if position.step % look_every == 0 or position.batch >= len(sizes) or self.stop_asked:
+            alone = place.world_size == 1  # others must look at the same step
+            if position.step % look_every == 0 or position.batch >= len(sizes) or (self.stop_asked and alone):
                 self._look(unread, rate)
                 seconds = time.monotonic() - began
                 self.report(
@@ -203,16 +225,16 @@ class Loop:
                     }
                 )
                 due = time.monotonic() - self.last_checkpoint >= recipe.checkpoint_seconds
-                if (due or self.stop_asked) and position.batch < len(sizes):
+                if (due or self.stopping) and position.batch < len(sizes):
                     self._checkpoint(optimiser, average)
-                    if self.stop_asked:
+                    if self.stopping:
                         raise Interrupted
         seconds = time.monotonic() - began
         images_per_second = (position.num_seen - seen_before) / max(seconds, 1e-9)
         self._end_epoch(phase, average, rate, images_per_second, seconds)
-        if self.stop_asked or time.monotonic() - self.last_checkpoint >= recipe.checkpoint_seconds:
+        if self.stopping or time.monotonic() - self.last_checkpoint >= recipe.checkpoint_seconds:
             self._checkpoint(optimiser, average)
-        if self.stop_asked:
+        if self.stopping:
             raise Interrupted
 
     def _backward(self, phase: Phase, module: Any, batch: Batch, count: int) -> Tensor:
@@ -235,17 +257,28 @@ class Loop:
 
     def _look(self, unread: Tensor, rate: float) -> None:
         """Moves the losses since the last look into the position; stops the training on one that is no number."""
-        loss_sum, count = sum_over_all(unread, self.place).tolist()
+        unread[2] = float(self.stop_asked)
+        loss_sum, count, wishes = sum_over_all(unread, self.place).tolist()
         unread.zero_()
+        self.stopping = wishes > 0
         if not math.isfinite(loss_sum):
-            kept = "the checkpoint before it is kept" if (self.run.path / "last.ckpt").exists() else "none is kept"
-            raise DivergedError(
-                f"the loss is {loss_sum} at step {self.position.step} of epoch {self.position.epoch + 1}, with the "
-                f"learning rate {rate:.3g}; {kept}. Try a learning rate of {rate / 10:.2g}, --set clip_norm=1, "
-                "a longer warm-up, or --precision fp32"
-            )
+            raise self._diverged(f"the loss is {loss_sum}", rate)
         self.position.loss_sum += loss_sum
         self.position.num_seen += int(count)
+
+    def _diverged(self, what: str, rate: float) -> DivergedError:
+        return DivergedError(
+            f"{what} at step {self.position.step} of epoch {self.position.epoch + 1}, with the learning rate "
+            f"{rate:.3g}; the last good checkpoint is kept. Try a learning rate of {rate / 10:.2g}, "
+            "--set clip_norm=1, a longer warm-up, or --precision fp32"
+        )
+
+    def _require_finite_weights(self) -> None:
+        """The loss is looked at before the step that it causes; what is kept must have survived the step too."""
+        finite = torch.stack([weight.isfinite().all() for weight in self.network.parameters()]).all()
+        if not finite:
+            rate = self.recipe.learning_rate
+            raise self._diverged("weights are no longer numbers", rate)
 
     def _end_epoch(
         self, phase: Phase, average: WeightAverage | None, rate: float, images_per_second: float, seconds: float
@@ -253,9 +286,10 @@ class Loop:
         """Validates, keeps the weights if they are the best so far, and writes the epoch's row."""
         position = self.position
         began = time.monotonic()
+        self._require_finite_weights()
         with averaged(self.network, average):
             loss, top1 = self.validate(phase)
-            better = (top1, -loss) > (position.best_top1, -position.best_loss)
+            better = loss < UNUSABLE_LOSS and (top1, -loss) > (position.best_top1, -position.best_loss)
             if better and self.place.is_first:
                 save_weights(self.run.path / "model.safetensors", portable_state(self.network), {})
         row = {
@@ -288,7 +322,7 @@ class Loop:
         phase.module.eval()
         sums = torch.zeros(3, dtype=self.sums, device=self.device)
         with torch.inference_mode():
-            for batch in phase.validation.epoch():
+            for batch in phase.validation.epoch(self.position.rows):
                 if not len(batch.labels):
                     continue
                 labels = batch.labels.to(self.device, non_blocking=True)
@@ -299,13 +333,15 @@ class Loop:
                 sums[1] += (logits.argmax(1) == labels).sum()
                 sums[2] += len(labels)
         loss, correct, count = sum_over_all(sums, self.place).tolist()
-        return (loss / count, correct / count) if count and math.isfinite(loss) else (1e30, correct / max(1, count))
+        return (loss / count, correct / count) if count and math.isfinite(loss) else (UNUSABLE_LOSS, 0.0)
 
     def _checkpoint(self, optimiser: torch.optim.Optimizer, average: WeightAverage | None) -> None:
         self.last_checkpoint = time.monotonic()
         if not self.place.is_first:
             return
+        self._require_finite_weights()
         state: dict[str, Any] = {
+            "recipe": _deciding(self.recipe),
             "position": dataclasses.asdict(self.position),
             "network": self.network.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -316,15 +352,20 @@ class Loop:
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM ends the training after the step under way; the second at once."""
+        """The first Ctrl-C or SIGTERM ends the training after the step under way; the second, unless it is the same
+        wish passed on by torchrun, at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
+        asked_at = math.inf
+
         def ask(signum: int, _: object) -> None:
-            if self.stop_asked:
+            nonlocal asked_at
+            patience_seconds = 20 if self.place.world_size > 1 else 0
+            if self.stop_asked and time.monotonic() - asked_at >= patience_seconds:
                 raise KeyboardInterrupt
-            self.stop_asked = True
+            self.stop_asked, asked_at = True, min(asked_at, time.monotonic())
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -346,6 +387,11 @@ def averaged(network: nn.Module, average: WeightAverage | None) -> Iterator[None
         yield
     finally:
         network.load_state_dict(own)
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide the outcome, as plain data."""
+    return recipe.model_dump(mode="json", exclude=MACHINE_SETTINGS)
 
 
 def _seed_step(seed: int, phase: int, step: int, rank: int) -> None:

@@ -19,7 +19,7 @@ Transfer = str  # "none", "head", "last:K", "full", "auto"
 class Recipe(BaseModel):
     """One training. Times are in epochs unless the name says otherwise; shares and rates are plain numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     # What is trained, on what
     data: str = Field("", description="folder, CSV file or built-in name")
@@ -208,6 +208,7 @@ def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:
     Raises RecipeError naming the setting, what came and what was expected.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
     if recipe is None:
         recipe = choose_recipe(given.get("data", ""), given.get("model", ""), given.get("weights", ""))
     if str(recipe) in RECIPES:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import tomllib
@@ -16,12 +17,13 @@ import casebook
 
 from ..errors import RunError, WeightsError
 from ..files import write_atomically, write_json
-from ..models import create_model
+from ..models import create_model, model_card
 from ..models.weights import read_weights
 from ..preprocessing import Preprocessing
 from .recipe import Recipe, validated
 
 FORMAT = 1
+ATTEMPT_FILE = ".torchrun"  # names the job of torchrun that made the folder, for its restarts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,10 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """metrics.jsonl: one record an epoch."""
-        return [json.loads(line) for line in self._read("metrics.jsonl").splitlines() if line]
+        try:
+            return [json.loads(line) for line in self._read("metrics.jsonl").splitlines() if line]
+        except ValueError as error:
+            raise RunError(f"{self.path / 'metrics.jsonl'}: a line is no JSON: {error}; remove that line") from error
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -83,7 +88,11 @@ class Run:
     def network(self) -> nn.Module:
         """The trained network with its best weights, in evaluation mode."""
         model = self.model
-        network = create_model(model["architecture"], **model["options"])
+        options = model["options"]
+        known = {"num_classes", "in_channels", *model_card(model["architecture"]).options}
+        if not set(options) <= known or options.get("num_classes") != len(model["classes"]):
+            raise RunError(f"{self.path / 'model.json'}: options {options!r} do not fit {model['architecture']}")
+        network = create_model(model["architecture"], **options)
         state, _ = read_weights(self.path / "model.safetensors")
         try:
             network.load_state_dict(state)
@@ -124,39 +133,48 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def new_run(out: str | Path | None, recipe: Recipe) -> Run:
+def new_run(out: str | Path | None, recipe: Recipe, *, into_own: bool = False) -> Run:
     """An empty folder for a new run: `out`, else runs/DATA-MODEL with the next free number.
+
+    `into_own`: `out` holds what an earlier attempt of the same job left before it trained, and is used again.
 
     Raises RunError when `out` holds something already or cannot be written.
     """
-    if out is None:
-        data = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(recipe.data).stem or "data").strip("-.") or "data"
-        name = f"{data}-{recipe.model}"
-        parent = Path("runs")
-        taken = {entry.name for entry in parent.iterdir()} if parent.is_dir() else set()
-        number = next(n for n in range(1, 10**6) if f"{name}-{n}" not in taken)
-        path = parent / f"{name}-{number}"
-    else:
-        path = Path(out)
-        if path.is_dir() and any(path.iterdir()):
-            hint = f"go on with it by 'casebook train --resume {path}', " if (path / "recipe.toml").exists() else ""
-            raise RunError(f"{path}: exists already; {hint}choose another --out, or remove it first")
-        if path.exists() and not path.is_dir():
-            raise RunError(f"{path}: is a file; --out takes a folder")
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if out is None:
+            path = _numbered_folder(recipe)
+        else:
+            path = Path(out)
+            if path.is_dir() and any(path.iterdir()) and not into_own:
+                hint = f"go on with it by 'casebook train --resume {path}', " if (path / "recipe.toml").exists() else ""
+                raise RunError(f"{path}: exists already; {hint}choose another --out, or remove it first")
+            if path.exists() and not path.is_dir():
+                raise RunError(f"{path}: is a file; --out takes a folder")
+            path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RunError(f"cannot write the run folder {path}: {error.strerror}; choose another --out") from error
+        folder = "in runs" if out is None else out
+        raise RunError(f"cannot write the run folder {folder}: {error.strerror}; choose another --out") from error
     return Run(path)
+
+
+def _numbered_folder(recipe: Recipe) -> Path:
+    """A fresh folder runs/DATA-MODEL-N, also where several trainings start at once."""
+    data = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(recipe.data).stem or "data").strip("-.")[:60] or "data"
+    for number in itertools.count(1):
+        path = Path("runs") / f"{data}-{recipe.model}-{number}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise AssertionError
 
 
 def discard_run(run: Run) -> None:
     """Removes what a training writes before its first checkpoint, and the folder if nothing else is in it."""
     with contextlib.suppress(OSError):
-        for name in ("recipe.toml", "model.json", "metrics.jsonl", "environment.json", "split.csv"):
+        for name in (ATTEMPT_FILE, "recipe.toml", "model.json", "metrics.jsonl", "environment.json", "split.csv"):
             (run.path / name).unlink(missing_ok=True)
         run.path.rmdir()
 
@@ -170,6 +188,8 @@ def write_model_file(
     preprocessing: Preprocessing,
     departures: list[str],
     source_weights: dict[str, Any] | None,
+    transfer: dict[str, str],
+    notes: list[str],
 ) -> None:
     write_json(
         run.path / "model.json",
@@ -182,6 +202,8 @@ def write_model_file(
             "casebook": casebook.__version__,
             "departures": departures,
             "source_weights": source_weights,
+            "transfer": transfer,
+            "notes": notes,
         },
     )
 

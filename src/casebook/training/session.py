@@ -6,9 +6,8 @@ again from the run folder when a training goes on. The test set is put aside her
 
 import contextlib
 import dataclasses
-import json
-import os
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from ..data.augment import Augmentation
 from ..data.duplicates import duplicates
 from ..data.loader import Batch, Batches
 from ..data.scan import Scan, scan
-from ..data.sources import Source, load_source
+from ..data.sources import NAMED, Source, load_source
 from ..data.split import Split, read_split, split_source, write_split
 from ..errors import CasebookError, DataError, RecipeError, RunError
 from ..files import cache_folder, write_json
@@ -28,12 +27,11 @@ from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, read_weights, resolve
 from ..preprocessing import Preprocessing
 from .checkpoint import read_checkpoint
-from .distributed import Place, joined, wait_for_all, was_restarted
+from .distributed import Place, gather_from_all, job_id, joined, wait_for_all
 from .features import FeatureBatches, compute_features
 from .loop import Loop, Phase, Report
 from .machine import (
     autocast,
-    available_cores,
     choose_device,
     choose_precision,
     choose_workers,
@@ -41,7 +39,7 @@ from .machine import (
     tune_allocator,
 )
 from .recipe import Recipe
-from .run import Run, discard_run, event_log, keep_rows, new_run, open_run, write_model_file
+from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
 from .transfer import Choice, Frozen, choose_transfer, parts
 
 DEFAULT_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5", "cifar10": "resnet20"}
@@ -57,7 +55,7 @@ class Data:
     scan: Scan
     split: Split
 
-    @property
+    @functools.cached_property
     def sizes(self) -> list[tuple[int, int]]:
         return [(facts.width, facts.height) for facts in self.scan.facts]
 
@@ -84,12 +82,9 @@ def train_run(
     A context manager: inside it the processes of torchrun are still joined. After a restart by torchrun the
     run in `out` goes on.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ and out is None:
+    if job_id() and out is None:
         raise RecipeError("under torchrun, name the run folder with --out, so that a restarted process finds it")
-    restarted = was_restarted() and out is not None and (Path(out) / "recipe.toml").is_file()
-    if restarted and out is not None:
-        return _session(open_recipe(Path(out)), Run(Path(out)), True, report)
-    return _session(recipe, out, False, report)
+    return _session(recipe, out, report)
 
 
 def resume_run(
@@ -101,26 +96,32 @@ def resume_run(
         raise RunError(f"no run folder {str(path)!r} to resume; 'casebook train DATA' makes one")
     if not (run.path / "recipe.toml").is_file():
         raise RunError(f"{path}: no recipe.toml, so it is no run folder to resume; 'casebook train DATA' makes one")
-    return _session(open_recipe(run.path), run, True, report)
-
-
-def open_recipe(path: Path) -> Recipe:
-    return Run(path).recipe
+    return _session(run.recipe, run, report)
 
 
 @contextlib.contextmanager
-def _session(recipe: Recipe, where: Any, resuming: bool, report: Report):
+def _session(recipe: Recipe, where: Run | str | Path | None, report: Report) -> Iterator[Outcome]:
+    """`where` is a run to go on with, or where a new one goes."""
     tune_allocator()
     device = choose_device(recipe.device)
     with joined(device) as place:
-        if not place.is_first:
-            report = _silent
-        if resuming:
-            run = where
+        report = report if place.is_first else _silent
+        if isinstance(where, Run):
+            run, resuming = where, True
         else:
             recipe = resolve_model(recipe)
-            run = new_run(where, recipe) if place.is_first else Run(Path(where))
+            states = gather_from_all(_earlier_attempt(where) if place.is_first else "", place)
+            resuming = states[0] == "trained"
+            if place.is_first and not resuming:
+                run = new_run(where, recipe, into_own=states[0] == "begun")
+                if job_id():
+                    (run.path / ATTEMPT_FILE).write_text(job_id())
+            else:
+                run = Run(Path(where or ""))
+            recipe = run.recipe if resuming else recipe
         if place.is_first:
+            for leftover in run.path.glob(".*.tmp"):  # of a writer that was killed
+                leftover.unlink(missing_ok=True)
             report({"kind": "run", "path": str(run.path), "resumed": resuming})
             write_json(run.path / "environment.json", environment() | {"processes": place.world_size})
         try:
@@ -130,6 +131,19 @@ def _session(recipe: Recipe, where: Any, resuming: bool, report: Report):
                 discard_run(run)  # nothing to go on with: the same --out may be used again
             raise
         yield outcome
+
+
+def _earlier_attempt(where: str | Path | None) -> str:
+    """What an earlier attempt of this very job of torchrun left in the folder: "trained", "begun" or nothing.
+
+    A folder of another job is none of ours, whatever it holds.
+    """
+    if where is None or not job_id():
+        return ""
+    marker = Path(where) / ATTEMPT_FILE
+    if not marker.is_file() or marker.read_text(encoding="utf-8", errors="replace") != job_id():
+        return ""
+    return "trained" if (Path(where) / "recipe.toml").is_file() else "begun"
 
 
 def _silent(_: dict[str, Any]) -> None:
@@ -145,7 +159,8 @@ def resolve_model(recipe: Recipe) -> Recipe:
     changes: dict[str, Any] = {"model": model}
     for field in ("data", "weights"):
         value = getattr(recipe, field)
-        if value and Path(value).expanduser().exists():
+        named = field == "data" and value in NAMED
+        if value and not named and Path(value).expanduser().exists():
             changes[field] = str(Path(value).expanduser().resolve())
     return recipe.model_copy(update=changes)
 
@@ -198,7 +213,7 @@ def _split(recipe: Recipe, source: Source, seen: Scan) -> Split:
 class Built:
     """A network for a data set, how its pictures are prepared, and what must be said about it."""
 
-    network: nn.Module
+    network: Any
     options: dict[str, Any]
     preprocessing: Preprocessing
     weights: Weights | None
@@ -315,58 +330,28 @@ def _step_fits(
 
 def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, place: Place, report: Report) -> Outcome:
     data = prepare_data(recipe, run, place, resuming and (run.path / "split.csv").is_file(), report)
-    source, split = data.source, data.split
     has_checkpoint = resuming and (run.path / "last.ckpt").is_file()
     built = build(recipe, data)
-    choice = choose_transfer(recipe, len(split.train) / len(source.classes))
     network = built.network.to(device)
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    dtype = choose_precision(recipe.precision, device, built.preprocessing.size)
-    strategies = ["head", choice.strategy] if recipe.two_phase and choice.strategy != "head" else [choice.strategy]
-    batch_size = choose_batch_size(
-        recipe, network, built.preprocessing, device, dtype, len(split.train), strategies == ["head"],
-        place.world_size,
-    )  # fmt: skip
-    if batch_size < 2 * place.world_size:
-        raise RecipeError(
-            f"batch_size is {batch_size}, too few for {place.world_size} processes: each needs at least two pictures"
-        )
-    augmentation = choose_augmentation(recipe, built.preprocessing)
-    notes = [*source.notes, *split.notes, *built.notes]
-    if place.is_first and not has_checkpoint:
-        resolved = recipe.model_copy(
-            update={
-                "batch_size": batch_size,
-                "input_size": built.preprocessing.size,
-                "transfer": choice.strategy,
-                "crop": augmentation.crop,
-                "mirror": augmentation.mirror,
-                "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
-            }
-        )
-        resolved.write(run.path / "recipe.toml")
-        write_model_file(
-            run,
-            architecture=recipe.model,
-            options=built.options,
-            classes=source.classes,
-            preprocessing=built.preprocessing,
-            departures=built.departures,
-            source_weights=None
-            if built.weights is None
-            else {"source": built.weights.source, "sha256": built.weights.sha256},
-        )
-        (run.path / "metrics.jsonl").touch()
+    if has_checkpoint:
+        choice, notes = Choice(**run.model["transfer"]), list(run.model["notes"])
+    else:
+        choice = choose_transfer(recipe, len(data.split.train) / len(data.source.classes))
+        notes = [*data.source.notes, *data.split.notes, *built.notes]
+        recipe = _resolved(recipe, choice, built, len(data.split.train), device, place)
+        if place.is_first:
+            _write_start(run, recipe, data, built, choice, notes)
     report({"kind": "start", "transfer": choice.strategy, "reason": choice.reason, "notes": notes,
-            "train": len(split.train), "val": len(split.val), "test": len(split.test),
-            "classes": len(source.classes), "batch_size": batch_size, "precision": str(dtype).removeprefix("torch."),
+            "train": len(data.split.train), "val": len(data.split.val), "test": len(data.split.test),
+            "classes": len(data.source.classes), "batch_size": recipe.batch_size, "precision": recipe.precision,
             "device": str(device)})  # fmt: skip
-
     class_weights = None
     if recipe.class_weights == "balanced":
-        class_weights = balanced_weights([source.pictures[i].label for i in split.train], len(source.classes))
-    skipped = {source.pictures[i].name: str(facts.error) for i, facts in enumerate(data.scan.facts) if facts.error}
+        labels = [data.source.pictures[i].label for i in data.split.train]
+        class_weights = balanced_weights(labels, len(data.source.classes))
+    skipped = {data.source.pictures[index].name: reason for index, reason in data.scan.broken.items()}
     features: dict[str, int] | None = None
     with event_log(run, recipe.tensorboard and place.is_first) as events:
         loop = Loop(
@@ -375,77 +360,132 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, place
         )  # fmt: skip
         if has_checkpoint:
             loop.resume(read_checkpoint(run.path / "last.ckpt"))
-            if place.is_first:
-                keep_rows(run, loop.position.rows)
-        elif resuming and place.is_first:
-            keep_rows(run, 0)
+        if resuming and place.is_first:
+            keep_rows(run, loop.position.rows)
+        strategies = ["head", choice.strategy] if recipe.two_phase and choice.strategy != "head" else [choice.strategy]
         for number, strategy in enumerate(strategies):
             if loop.position.phase > number:
                 continue
             if number and loop.resumed is None:
-                state, _ = read_weights(run.path / "model.safetensors")
+                state, _ = read_weights(run.path / "model.safetensors")  # the second phase starts from the best head
                 network.load_state_dict(state)
-            phase_name = "train" if strategy == "none" else "head" if strategy == "head" else "tune"
-            epochs = recipe.head_epochs if phase_name == "head" and len(strategies) == 2 else recipe.epochs
+            epochs = recipe.head_epochs if number == 0 and len(strategies) == 2 else recipe.epochs
             learning = parts(network, strategy, recipe)
             frozen = Frozen(network, learning, folded_norms=bool(built.weights and built.weights.folded_norms))
             if strategy == "head":
-                phase, features = _head_phase(
-                    recipe, network, data, built.preprocessing, augmentation, learning, epochs, batch_size, device,
-                    dtype, place, report,
-                )  # fmt: skip
+                phase, features = _head_phase(recipe, built, data, learning, epochs, device, place, report)
             else:
-                common: dict[str, Any] = {
-                    "batch_size": batch_size, "seed": recipe.seed, "rank": place.rank,
-                    "world_size": place.world_size, "sizes": data.sizes, "memory_share": recipe.memory_share,
-                    "workers": choose_workers(recipe.workers, device, place.world_size),
-                }  # fmt: skip
-                phase = Phase(
-                    phase_name,
-                    network,
-                    frozen.train,
-                    learning,
-                    Batches(
-                        source, split.train, built.preprocessing, augmentation=augmentation, shuffle=True, **common
-                    ),
-                    Batches(source, split.val, built.preprocessing, **common),
-                    make_prepare(built.preprocessing, device, recipe.channels_last),
-                    epochs,
-                    dtype,
-                )
+                phase = _picture_phase(recipe, built, data, frozen, learning, strategy, epochs, device, place)
             loop.fit(phase, number)
+            wait_for_all(place)  # process 0 may still be writing the best weights
             skipped |= phase.train.skipped | phase.validation.skipped
             for weight in network.parameters():
                 weight.requires_grad_(True)
+    for others in gather_from_all(skipped, place):
+        skipped |= others
     if recipe.strict and skipped:
         raise DataError(f"{len(skipped)} pictures could not be read, the first: {next(iter(skipped.items()))}")
-    wait_for_all(place)
     return Outcome(run, data, place, device, choice, tuple(notes), skipped, features)
 
 
+def _resolved(
+    recipe: Recipe, choice: Choice, built: Built, num_train: int, device: torch.device, place: Place
+) -> Recipe:
+    """The recipe with everything decided that was left open, as it lies in the run folder."""
+    dtype = choose_precision(recipe.precision, device, built.preprocessing.size)
+    on_features = choice.strategy == "head"
+    batch_size = choose_batch_size(
+        recipe, built.network, built.preprocessing, device, dtype, num_train, on_features, place.world_size
+    )
+    batch_size = min(gather_from_all(batch_size, place))
+    if batch_size < 2 * place.world_size:
+        raise RecipeError(
+            f"batch_size is {batch_size}, too few for {place.world_size} processes: each needs at least two pictures"
+        )
+    augmentation = choose_augmentation(recipe, built.preprocessing)
+    return recipe.model_copy(
+        update={
+            "batch_size": batch_size,
+            "input_size": built.preprocessing.size,
+            "transfer": choice.strategy,
+            "crop": augmentation.crop,
+            "mirror": augmentation.mirror,
+            "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
+        }
+    )
+
+
+def _write_start(run: Run, recipe: Recipe, data: Data, built: Built, choice: Choice, notes: list[str]) -> None:
+    """The files of a run folder that are known before the first step."""
+    recipe.write(run.path / "recipe.toml")
+    source = None if not built.weights else {"source": built.weights.source, "sha256": built.weights.sha256}
+    write_model_file(
+        run,
+        architecture=recipe.model,
+        options=built.options,
+        classes=data.source.classes,
+        preprocessing=built.preprocessing,
+        departures=built.departures,
+        source_weights=source,
+        transfer=choice._asdict(),
+        notes=notes,
+    )
+    (run.path / "metrics.jsonl").touch()
+
+
+def _picture_phase(
+    recipe: Recipe, built: Built, data: Data, frozen: Frozen, learning: list, strategy: str, epochs: int,
+    device: torch.device, place: Place,
+) -> Phase:  # fmt: skip
+    """The phase that trains on pictures."""
+    split, num_pictures = data.split, len(data.split.train) + len(data.split.val)
+
+    def batches(indices: Sequence[int], **options: Any) -> Batches:
+        return Batches(
+            data.source, indices, built.preprocessing, batch_size=recipe.batch_size, seed=recipe.seed,
+            rank=place.rank, world_size=place.world_size, sizes=data.sizes,
+            memory_share=recipe.memory_share * len(indices) / num_pictures,
+            workers=choose_workers(recipe.workers, device, place.world_size), **options,
+        )  # fmt: skip
+
+    augmentation = choose_augmentation(recipe, built.preprocessing)
+    return Phase(
+        "train" if strategy == "none" else "tune",
+        built.network,
+        frozen.train,
+        learning,
+        batches(split.train, augmentation=augmentation, shuffle=True),
+        batches(split.val),
+        make_prepare(built.preprocessing, device, recipe.channels_last),
+        epochs,
+        choose_precision(recipe.precision, device, built.preprocessing.size),
+    )
+
+
 def _head_phase(
-    recipe: Recipe, network: nn.Module, data: Data, preprocessing: Preprocessing, augmentation: Augmentation,
-    learning: list, epochs: int, batch_size: int, device: torch.device, dtype: torch.dtype, place: Place,
+    recipe: Recipe, built: Built, data: Data, learning: list, epochs: int, device: torch.device, place: Place,
     report: Report,
 ) -> tuple[Phase, dict[str, int]]:  # fmt: skip
     """The phase that trains the head on features computed once; process 0 fills the cache for the others."""
-    source, views = data.source, recipe.feature_views
+    source, network, preprocessing = data.source, built.network, built.preprocessing
     contents = [facts.sha256 for facts in data.scan.facts]
-    prepare = make_prepare(preprocessing, device, recipe.channels_last)
 
     def progress(done: int, total: int) -> None:
         report({"kind": "features", "done": done, "total": total})
 
     def features_of(indices: Sequence[int], views: int) -> tuple:
         return compute_features(
-            network, source, indices, contents, preprocessing, prepare, views=views, augmentation=augmentation,
-            seed=recipe.seed, dtype=dtype, device=device, batch_size=32 if device.type == "cpu" else 256,
+            network, {"architecture": recipe.model, **built.options}, source, indices, contents, preprocessing,
+            make_prepare(preprocessing, device, recipe.channels_last), views=views,
+            augmentation=choose_augmentation(recipe, preprocessing), seed=recipe.seed, device=device,
+            dtype=choose_precision(recipe.precision, device, preprocessing.size),
+            batch_size=32 if device.type == "cpu" else 256,
             workers=choose_workers(recipe.workers, device, place.world_size), progress=progress,
         )  # fmt: skip
 
     if not place.is_first:
         wait_for_all(place)
-    train_values, train_indices, train_skipped, computed = features_of(data.split.train, views)
+    train_values, train_indices, train_skipped, computed = features_of(data.split.train, recipe.feature_views)
     val_values, val_indices, val_skipped, more = features_of(data.split.val, 1)
     if place.is_first:
         wait_for_all(place)
@@ -454,30 +494,16 @@ def _head_phase(
         return np.array([source.pictures[int(i)].label for i in indices], np.int64)
 
     common: dict[str, Any] = {
-        "batch_size": batch_size, "seed": recipe.seed, "rank": place.rank, "world_size": place.world_size,
+        "batch_size": recipe.batch_size, "seed": recipe.seed, "rank": place.rank, "world_size": place.world_size,
     }  # fmt: skip
     train = FeatureBatches(train_values, labels(train_indices), shuffle=True, **common)
     validation = FeatureBatches(val_values, labels(val_indices), shuffle=False, **common)
     train.skipped |= train_skipped
     validation.skipped |= val_skipped
-    module = nn.Sequential(network.head.dropout, network.head.classifier)  # type: ignore[union-attr]
+    module = nn.Sequential(network.head.dropout, network.head.classifier)
     phase = Phase(
         "head", module, module.train, learning, train, validation,
         lambda batch: batch.images.to(device), epochs, torch.float32,
     )  # fmt: skip
-    total = len(train_indices) * views + len(val_indices)
+    total = len(train_indices) * recipe.feature_views + len(val_indices)
     return phase, {"computed": computed + more, "cached": total - computed - more}
-
-
-def write_evaluation(run: Run, document: dict[str, Any]) -> None:
-    json.dumps(document)
-    write_json(run.path / "evaluation.json", document)
-
-
-def is_interrupted(path: str | Path) -> bool:
-    """Whether a run folder holds a training that can be resumed."""
-    run = Run(Path(path))
-    return (run.path / "last.ckpt").is_file() and not run.is_complete
-
-
-__all__ = ["Outcome", "available_cores", "is_interrupted", "open_run", "resume_run", "train_run"]
