@@ -259,3 +259,41 @@ def test_evaluation_answers_by_name(run: Run) -> None:
     with pytest.raises(AttributeError):
         _ = evaluation.nonsense
     assert dataclasses.is_dataclass(evaluation)
+
+
+def test_a_start_that_failed_leaves_the_folder_free(digit_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        casebook.train(tmp_path / "nosuch", model="lenet5", out=tmp_path / "r")
+    with pytest.raises(WeightsError):
+        casebook.train(digit_folder, model="resnet20", weights=tmp_path / "no.safetensors", out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    casebook.train(digit_folder, recipe="scratch", model="lenet5", epochs=1, out=tmp_path / "r")
+
+
+def test_a_named_data_set_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from casebook.training.recipe import make_recipe
+    from casebook.training.session import resolve_model
+
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model(make_recipe(data="digits")).data == "digits"
+
+
+def test_a_resumed_run_keeps_its_notes_and_its_reason(digit_folder: Path, tmp_path: Path) -> None:
+    settings = {"recipe": "scratch", "model": "resnet20", "epochs": 1, "out": tmp_path / "r", "input_size": 32}
+    run = casebook.train(digit_folder, **settings, transfer="auto")
+    before = run.evaluation
+    (run.path / "evaluation.json").unlink()
+    (run.path / ".last.ckpt.left.tmp").touch()  # of a writer that was killed
+    again = casebook.train(resume=run.path).evaluation
+    for key in ("notes", "transfer", "test", "validation"):
+        assert again[key] == before[key]
+    assert not list(run.path.glob(".*.tmp"))
+
+
+def test_a_thin_picture_does_not_fill_the_memory(run: Run, digit_folder: Path, tmp_path: Path) -> None:
+    Image.new("L", (3_000_000, 1)).save(tmp_path / "thin.png")
+    good = digit_folder / "digit_1" / "000.png"
+    records = list(casebook.predict(run.path, [tmp_path / "thin.png", good, "~nosuchuser/x.png", "x" * 5000]))
+    assert ["error" in record for record in records] == [True, False, True, True]
+    assert "3000000 x 1 pixels" in records[0]["error"]

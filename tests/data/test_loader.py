@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import pickle
 import shutil
 import signal
 from pathlib import Path
@@ -132,6 +133,29 @@ def test_a_killed_worker_is_replaced_and_the_stream_is_the_same(source: Source, 
     assert same(survived, stream(Batches(source, range(48), LARGE, batch_size=8, shuffle=True, seed=4), 0))
 
 
+def test_a_worker_that_dies_during_a_step_does_not_disturb_the_step(source: Source) -> None:
+    batches = Batches(source, range(48), LARGE, batch_size=2, workers=1, shuffle=True, seed=4)
+    seen = []
+    for number, batch in enumerate(batches.epoch(0)):
+        seen.append(batch)
+        if number == 1:
+            assert batches.loader is not None
+            (worker,) = batches.loader._iterator._workers  # type: ignore[union-attr]
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join()
+            for _ in range(1000):  # the arithmetic of a step, in which a signal handler would raise
+                torch.ones(10).sum()
+    batches.close()
+    assert same(seen, stream(Batches(source, range(48), LARGE, batch_size=2, shuffle=True, seed=4), 0))
+
+
+def test_spawned_workers_can_be_started(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda *_: "spawn")
+    for augmentation in (RESIZED, PADDED):
+        batches = Batches(source, range(8), LARGE, batch_size=4, workers=1, augmentation=augmentation)
+        assert pickle.loads(pickle.dumps(batches.pictures)).seed == 0
+
+
 def test_the_cache_saves_reading_again(photo_folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "photos"
     shutil.copytree(photo_folder, root)
@@ -142,6 +166,16 @@ def test_the_cache_saves_reading_again(photo_folder: Path, tmp_path: Path) -> No
     shutil.rmtree(root)
     assert sum(len(batch.labels) for batch in stream(batches, 1)) == sum(len(batch.labels) for batch in first) == 48
     assert not batches.skipped
+
+
+def test_validation_reads_its_pictures_once(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    original = Source.open
+    monkeypatch.setattr(Source, "open", lambda self, i, **k: (opened.append(i), original(self, i, **k))[1])
+    batches = Batches(source, range(10), LARGE, batch_size=4)
+    for epoch in range(3):
+        stream(batches, epoch)
+    assert len(opened) == 10
 
 
 def test_the_cache_keeps_to_its_budget_and_to_earlier_epochs() -> None:

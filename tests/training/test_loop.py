@@ -206,3 +206,23 @@ def test_every_event_is_reported(tmp_path: Path) -> None:
     fit(tmp_path, linear(), plain_recipe(epochs=2), inputs, labels, report=report)
     assert [event["kind"] for event in events] == ["step", "step", "epoch"] * 2
     assert {"loss", "learning_rate", "images_per_second", "epoch", "epochs"} <= set(events[0])
+
+
+def test_weights_that_a_last_step_destroyed_are_not_kept(tmp_path: Path) -> None:
+    inputs, labels = real_digits(8)  # one batch: the loss is fine, the step after it is not
+    with pytest.raises(DivergedError, match="weights are no longer numbers"):
+        fit(tmp_path, linear(), plain_recipe(learning_rate=1e38), inputs * 1e6, labels)
+    assert not (tmp_path / "model.safetensors").exists()
+    state = read_checkpoint(tmp_path / "last.ckpt")
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+def test_a_changed_recipe_is_not_resumed(tmp_path: Path) -> None:
+    from casebook.errors import RunError
+
+    inputs, labels = real_digits(16)
+    fit(tmp_path, linear(), plain_recipe(checkpoint_seconds=0), inputs, labels)
+    changed = plain_recipe(ema_decay=0.9, workers=3)
+    loop = Loop(Run(tmp_path), changed, linear(), device=torch.device("cpu"), place=Place())
+    with pytest.raises(RunError, match=r"made with ema_decay = 0\.0; put that back"):
+        loop.resume(read_checkpoint(tmp_path / "last.ckpt"))

@@ -115,3 +115,27 @@ def test_a_killed_rank_is_restarted_and_ends_in_the_same_bits(digit_folder: Path
     output = finish(process)
     assert (pids / "0-1").exists(), output  # torchrun did start both again
     assert outcome(run) == outcome(tmp_path / "whole")
+
+
+def test_two_phases_under_torchrun(digit_folder: Path, tmp_path: Path) -> None:
+    """The second phase starts from what process 0 wrote last, in every process."""
+    script = tmp_path / "job.py"
+    script.write_text(TRAINED_BY_TORCHRUN)
+    first = tmp_path / "first"
+    finish(start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--epochs", "2", "--out", str(first)))
+    options = ["--weights", str(first), "--transfer", "full", "--two-phase", "--set", "head_epochs=1"]
+    finish(torchrun(script, tmp_path / "pids", tmp_path / "run", digit_folder, *options))
+    assert [row["phase"] for row in Run(tmp_path / "run").history] == ["head", "tune", "tune", "tune"]
+
+
+def test_a_restart_keeps_its_hands_off_another_run(digit_folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(TRAINED_BY_TORCHRUN)
+    run = tmp_path / "run"
+    finish(start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--epochs", "2", "--out", str(run)))
+    before = {entry.name: entry.read_bytes() for entry in run.iterdir()}
+    process = torchrun(script, tmp_path / "pids", run, digit_folder, "--seed", "7")
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert "exists already" in output
+    assert {entry.name: entry.read_bytes() for entry in run.iterdir()} == before

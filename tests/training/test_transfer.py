@@ -179,3 +179,34 @@ def test_a_head_without_weights_says_so(digit_folder: Path, tmp_path: Path) -> N
     save_weights(path, create_model("lenet5_1998").state_dict(), {"architecture": "lenet5_1998"})
     with pytest.raises(RecipeError, match="no weights to learn"):
         train(path, digit_folder, tmp_path / "r", model="lenet5_1998", transfer="head")
+
+
+def test_the_same_weights_under_other_options_are_other_features(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    state = create_model("mobilenet_v2_035").state_dict()
+    for padding in ("symmetric", "same"):
+        path = tmp_path / f"{padding}.safetensors"
+        save_weights(path, state, {"architecture": "mobilenet_v2_035", "padding": padding})
+        run = train(path, photo_folder, tmp_path / padding, model="mobilenet_v2_035", transfer="head", input_size=64)
+        assert run.evaluation["features"]["cached"] == 0
+
+
+def test_augmented_views_do_not_depend_on_the_data_set(
+    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    smaller = tmp_path / "smaller"
+    shutil.copytree(photo_folder, smaller)
+    (smaller / "spots" / "00.jpg").unlink()  # every later picture has another index
+    results = []
+    for cache, warm in (("cold", False), ("warm", True)):
+        monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / cache))
+        if warm:
+            train(weights_file, smaller, tmp_path / "other", transfer="head", feature_views=2)
+        run = train(weights_file, photo_folder, tmp_path / cache / "run", transfer="head", feature_views=2)
+        results.append((run.path / "model.safetensors").read_bytes())
+    assert results[0] == results[1]

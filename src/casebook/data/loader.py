@@ -340,8 +340,8 @@ class Batches:
                     yield batch
                     done += 1
                 return
-            except RuntimeError as error:
-                if not any(sign in str(error) for sign in ("exited unexpectedly", "killed by signal")):
+            except (RuntimeError, OSError, EOFError) as error:
+                if not _tells_of_death(error):
                     raise
                 self.close()
                 if attempt > WORKER_RESTARTS:
@@ -368,6 +368,14 @@ class Batches:
     def close(self) -> None:
         """Ends the worker processes."""
         self.loader = None
+
+
+def _tells_of_death(error: Exception) -> bool:
+    """Whether an error of the loader means that a worker process is gone, not that its work raised something."""
+    text = str(error)
+    if isinstance(error, OSError | EOFError):  # of the connection over which batches come
+        return not text.startswith("Caught ")
+    return "exited unexpectedly" in text or "killed by signal" in text
 
 
 def _started(loader: DataLoader) -> Iterator[Batch]:
