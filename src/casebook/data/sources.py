@@ -4,6 +4,7 @@ Nothing is decoded here; `scan` finds the files that only look like pictures.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def _digits(notes: tuple[str, ...]) -> Source:
     """scikit-learn's 1,797 handwritten digits (8x8; Alpaydin and Kaynak, UCI 1998), 0..16 -> 0..255."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     arrays = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     pictures = tuple(Picture(f"digits/{index:04d}", int(label)) for index, label in enumerate(bunch.target))
     return Source("digits", None, tuple("0123456789"), pictures, notes, arrays)

@@ -153,9 +153,9 @@ class LeNet5Of1998(Network):
         """Uniform within 2.4 / fan-in, the paper's appendix A."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                fan_in, weights = module.weight[0].numel(), (module.weight, module.bias)
+                fan_in, weights = module.weight[0].numel(), module.parameters(recurse=False)
             elif isinstance(module, SubSampling):
-                fan_in, weights = 4, (module.coefficient, module.bias)
+                fan_in, weights = 4, module.parameters(recurse=False)
             else:
                 continue
             for weight in weights:

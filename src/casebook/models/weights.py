@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import pickle
 import re
 import warnings
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError, WeightsError, did_you_mean
-from ..files import write_atomically
+from ..files import offline, write_atomically
 from ..preprocessing import Preprocessing
 from . import create_model, list_models, model_card
 from .card import PublishedWeights
@@ -184,9 +183,11 @@ def _from_hub(published: PublishedWeights, name: str) -> Weights:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     source = f"{published.repository}/{published.file}"
-    offline = os.environ.get("CASEBOOK_OFFLINE", "") not in ("", "0")
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.ERROR)  # without a network it would print each of its retries before our message
     try:
-        path = Path(huggingface_hub.hf_hub_download(published.repository, published.file, local_files_only=offline))
+        path = Path(huggingface_hub.hf_hub_download(published.repository, published.file, local_files_only=offline()))
     except Exception as error:  # the hub's releases raise those of changing network libraries
         absent = isinstance(error, LocalEntryNotFoundError)
         reason = "no network, or offline mode" if absent else _first_line(error)
@@ -196,6 +197,8 @@ def _from_hub(published: PublishedWeights, name: str) -> Weights:
             f"fill the cache ($HF_HOME/hub, else ~/.cache/huggingface/hub) with "
             f"'hf download {published.repository} {published.file}'"
         ) from error
+    finally:
+        log.setLevel(level)
     sha256 = _sha256(path)
     if published.sha256 and sha256 != published.sha256:
         raise WeightsError(f"{path}: damaged or changed: SHA-256 is {sha256}, expected {published.sha256}")

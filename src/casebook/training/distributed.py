@@ -30,10 +30,11 @@ def joined(device: torch.device) -> Iterator[Place]:
     if world_size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Place()
         return
-    store, rank, world_size = next(iter(dist.rendezvous("env://")))
+    store, rank, world_size = next(iter(dist.rendezvous("env://")))  # pyright: ignore[reportPrivateImportUsage]
     # After a restart torchrun's store may still hold the addresses of the dead processes, and gloo then waits for
     # them for ever (seen with torch 2.13); each attempt writes under its own name.
-    store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"attempt-{attempt}", store)  # pyright: ignore[reportPrivateImportUsage]
     backend = "nccl" if device.type == "cuda" else "gloo"
     # Process 0 may look at pictures or compute features for a long time while the others wait.
     patience = datetime.timedelta(hours=24)

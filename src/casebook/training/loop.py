@@ -64,7 +64,7 @@ class Phase(NamedTuple):
 
     name: Literal["train", "head", "tune"]
     module: nn.Module  # called on what `prepare` makes of a batch; gives logits (B, num_classes)
-    start: Callable[[], None]  # puts the module into training mode, frozen parts excepted
+    start: Callable[[], object]  # puts the module into training mode, frozen parts excepted
     parts: list[tuple[str, nn.Module, float]]
     train: BatchStream
     validation: BatchStream

@@ -54,7 +54,8 @@ class WeightAverage:
         with torch.no_grad():
             current = network.state_dict()
             names = [name for name, value in current.items() if value.is_floating_point()]
-            torch._foreach_lerp_([self.state[name] for name in names], [current[name] for name in names], weight)
+            own, new = [self.state[name] for name in names], [current[name] for name in names]
+            torch._foreach_lerp_(own, new, weight)  # pyright: ignore[reportPrivateImportUsage]
             for name, value in current.items():
                 if not value.is_floating_point():
                     self.state[name].copy_(value)

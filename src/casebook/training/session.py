@@ -96,6 +96,8 @@ def resume_run(
         raise RunError(f"no run folder {str(path)!r} to resume; 'casebook train DATA' makes one")
     if not (run.path / "recipe.toml").is_file():
         raise RunError(f"{path}: no recipe.toml, so it is no run folder to resume; 'casebook train DATA' makes one")
+    if not run.recipe.data:
+        raise RunError(f"{path}: its recipe.toml names no data; restore it from a copy, or start again")
     return _session(run.recipe, run, report)
 
 

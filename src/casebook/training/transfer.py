@@ -24,7 +24,7 @@ class Choice(NamedTuple):
 def choose_transfer(recipe: Recipe, pictures_per_class: float) -> Choice:
     """What `transfer = "auto"` means for this many training pictures of each class."""
     if recipe.transfer != "auto":
-        return Choice(recipe.transfer, "as asked")
+        return Choice(recipe.transfer, "as the recipe says")
     if not recipe.weights:
         return Choice("none", "no weights are given, so every weight is learnt from random values")
     count = f"{pictures_per_class:.0f} training pictures a class"
