@@ -1,7 +1,8 @@
 """What the papers share: convolution with normalisation, the head, and the shape of every network."""
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
@@ -27,9 +28,11 @@ class ConvNorm(nn.Sequential):
 
 
 class ConvNormReLU(ConvNorm):
+    owns_relu_input = True  # see overwriting_activations
+
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1):
         super().__init__(in_channels, out_channels, kernel_size, stride=stride, groups=groups)
-        self.relu = nn.ReLU()  # in place, it would break the backward hooks of explanation/
+        self.relu = nn.ReLU()  # always in place, it would break the backward hooks of explanation/
 
 
 class Classifier(nn.Module):
@@ -101,6 +104,23 @@ class Network(nn.Module):
                 f"feature map is a single pixel; resize them or, where the network has one, build it with "
                 f"its small-picture stem (small_stem=True)"
             )
+
+
+@contextlib.contextmanager
+def overwriting_activations(network: nn.Module) -> Iterator[None]:
+    """Inside, ReLUs write over their input where nothing else reads it: less memory and time, the same numbers.
+
+    Blocks say by `owns_relu_input` that what their `relu` is given is theirs alone and not needed by the backward
+    pass. The setting is taken back at the end, for backward hooks need the inputs.
+    """
+    relus = [m.relu for m in network.modules() if getattr(m, "owns_relu_input", False)]
+    for relu in relus:
+        relu.inplace = True  # type: ignore[union-attr, assignment]
+    try:
+        yield
+    finally:
+        for relu in relus:
+            relu.inplace = False  # type: ignore[union-attr, assignment]
 
 
 def draw_normal(weight: Tensor, *, std: float) -> None:

@@ -37,6 +37,8 @@ class SameConv2d(nn.Conv2d):
 
 
 class ConvNormReLU6(ConvNorm):
+    owns_relu_input = True  # see layers.overwriting_activations
+
     def __init__(
         self,
         in_channels: int,

@@ -18,6 +18,8 @@ from .layers import Classifier, ConvNorm, ConvNormReLU, Network, initialise_conv
 class Residual(nn.Module):
     """(B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride): relu(branch + shortcut)."""
 
+    owns_relu_input = True  # see layers.overwriting_activations
+
     def __init__(self, branch: nn.Module, shortcut: nn.Module):
         super().__init__()
         self.branch = branch

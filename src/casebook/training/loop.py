@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ..data.loader import Batch
 from ..errors import DivergedError, RecipeError, RunError
+from ..models.layers import overwriting_activations
 from ..models.weights import save_weights
 from .checkpoint import write_checkpoint
 from .distributed import Place, sum_over_all
@@ -160,7 +161,7 @@ class Loop:
             module = nn.parallel.DistributedDataParallel(module, device_ids=ids)
         if recipe.compile:
             module = torch.compile(module)
-        with self._stopping_on_signals():
+        with self._stopping_on_signals(), overwriting_activations(self.network):
             if self.position.epoch == 0 and self.position.batch == 0:
                 self._checkpoint(optimiser, average)
             while self.position.epoch < phase.epochs and not self._is_stale():

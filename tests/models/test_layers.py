@@ -1,0 +1,28 @@
+import pytest
+import torch
+from torch import nn
+
+from casebook.models import create_model
+from casebook.models.layers import overwriting_activations
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "plain18", "resnet20", "mobilenet_v2_035", "lenet5"])
+def test_overwriting_activations_changes_no_bit_and_is_taken_back(name: str) -> None:
+    torch.manual_seed(0)
+    network = create_model(name, num_classes=5).train()
+    size = network.smallest_input if network.fixed_input else max(network.smallest_input, 40)
+    images = torch.randn(3, network.in_channels, size, size)
+    labels = torch.tensor([0, 1, 2])
+
+    def gradients() -> list[torch.Tensor]:
+        torch.manual_seed(1)  # dropout
+        network.zero_grad()
+        nn.functional.cross_entropy(network(images), labels).backward()
+        return [weight.grad.clone() for weight in network.parameters() if weight.grad is not None]
+
+    before = gradients()
+    with overwriting_activations(network):
+        inside = gradients()
+    assert len(inside) == len(list(network.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(before, inside, strict=True))
+    assert not any(getattr(module, "inplace", False) for module in network.modules())
