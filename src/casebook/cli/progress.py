@@ -59,6 +59,7 @@ class Display:
             f"{event['classes']} classes, batches of {event['batch_size']}, {event['precision']} on {event['device']}"
         )
         self._line(f"transfer: {event['transfer']} ({event['reason']})")
+        self.epoch_began = time.monotonic()  # what came before is no part of an epoch
 
     def _step(self, event: dict[str, Any]) -> None:
         left = (event["batches"] - event["batch"]) / max(event["batch"], 1) * (time.monotonic() - self.epoch_began)
