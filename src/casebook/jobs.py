@@ -30,7 +30,7 @@ from .models import create_model, list_models, model_card
 from .models.weights import load_into, resolve
 from .preprocessing import Preprocessing
 from .training.distributed import Place
-from .training.machine import autocast, choose_device, choose_precision, tune_allocator
+from .training.machine import autocast, choose_device, choose_precision, choose_workers, tune_allocator
 from .training.recipe import make_recipe
 from .training.run import Run, open_run
 from .training.session import (
@@ -109,6 +109,7 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
         run.preprocessing,
         run.classes,
         device=outcome.device,
+        workers=choose_workers(run.recipe.workers, outcome.device, outcome.place.world_size),
         place=outcome.place,
     )
     if not outcome.place.is_first:

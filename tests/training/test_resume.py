@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ main()
 """
 
 
-def start(*arguments: str, **options: object) -> subprocess.Popen:
+def start(*arguments: str) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
     return subprocess.Popen(
         [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -98,10 +98,12 @@ def test_an_interrupted_training_says_how_to_go_on(digit_folder: Path, tmp_path:
     assert outcome(run) == undisturbed
 
 
-def torchrun(script: Path, pids: Path, run: Path, data: Path, *options: str) -> subprocess.Popen:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "2"]
+def torchrun(
+    script: Path, pids: Path, run: Path, data: Path, *options: str, launcher: Sequence[str] = ("--standalone",)
+) -> subprocess.Popen:
+    command = ["-m", "torch.distributed.run", *launcher, "--nproc-per-node", "2", "--max-restarts", "2"]
     pids.mkdir()
-    return start(*launcher, str(script), str(pids), "train", str(data), *SETTINGS, *options, "--out", str(run))
+    return start(*command, str(script), str(pids), "train", str(data), *SETTINGS, *options, "--out", str(run))
 
 
 def test_a_killed_rank_is_restarted_and_ends_in_the_same_bits(digit_folder: Path, tmp_path: Path) -> None:
@@ -128,13 +130,15 @@ def test_two_phases_under_torchrun(digit_folder: Path, tmp_path: Path) -> None:
     assert [row["phase"] for row in Run(tmp_path / "run").history] == ["head", "tune", "tune", "tune"]
 
 
-def test_a_restart_keeps_its_hands_off_another_run(digit_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", [["--standalone"], ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]])
+def test_a_job_keeps_its_hands_off_another_run(digit_folder: Path, tmp_path: Path, launcher: list[str]) -> None:
+    """Also where both jobs have the id "none", as all have that torchrun is not told to name."""
     script = tmp_path / "job.py"
     script.write_text(TRAINED_BY_TORCHRUN)
     run = tmp_path / "run"
-    finish(start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--epochs", "2", "--out", str(run)))
+    finish(torchrun(script, tmp_path / "pids", run, digit_folder, "--epochs", "2", launcher=launcher))
     before = {entry.name: entry.read_bytes() for entry in run.iterdir()}
-    process = torchrun(script, tmp_path / "pids", run, digit_folder, "--seed", "7")
+    process = torchrun(script, tmp_path / "pids2", run, digit_folder, "--seed", "7", launcher=launcher)
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "exists already" in output

@@ -112,7 +112,7 @@ class PictureCache:
 
 
 class Pictures(Dataset):
-    """Reads, augments and stacks the pictures of one batch; `__getitems__` takes (epoch, places) from a sampler."""
+    """Reads, augments and stacks the pictures of one batch; a key is (epoch, places), as `_Plan` gives them."""
 
     def __init__(
         self,

@@ -48,10 +48,13 @@ def joined(device: torch.device) -> Iterator[Place]:
 
 
 def job_id() -> str:
-    """What names this job of torchrun in all its attempts; empty without torchrun."""
+    """What names this job of torchrun in all its attempts, on this machine; empty without torchrun.
+
+    The id alone does not: unless one is given, it is "none" for every job. The parent is torchrun itself, which stays.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return ""
-    return f"{os.environ['TORCHELASTIC_RUN_ID']} {os.environ.get('MASTER_ADDR', '')}"
+    return f"{os.environ['TORCHELASTIC_RUN_ID']} {os.getppid()}"
 
 
 def wait_for_all(place: Place) -> None:

@@ -51,7 +51,6 @@ Report = Callable[[dict[str, Any]], None]
 class BatchStream(Protocol):
     """What the loop needs of data.loader.Batches and training.features.FeatureBatches."""
 
-    num_pictures: int
     skipped: dict[str, str]
 
     def __len__(self) -> int: ...
@@ -86,7 +85,6 @@ class Position:
     stale: int = 0  # epochs since the best
     best_top1: float = -1.0
     best_loss: float = math.inf
-    best_epoch: int = 0
     loss_sum: float = 0.0  # over this epoch's pictures so far
     num_seen: int = 0
 
@@ -278,8 +276,7 @@ class Loop:
         """The loss is looked at before the step that it causes; what is kept must have survived the step too."""
         finite = torch.stack([weight.isfinite().all() for weight in self.network.parameters()]).all()
         if not finite:
-            rate = self.recipe.learning_rate
-            raise self._diverged("weights are no longer numbers", rate)
+            raise self._diverged("weights are no longer numbers", self.recipe.learning_rate)
 
     def _end_epoch(
         self, phase: Phase, average: WeightAverage | None, rate: float, images_per_second: float, seconds: float
@@ -309,7 +306,7 @@ class Loop:
         position.batch, position.loss_sum, position.num_seen = 0, 0.0, 0
         position.stale = 0 if better else position.stale + 1
         if better:
-            position.best_top1, position.best_loss, position.best_epoch = top1, loss, position.rows
+            position.best_top1, position.best_loss = top1, loss
         if self.place.is_first:
             append_row(self.run, row)
             if self.events is not None:

@@ -167,48 +167,42 @@ def resolve_model(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def prepare_data(recipe: Recipe, run: Run | None, place: Place, known_split: bool, report: Report = _silent) -> Data:
+def prepare_data(recipe: Recipe, run: Run, place: Place, known_split: bool, report: Report = _silent) -> Data:
     """Reads the source, looks at every picture once, and splits, or takes the split that the run has already.
 
     Process 0 goes first, so that the others find the results on disk.
     """
     source = load_source(recipe.data, group_by=recipe.group_by or None)
-    path = run.path / "split.csv" if run else None
+    path = run.path / "split.csv"
     if not place.is_first:
         wait_for_all(place)
-        seen = scan(source, cache_dir=cache_folder() / "scans")
-        return Data(source, seen, read_split(path, source) if path else _split(recipe, source, seen))
+        return Data(source, scan(source, cache_dir=cache_folder() / "scans"), read_split(path, source))
 
     def progress(done: int, total: int) -> None:
         report({"kind": "scan", "done": done, "total": total})
 
     seen = scan(source, progress=progress, cache_dir=cache_folder() / "scans")
-    broken = [i for i, facts in enumerate(seen.facts) if facts.error]
+    broken = list(seen.broken.items())
     if broken and recipe.strict:
-        first = ", ".join(f"{source.pictures[i].name} ({seen.facts[i].error})" for i in broken[:5])
+        first = ", ".join(f"{source.pictures[index].name} ({reason})" for index, reason in broken[:5])
         raise DataError(
             f"{recipe.data}: {len(broken)} of {len(source.pictures)} pictures cannot be read: {first}"
             f"{' ...' if len(broken) > 5 else ''}; repair or remove them, or leave out --strict to skip them"
         )
-    if known_split and path:
+    if known_split:
         split = read_split(path, source)
     else:
-        split = _split(recipe, source, seen)
-        if path:
-            write_split(path, source, split)
+        split = split_source(
+            source,
+            scan=seen,
+            duplicates=duplicates(seen, source, near=recipe.near_duplicates),
+            val_fraction=recipe.val_fraction,
+            test_fraction=recipe.test_fraction,
+            seed=recipe.seed,
+        )
+        write_split(path, source, split)
     wait_for_all(place)
     return Data(source, seen, split)
-
-
-def _split(recipe: Recipe, source: Source, seen: Scan) -> Split:
-    return split_source(
-        source,
-        scan=seen,
-        duplicates=duplicates(seen, source, near=recipe.near_duplicates),
-        val_fraction=recipe.val_fraction,
-        test_fraction=recipe.test_fraction,
-        seed=recipe.seed,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,8 +217,8 @@ class Built:
     notes: list[str]
 
 
-def build(recipe: Recipe, data: Data, load: bool = True) -> Built:
-    """The recipe's network for the data's classes, with its starting weights; `load=False` leaves these out."""
+def build(recipe: Recipe, data: Data) -> Built:
+    """The recipe's network for the data's classes, with its starting weights."""
     card = model_card(recipe.model)
     source, notes = data.source, []
     weights = resolve(recipe.weights, recipe.model) if recipe.weights else None
@@ -251,7 +245,7 @@ def build(recipe: Recipe, data: Data, load: bool = True) -> Built:
     network = create_model(recipe.model, **options)
     if recipe.dropout is not None:
         network.head.dropout = nn.Dropout(recipe.dropout)
-    if weights and load:
+    if weights:
         notes += load_into(network, weights, replace_head=True)
     grey = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
     coloured = sum(facts.error is None and facts.mode not in grey for facts in data.scan.facts)
