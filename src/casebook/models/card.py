@@ -79,7 +79,7 @@ class ModelCard:
     one picture at `input_size`; a test counts them again. `smallest_input` is the smallest side in pixels
     that the network takes without its small-picture stem, and the only one where `fixed_input` says so.
     `options` names what `create_model` takes besides `num_classes`, `in_channels` and `weights`. The first of
-    `weights` is also known as "imagenet".
+    `weights` is also known as "imagenet". `recipe` is the named recipe with which it learns from random weights.
     """
 
     name: str
@@ -97,6 +97,7 @@ class ModelCard:
     num_classes: int = 1000
     smallest_input: int = 33
     fixed_input: bool = False
+    recipe: str = "scratch"
 
     @property
     def title(self) -> str:

@@ -2,37 +2,143 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..errors import ModelError
 from .card import Departure
 
+Padding = int | tuple[int, int] | Literal["symmetric", "same"]
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with zeros where TensorFlow's "SAME" puts them: the odd one out below and to the right.
+
+    It differs from symmetric padding where it strides: a 3x3 window with stride 2 on an even side has none
+    before and one after, so it looks one pixel further.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size, self.stride
+        return super().forward(pad_same(input, kernel, stride))
+
+
+class SameMaxPool2d(nn.MaxPool2d):
+    """Max pooling whose windows lie as TensorFlow's "SAME" puts them; what is outside never wins."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        kernel, stride = (self.kernel_size,) * 2, (self.stride,) * 2
+        return super().forward(pad_same(input, kernel, stride, value=-math.inf))  # type: ignore[arg-type]
+
+
+def pad_same(x: Tensor, kernel_size: tuple[int, ...], stride: tuple[int, ...], value: float = 0.0) -> Tensor:
+    """(B, C, H, W) with a border such that a window gives ceil(H / stride) x ceil(W / stride) outputs."""
+    sides = []
+    for side, kernel, step in zip(x.shape[2:], kernel_size, stride, strict=True):
+        total = max((-(-side // step) - 1) * step + kernel - side, 0)
+        sides.append((total // 2, total - total // 2))
+    (top, bottom), (left, right) = sides
+    return functional.pad(x, (left, right, top, bottom), value=value)
+
 
 class ConvNorm(nn.Sequential):
-    """Convolution without bias, then batch norm: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+    """Convolution without bias, then batch norm: (B, in, H, W) -> (B, out, H/stride, W/stride).
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1):
+    "symmetric" padding is half the kernel on each side; "same" puts the zeros of a strided convolution where
+    TensorFlow does. A subclass with an `activation_type` applies it last.
+    """
+
+    activation_type: ClassVar[Callable[[], nn.Module] | None] = None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        padding: Padding = "symmetric",
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(
+        sides = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        same = padding == "same" and stride > 1
+        if isinstance(padding, str):
+            padding = (sides[0] // 2, sides[1] // 2)
+        self.conv = (SameConv2d if same else nn.Conv2d)(
             in_channels,
             out_channels,
-            kernel_size,
+            sides,
             stride=stride,
-            padding=kernel_size // 2,
+            padding=0 if same else padding,
             groups=groups,
             bias=False,
         )
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
+        if self.activation_type is not None:
+            self.activation = self.activation_type()
 
 
 class ConvNormReLU(ConvNorm):
-    owns_relu_input = True  # see overwriting_activations
+    activation_type = nn.ReLU  # always in place, it would break the backward hooks of explanation/
+    owns_activation_input = True  # see overwriting_activations
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, groups: int = 1):
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, groups=groups)
-        self.relu = nn.ReLU()  # always in place, it would break the backward hooks of explanation/
+
+class ConvNormReLU6(ConvNorm):
+    activation_type = nn.ReLU6
+    owns_activation_input = True  # see overwriting_activations
+
+
+class SqueezeExcitation(nn.Module):
+    """(B, C, H, W) -> the same shape, each channel times a factor that the means of all channels decide.
+
+    Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, equations 2 to 4, https://arxiv.org/abs/1709.01507.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        squeezed_channels: int,
+        *,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        gate: Callable[[], nn.Module] = nn.Sigmoid,
+    ):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(channels, squeezed_channels, 1)
+        self.activation = activation()
+        self.expand = nn.Conv2d(squeezed_channels, channels, 1)
+        self.gate = gate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.expand(self.activation(self.reduce(self.pool(x)))))
+
+
+class DropPath(nn.Module):
+    """In training, zeroes the whole branch of a picture with probability `p` and scales the others to keep the mean.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016, https://arxiv.org/abs/1603.09382; the
+    scaling in training instead of at test time is today's usual form.
+    """
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        keep = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self.p
+        return x * (keep.to(x.dtype) / (1 - self.p))
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
 
 
 class Classifier(nn.Module):
@@ -67,6 +173,8 @@ class Classifier(nn.Module):
 class Network(nn.Module):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes): stem, then stages, then head.
 
+    A network may have `auxiliary` heads, each under the name of the block of a stage whose output it sees. In
+    training mode it then gives (logits, [auxiliary logits, ...]), whose losses count `auxiliary_weight` each.
     `departures` lists where this very network, with the options it was built with, is not its paper's.
 
     Raises:
@@ -76,6 +184,8 @@ class Network(nn.Module):
     stem: nn.Module
     stages: nn.Sequential
     head: Classifier
+    auxiliary: nn.ModuleDict
+    auxiliary_weight = 0.3
     departures: tuple[Departure, ...] = ()
     fixed_input = False
 
@@ -83,10 +193,19 @@ class Network(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.smallest_input = smallest_input
+        self.auxiliary = nn.ModuleDict()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
         self.check_shape(images)
-        return self.head(self.stages(self.stem(images)))
+        if not (self.training and self.auxiliary):
+            return self.head(self.stages(self.stem(images)))
+        x, logits = self.stem(images), []
+        for stage in self.stages:
+            for name, block in stage.named_children():
+                x = block(x)
+                if name in self.auxiliary:
+                    logits.append(self.auxiliary[name](x))
+        return self.head(x), logits
 
     def check_shape(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != self.in_channels:
@@ -110,10 +229,10 @@ class Network(nn.Module):
 def overwriting_activations(network: nn.Module) -> Iterator[None]:
     """Inside, ReLUs write over their input where nothing else reads it: less memory and time, the same numbers.
 
-    Blocks say by `owns_relu_input` that what their `relu` is given is theirs alone and not needed by the backward
-    pass. The setting is taken back at the end, for backward hooks need the inputs.
+    Blocks say by `owns_activation_input` that what their `activation`, a ReLU, is given is theirs alone and not
+    needed by the backward pass. The setting is taken back at the end, for backward hooks need the inputs.
     """
-    relus = [m.relu for m in network.modules() if getattr(m, "owns_relu_input", False)]
+    relus = [m.activation for m in network.modules() if getattr(m, "owns_activation_input", False)]
     for relu in relus:
         relu.inplace = True  # type: ignore[union-attr, assignment]
     try:
@@ -128,6 +247,12 @@ def draw_normal(weight: Tensor, *, std: float) -> None:
     (a second), does nothing."""
     if not weight.is_meta:
         nn.init.normal_(weight, std=std)
+
+
+def draw_truncated_normal(weight: Tensor, *, std: float) -> None:
+    """As draw_normal, from the normal distribution cut off at two deviations and not rescaled, as TensorFlow's."""
+    if not weight.is_meta:
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def initialise_convolutions(modules: Iterable[nn.Module]) -> None:

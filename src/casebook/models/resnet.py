@@ -18,16 +18,16 @@ from .layers import Classifier, ConvNorm, ConvNormReLU, Network, initialise_conv
 class Residual(nn.Module):
     """(B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride): relu(branch + shortcut)."""
 
-    owns_relu_input = True  # see layers.overwriting_activations
+    owns_activation_input = True  # see layers.overwriting_activations
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module):
         super().__init__()
         self.branch = branch
         self.shortcut = shortcut
-        self.relu = nn.ReLU()
+        self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.branch(x) + self.shortcut(x))
+        return self.activation(self.branch(x) + self.shortcut(x))
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""ResNet for 32x32 pictures, 20 to 110 layers, and the plain networks it is compared with.
+"""ResNet for 32x32 pictures, 20 to 1202 layers, and the plain networks it is compared with.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2,
 https://arxiv.org/abs/1512.03385: 6n + 2 layers in three stages of 16, 32 and 64 channels, with the
@@ -44,6 +44,7 @@ VARIANTS = {
     "resnet44": Variant(basic_zero_pad, 7),
     "resnet56": Variant(basic_zero_pad, 9),
     "resnet110": Variant(basic_zero_pad, 18),
+    "resnet1202": Variant(basic_zero_pad, 200),
     "plain20": Variant(plain, 3),
     "plain32": Variant(plain, 5),
     "plain44": Variant(plain, 7),

@@ -244,15 +244,23 @@ class Loop:
         if empty:  # every picture of this part was unreadable; the other processes still wait for a gradient
             inputs, labels = inputs.new_zeros((2, *_one_shape(phase, self))), labels.new_zeros(2)
         with autocast(self.device, phase.dtype):
-            logits = module(inputs)
-        losses = functional.cross_entropy(
-            logits.float(), labels, reduction="none", label_smoothing=self.recipe.label_smoothing
-        )
+            outputs = module(inputs)
+        losses = self._losses(outputs, labels)
         if self.class_weights is not None:
             losses = losses * self.class_weights[labels]
         total = losses.sum() * (0.0 if empty else 1.0)
         (total * (self.place.world_size / count)).backward()
         return torch.stack([total.detach(), total.new_tensor(0 if empty else len(labels))]).to(self.sums)
+
+    def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
+        """(B,) the loss of each picture; those of auxiliary heads are added with the network's weight for them."""
+        logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
+        smoothing = self.recipe.label_smoothing
+        losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+        for extra in auxiliary:
+            loss = functional.cross_entropy(extra.float(), labels, reduction="none", label_smoothing=smoothing)
+            losses = losses + self.network.auxiliary_weight * loss
+        return losses
 
     def _look(self, unread: Tensor, rate: float) -> None:
         """Moves the losses since the last look into the position; stops the training on one that is no number."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..errors import RecipeError, did_you_mean
 from ..files import write_atomically
+from ..models import list_models, model_card
 
 Transfer = str  # "none", "head", "last:K", "full", "auto"
 
@@ -180,7 +181,15 @@ RECIPES = {
             epochs=60, optimiser="sgd", learning_rate=0.05, weight_decay=1e-4, warmup_epochs=3,
             label_smoothing=0.1, clip_norm=5.0, transfer="none",
         ),
-        "any network on one's own pictures from random weights",
+        "any network with batch norm on one's own pictures from random weights",
+        "depends on the data",
+    ),
+    "classic": NamedRecipe(
+        dict(
+            epochs=60, optimiser="adamw", learning_rate=3e-4, weight_decay=0.01, warmup_epochs=3,
+            label_smoothing=0.1, clip_norm=1.0, transfer="none",
+        ),
+        "networks from before batch norm, from random weights: they do not start with sgd's usual rates",
         "depends on the data",
     ),
 }  # fmt: skip
@@ -196,10 +205,7 @@ def choose_recipe(data: str, model: str, weights: str) -> str:
         return "mnist"
     if data == "cifar10" and not model:
         return "cifar"
-    depth = model.removeprefix("resnet").removeprefix("plain")
-    if depth in ("20", "32", "44", "56", "110"):
-        return "cifar"
-    return "scratch"
+    return model_card(model).recipe if model in list_models() else "scratch"
 
 
 def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:

@@ -50,7 +50,7 @@ def top1_error(error: float, source: str) -> Figure:
 def card(name: str, parameters: int, multiply_adds: int, *published: Figure, weights=()) -> ModelCard:
     return ModelCard(
         name=name,
-        family="mobilenet",
+        family="mobilenet_v2",
         paper=PAPER,
         parameters=parameters,
         multiply_adds=multiply_adds,

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from casebook.models import create_model
-from casebook.models.mobilenet import WIDTHS, InvertedResidual, SameConv2d, round_channels
+from casebook.models.layers import SameConv2d
+from casebook.models.mobilenet_v2 import WIDTHS, InvertedResidual, round_channels
 
 
 def on_meta(name="mobilenet_v2", **options):
@@ -38,7 +39,7 @@ def test_there_is_no_activation_after_a_projection_or_a_sum():
         x = torch.randn(2, block.branch[0].conv.in_channels, 4, 4)  # negative values pass too
         assert torch.equal(block(x), x)
     projections = [block[-1] for stage in network.stages[:-1] for block in stage if isinstance(block, nn.Sequential)]
-    assert all(not hasattr(projection, "relu") for projection in projections)
+    assert all(not hasattr(projection, "activation") for projection in projections)
 
 
 def test_a_width_is_an_option_and_a_name():

@@ -8,51 +8,13 @@ public code, and strided convolutions are padded symmetrically unless `padding="
 from functools import partial
 from typing import Literal, NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
 from .card import Departure
-from .layers import Classifier, ConvNorm, Network, initialise_convolutions
+from .layers import Classifier, ConvNorm, ConvNormReLU6, Network, initialise_convolutions
 
 Padding = Literal["symmetric", "same"]
-
-
-class SameConv2d(nn.Conv2d):
-    """A convolution with zeros where TensorFlow's "SAME" puts them: the odd one out below and to the right.
-
-    It differs from symmetric padding where it strides: a 3x3 window with stride 2 on an even side has none
-    before and one after, so it looks one pixel further.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        top, bottom = self._zeros(input.shape[2])
-        left, right = self._zeros(input.shape[3])
-        return super().forward(F.pad(input, (left, right, top, bottom)))
-
-    def _zeros(self, side: int) -> tuple[int, int]:
-        outputs = -(-side // self.stride[0])
-        total = max((outputs - 1) * self.stride[0] + self.kernel_size[0] - side, 0)
-        return total // 2, total - total // 2
-
-
-class ConvNormReLU6(ConvNorm):
-    owns_relu_input = True  # see layers.overwriting_activations
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        groups: int = 1,
-        padding: Padding = "symmetric",
-    ):
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, groups=groups)
-        if stride > 1 and padding == "same":
-            self.conv = SameConv2d(in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=False)
-        self.relu = nn.ReLU6()
 
 
 class InvertedResidual(nn.Module):

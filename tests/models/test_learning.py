@@ -1,0 +1,83 @@
+"""Every network starts to learn with the recipe that its card names: on forty real digits of four classes, the training
+loss falls well below that of guessing. Small networks run in the suite, the others with -m slow.
+"""
+
+import math
+
+import cv2
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.nn import functional
+
+from casebook.models import create_model, list_models, model_card
+from casebook.training.optimise import make_optimiser, parameter_groups
+from casebook.training.recipe import RECIPES, make_recipe
+
+from .golden import GOLDEN
+
+CLASSES, BATCH, STEPS, WARMUP = 4, 16, 80, 8
+CHANCE = math.log(CLASSES)
+IN_THE_SUITE = 200_000_000  # multiply-adds for one picture at the size learnt here
+
+
+def pictures(side: int, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(40, channels, side, side) float32 of mean 0 and deviation 1, ten of each of the digits 0 to 3; (40,) int64."""
+    digits = load_digits(n_class=CLASSES)
+    chosen = [i for label in range(CLASSES) for i in (digits.target == label).nonzero()[0][:10]]
+    images = torch.stack([torch.from_numpy(cv2.resize(digits.images[i], (side, side))) for i in chosen]).float()
+    images = ((images - images.mean()) / images.std())[:, None].expand(-1, channels, -1, -1)
+    return images.contiguous(), torch.from_numpy(digits.target[chosen])
+
+
+def losses(name: str) -> list[float]:
+    """The training loss of each step until their mean over the last four is under half of chance, or STEPS."""
+    torch.manual_seed(0)
+    card = model_card(name)
+    recipe = make_recipe(card.recipe, model=name, data="digits", batch_size=BATCH)
+    network = create_model(name, num_classes=CLASSES).train()
+    parts = [("all", network, 1.0)]
+    groups = parameter_groups(parts, weight_decay=recipe.weight_decay, decay_all=recipe.decay_all)
+    optimiser = make_optimiser(groups, recipe)
+    images, labels = pictures(max(card.smallest_input, 32), card.in_channels)
+    found: list[float] = []
+    while len(found) < STEPS and not (len(found) >= 4 and sum(found[-4:]) / 4 < CHANCE / 2):
+        batch = torch.randperm(len(images))[:BATCH]
+        outputs = network(images[batch])
+        logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
+        loss = functional.cross_entropy(logits, labels[batch])
+        total = loss + sum(network.auxiliary_weight * functional.cross_entropy(a, labels[batch]) for a in auxiliary)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * group["scale"] * min(1, (len(found) + 1) / WARMUP)
+        optimiser.zero_grad()
+        total.backward()
+        if recipe.clip_norm:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+        optimiser.step()
+        found.append(loss.item())
+    return found
+
+
+def cost(name: str) -> float:
+    """Multiply-adds of a picture at the size that is learnt here, roughly."""
+    golden, card = GOLDEN[name], model_card(name)
+    return golden.multiply_adds * (max(card.smallest_input, 32) / golden.input_size) ** 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (cost(name) > IN_THE_SUITE or GOLDEN[name].parameters > 12e6))
+        for name in list_models()
+    ],
+)
+def test_it_starts_to_learn(name, record_property):
+    found = losses(name)
+    record_property("losses", [found[0], found[-1], len(found)])
+    print(f"\n{name} ({model_card(name).recipe}): {found[0]:.3f} -> {found[-1]:.3f} in {len(found)} steps")
+    assert sum(found[-4:]) / 4 < CHANCE / 2, found
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_the_card_names_a_recipe(name):
+    assert model_card(name).recipe in RECIPES
