@@ -132,8 +132,8 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from casebook.models.weights import resolve, save_weights, to_layout
     from casebook.training.distributed import Place
     from casebook.training.machine import choose_device, choose_workers
+    from casebook.training.preparation import prepare_data
     from casebook.training.recipe import make_recipe
-    from casebook.training.session import prepare_data
 
     os.environ["CASEBOOK_CACHE"] = str(folder / "cache")
     data = options.data or make_pictures(folder / "pictures", options.pictures)
@@ -241,9 +241,9 @@ def recomputed_worker(task: dict[str, Any]) -> None:
     from casebook.training.distributed import Place
     from casebook.training.loop import Loop, Phase
     from casebook.training.machine import choose_precision, tune_allocator
+    from casebook.training.preparation import build, make_prepare, prepare_data
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
-    from casebook.training.session import build, make_prepare, prepare_data
     from casebook.training.transfer import Frozen, parts
 
     tune_allocator()

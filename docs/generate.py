@@ -159,6 +159,8 @@ def setting_type(info: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
         *others, last = typing.get_args(kind)
         return f"{', '.join(others)} or {last}"
+    if typing.get_origin(kind) is dict:
+        return "table"
     inner = [part for part in typing.get_args(kind) if part is not type(None)]
     if typing.get_origin(kind) is tuple:
         return f"list of {len(inner)} numbers" if Ellipsis not in inner else "list of numbers"

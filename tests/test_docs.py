@@ -88,12 +88,13 @@ def flags(callback: Callable) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_code_blocks_exist_with_their_flags(page: Path) -> None:
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    groups = [group.name for group in app.registered_groups]
     for line in re.findall(r"^(?:    |\$ )?(?:\$ )?(casebook .+)$", text, re.MULTILINE):
         words = shlex.split(line.partition("  #")[0].partition(" | ")[0], comments=True)[1:]
         if words[0].startswith("-"):
             assert words[0] in ("--help", "--version"), line
             continue
-        name = " ".join(words[:2]) if words[0] == "data" else words[0]
+        name = " ".join(words[:2]) if words[0] in groups else words[0]
         assert name in commands(), line
         for word in words[1:]:
             if re.match(r"--?[a-zA-Z]", word):

@@ -13,8 +13,8 @@ import casebook
 from casebook.errors import DataError, ModelError, RunError, WeightsError
 from casebook.models import create_model
 from casebook.models.weights import save_weights
+from casebook.training.preparation import SMALL_INPUT
 from casebook.training.run import Run
-from casebook.training.session import SMALL_INPUT
 
 
 @pytest.fixture(scope="module")
@@ -271,8 +271,8 @@ def test_a_start_that_failed_leaves_the_folder_free(digit_folder: Path, tmp_path
 
 
 def test_a_named_data_set_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from casebook.training.preparation import resolve_model
     from casebook.training.recipe import make_recipe
-    from casebook.training.session import resolve_model
 
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)

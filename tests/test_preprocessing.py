@@ -8,7 +8,7 @@ from PIL import Image
 from casebook.data.loader import Batch
 from casebook.errors import ModelError
 from casebook.preprocessing import Preprocessing
-from casebook.training.session import make_prepare
+from casebook.training.preparation import make_prepare
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:

@@ -20,7 +20,10 @@ print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.st
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["models", "resnet50"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["models"], ["models", "resnet50"], ["train", "--help"], ["explain-cost", "chain"]],
+)
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=True

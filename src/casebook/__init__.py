@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .conversion.keras import to_keras
+    from .conversion.keras_weights import load_keras_weights
+    from .cost.count import count
     from .errors import CasebookError
     from .jobs import Evaluation, evaluate, predict, train
     from .models import create_model, list_models, model_card
@@ -19,13 +22,16 @@ _HOMES = {
     "Preprocessing": ".preprocessing",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
+    "count": ".cost.count",
     "create_model": ".models",
     "evaluate": ".jobs",
     "list_models": ".models",
+    "load_keras_weights": ".conversion.keras_weights",
     "make_recipe": ".training.recipe",
     "model_card": ".models",
     "open_run": ".training.run",
     "predict": ".jobs",
+    "to_keras": ".conversion.keras",
     "train": ".jobs",
 }
 
@@ -36,13 +42,16 @@ __all__ = [
     "Recipe",
     "Run",
     "__version__",
+    "count",
     "create_model",
     "evaluate",
     "list_models",
+    "load_keras_weights",
     "make_recipe",
     "model_card",
     "open_run",
     "predict",
+    "to_keras",
     "train",
 ]
 

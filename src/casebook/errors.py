@@ -17,6 +17,10 @@ class DataError(CasebookError):
     """A folder, list, archive or split from which no training or evaluation can be made."""
 
 
+class DownloadError(CasebookError):
+    """A file that cannot be had from the network, or came damaged."""
+
+
 class PictureError(CasebookError):
     """One picture that cannot be read; the others can."""
 

@@ -31,15 +31,10 @@ from .models.weights import load_into, resolve
 from .preprocessing import Preprocessing
 from .training.distributed import Place
 from .training.machine import autocast, choose_device, choose_precision, choose_workers, tune_allocator
+from .training.preparation import make_prepare, prepare_data
 from .training.recipe import make_recipe
 from .training.run import Run, open_run
-from .training.session import (
-    Outcome,
-    make_prepare,
-    prepare_data,
-    resume_run,
-    train_run,
-)
+from .training.session import Outcome, resume_run, train_run
 
 Report = Callable[[dict[str, Any]], None]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import casebook
+from casebook.cost.worked import COMPUTATIONS
 
 from .conftest import Command
 
@@ -20,6 +21,7 @@ CHECKS = {
     "boolean": lambda v: isinstance(v, bool),
     "null": lambda v: v is None,
     "object": lambda v: isinstance(v, dict),
+    "integers": lambda v: isinstance(v, list) and all(isinstance(side, int) for side in v),
     "[low, high]": lambda v: isinstance(v, list) and len(v) == 2 and v[0] <= v[1],
 }
 
@@ -135,6 +137,31 @@ def test_recipes(command: Command, sections) -> None:
     all_keys(known, check(command("recipes", "--json").json, known))
     one = command("recipes", "cifar", "--json").json
     assert list(one["recipes"]) == ["cifar"]
+
+
+def test_explain_cost(command: Command, sections) -> None:
+    known = sections["casebook explain-cost"]
+    seen = [check(command("explain-cost", name, "--json").json, known) for name in COMPUTATIONS]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys(known, *seen)
+
+
+def test_summary(command: Command, sections) -> None:
+    known = sections["casebook summary"]
+    seen = [check(command("summary", "lenet5", *flags, "--json").json, known) for flags in ([], ["--traced"])]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys(known, *seen)
+
+
+def test_compare(command: Command, sections) -> None:
+    known = sections["casebook compare"]
+    document = command("compare", "resnet18", "lenet5", "googlenet", "--json").json
+    seen = check(document, known)
+    assert [row["name"] for row in document["networks"]] == ["resnet18", "lenet5", "googlenet"]
+    assert document["networks"][1]["published"] is None
+    all_keys(known, seen)
 
 
 def test_data_check(command: Command, sections, digit_folder: Path) -> None:

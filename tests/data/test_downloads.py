@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from casebook.data import downloads
-from casebook.data.downloads import DATA_SETS, RemoteFile, fetch, load, read_idx
+from casebook.data.downloads import DATA_SETS, load, read_idx
 from casebook.data.sources import load_source
-from casebook.errors import DataError
+from casebook.errors import DataError, DownloadError
+from casebook.remote import RemoteFile, fetch
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
@@ -86,7 +87,7 @@ def test_download_and_second_time(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_interrupted_download_goes_on(ranges: bool, server: Server, tmp_path: Path) -> None:
     server.ranges, server.cut = ranges, 2_000_000
-    with pytest.raises(DataError, match="try again to go on from there"):
+    with pytest.raises(DownloadError, match="try again to go on from there"):
         fetch(server.remote(), tmp_path)
     assert not (tmp_path / "file.bin").exists()
     assert 0 < (tmp_path / "file.bin.part").stat().st_size <= 2_000_000
@@ -102,37 +103,37 @@ def test_complete_part_file_is_taken(server: Server, tmp_path: Path) -> None:
 
 def test_wrong_checksum_is_not_kept(server: Server, tmp_path: Path) -> None:
     wrong = server.remote(checksum="md5:" + "0" * 32)
-    with pytest.raises(DataError, match=r"checksum md5:.*, expected md5:000.*; try again, or fetch http"):
+    with pytest.raises(DownloadError, match=r"checksum md5:.*, expected md5:000.*; try again, or fetch http"):
         fetch(wrong, tmp_path)
     assert list(tmp_path.glob("file*")) == []
 
 
 def test_part_of_another_file_does_not_poison(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(b"x" * 100)
-    with pytest.raises(DataError, match="checksum"):
+    with pytest.raises(DownloadError, match="checksum"):
         fetch(server.remote(), tmp_path)
     assert fetch(server.remote(), tmp_path).read_bytes() == CONTENT
 
 
 def test_damaged_file_in_the_cache(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(CONTENT[:-1])
-    with pytest.raises(DataError, match=r"has checksum .* delete it"):
+    with pytest.raises(DownloadError, match=r"has checksum .* delete it"):
         fetch(server.remote(), tmp_path)
     assert server.requests == []
 
 
 def test_missing_on_the_server_and_no_server(server: Server, tmp_path: Path) -> None:
     gone = RemoteFile("none.bin", f"http://127.0.0.1:{server.server_port}/none.bin", "md5:0")
-    with pytest.raises(DataError, match=r"cannot download .*none.bin \(Not Found\).* put it at .*none.bin"):
+    with pytest.raises(DownloadError, match=r"cannot download .*none.bin \(Not Found\).* put it at .*none.bin"):
         fetch(gone, tmp_path)
-    with pytest.raises(DataError, match="cannot download"):
+    with pytest.raises(DownloadError, match="cannot download"):
         fetch(RemoteFile("file.bin", "http://127.0.0.1:1/file.bin", "md5:0"), tmp_path)
 
 
 @pytest.mark.parametrize("variable", ["CASEBOOK_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline(variable: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(DataError, match=r"network is switched off; fetch http.* and put it at") as caught:
+    with pytest.raises(DownloadError, match=r"network is switched off; fetch http.* and put it at") as caught:
         fetch(server.remote(), tmp_path)
     assert str(tmp_path / "file.bin") in str(caught.value)
     assert server.requests == []

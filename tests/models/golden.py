@@ -127,8 +127,14 @@ GOLDEN = {
     "squeezenet1_0": Golden(1_248_424, 818_924_576, 224, (512, 13, 13), "torchvision squeezenet1_0"),
     "squeezenet1_1": Golden(1_235_496, 349_151_936, 224, (512, 13, 13), "torchvision squeezenet1_1"),
     "xception": Golden(22_855_952, 8_357_403_496, 299, (2048, 10, 10), "keras Xception"),
-    "googlenet_naive": Golden(0, 0, 224, (0, 7, 7), "TO BE FILLED"),
-    "wide_resnet101_2": Golden(0, 0, 224, (2048, 7, 7), "TO BE FILLED"),
-    "fractalnet20_column": Golden(0, 0, 32, (512, 1, 1), "TO BE FILLED"),
-    "fractalnet40_column": Golden(0, 0, 32, (512, 1, 1), "TO BE FILLED"),
+    "googlenet_naive": Golden(
+        97_526_008, 12_568_061_056, 224, (4944, 7, 7), "closed form from Table 1, in test_googlenet.py"
+    ),
+    "wide_resnet101_2": Golden(126_886_696, 22_753_050_624, 224, (2048, 7, 7), "torchvision wide_resnet101_2"),
+    "fractalnet20_column": Golden(
+        20_410_314, 549_131_264, 32, (512, 1, 1), "closed form in test_fractalnet.py, which fits fractalnet20 too"
+    ),
+    "fractalnet40_column": Golden(
+        42_398_922, 1_190_859_776, 32, (512, 1, 1), "closed form in test_fractalnet.py, which fits fractalnet20 too"
+    ),
 }

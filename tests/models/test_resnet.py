@@ -3,13 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from casebook.models import create_model, list_models
+from casebook.errors import ModelError
+from casebook.models import FAMILIES, create_model, list_models
 from casebook.models.layers import ConvNorm
-from casebook.models.resnet import Residual
-from casebook.models.resnet_cifar import ZeroPadShortcut
+from casebook.models.resnet import Residual, ZeroPadShortcut
 
-RESNETS = list_models("resnet") + list_models("plain")
+RESNETS = FAMILIES["resnet"] + FAMILIES["resnet_cifar"]
 
 
 def on_meta(name, **options):
@@ -86,6 +87,55 @@ def test_projections_are_a_departure_below_50_layers(name):
     shortcuts = [m.shortcut for m in network.modules() if isinstance(m, Residual)]
     assert sum(isinstance(shortcut, ConvNorm) for shortcut in shortcuts) == 3
     assert any(departure.what == "shortcuts" for departure in network.departures)
+
+
+# Reference builds that are not ours, of the three options of Table 3.
+OPTIONS = [
+    ("resnet18", "A", 11_515_688, 1_794_805_760),
+    ("resnet18", "B", 11_689_512, 1_814_073_344),
+    ("resnet18", "C", 12_043_816, 1_878_298_624),
+    ("resnet34", "A", 21_623_848, 3_644_493_824),
+    ("resnet34", "B", 21_797_672, 3_663_761_408),
+    ("resnet34", "C", 22_716_840, 3_830_747_136),
+    ("resnet20", "A", 269_722, 40_551_040),
+    ("resnet20", "B", 272_474, 40_813_184),
+    ("resnet110", "B", 1_730_714, 253_149_824),
+]
+
+
+@pytest.mark.parametrize(("name", "option", "parameters", "multiply_adds"), OPTIONS)
+def test_shortcut_options_count_as_in_outside_builds(name, option, parameters, multiply_adds):
+    network = on_meta(name, shortcut=option)
+    side = 224 if name in FAMILIES["resnet"] else 32
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 3, side, side, device="meta"))
+    assert sum(weight.numel() for weight in network.parameters()) == parameters
+    assert counter.get_total_flops() // 2 == multiply_adds
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("resnet18", {"A": {ZeroPadShortcut, nn.Identity}, "B": {ConvNorm, nn.Identity}, "C": {ConvNorm}}),
+        ("resnet50", {"A": {ZeroPadShortcut, nn.Identity}, "B": {ConvNorm, nn.Identity}, "C": {ConvNorm}}),
+        ("resnet20", {"A": {ZeroPadShortcut, nn.Identity}, "B": {ConvNorm, nn.Identity}, "C": {ConvNorm}}),
+    ],
+)
+def test_shortcut_options_and_what_they_depart_from(name, kinds):
+    papers = "B" if name == "resnet50" else "A"
+    for option, expected in kinds.items():
+        network = on_meta(name, shortcut=option)
+        assert {type(m.shortcut) for m in network.modules() if isinstance(m, Residual)} == expected
+        told = [departure for departure in network.departures if departure.what == "shortcuts"]
+        assert len(told) == (option != papers)
+        assert all(f"option {papers}" in d.paper and f"option {option}" in d.here for d in told)
+
+
+def test_an_unknown_shortcut_is_named():
+    with pytest.raises(ModelError, match="shortcut is 'D', expected 'A', 'B' or 'C'"):
+        create_model("resnet18", shortcut="D")
+    with pytest.raises(ModelError, match="plain18 has no option 'shortcut'"):
+        create_model("plain18", shortcut="A")
 
 
 def test_zero_padded_shortcuts_are_free_and_take_every_other_pixel():

@@ -1,5 +1,7 @@
 """Weights: files that prove themselves, strict loading, key maps, run folders and the hub's cache."""
 
+import hashlib
+import io
 import json
 import logging
 import pickle
@@ -319,11 +321,11 @@ MAPPED = [(name, layout) for name in list_models() for layout in list(layouts(na
 def test_key_maps_can_be_undone(name, layout):
     with torch.device("meta"):
         keys = create_model(name).state_dict().keys()
-    state = {key: key for key in keys}
+    state = {key: torch.full((1, 7 * 7), float(i)) for i, key in enumerate(keys)}  # also a kernel of 1x1 or 7x7
     theirs = to_layout(state, name, layout)
     assert len(theirs) == len(state)
-    assert not any(key.startswith(("stem", "stages", "head")) for key in theirs)
-    assert from_layout(theirs, name, layout, keys) == state
+    assert not theirs.keys() & state.keys()
+    assert equal(from_layout(theirs, name, layout, keys), state)
     assert detect_layout(theirs, name, keys) in (layout, "torchvision")
     assert detect_layout(state, name, keys) == "casebook"
 
@@ -398,3 +400,51 @@ def test_without_network_the_message_says_what_to_fetch(hub):
 def test_unknown_published_names_suggest(hub):
     with pytest.raises(WeightsError, match=r"did you mean 'timm/resnet18\.a1_in1k'\? expected .*imagenet, "):
         resolve("timm/resnet18.a2_in1k", "resnet18")
+
+
+# Files at an address
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A published file of mobilenet_v2_035 with torchvision's names, in the cache; gives (network, path)."""
+    from casebook.models.cards import torchvision
+
+    monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path))
+    monkeypatch.setenv("CASEBOOK_OFFLINE", "1")
+    network = create_model("mobilenet_v2_035")
+    content = io.BytesIO()
+    torch.save(to_layout(network.state_dict(), "mobilenet_v2_035", "torchvision"), content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    file = f"small-{digest[:8]}.pth"
+    row = ("mobilenet_v2_035", 1, file, 256, 224, "bilinear", 60.3, 82.9)
+    monkeypatch.setattr(torchvision, "FILES", (*torchvision.FILES, row))
+    path = tmp_path / "weights" / file
+    path.parent.mkdir()
+    path.write_bytes(content.getvalue())
+    return network, path
+
+
+def test_weights_at_an_address_come_from_the_cache(published):
+    network, _ = published
+    weights = resolve("pytorch.org/IMAGENET1K_V1", "mobilenet_v2_035")
+    assert equal(weights.state, network.state_dict())
+    assert weights.preprocessing.resize_side == 256
+    assert weights.source.startswith("https://download.pytorch.org/models/small-")
+
+
+def test_a_file_fetched_by_hand_is_known_by_its_name_and_verified(published, tmp_path):
+    network, path = published
+    by_hand = path.rename(tmp_path / path.name)
+    weights = resolve(by_hand, "mobilenet_v2_035")
+    assert equal(weights.state, network.state_dict())
+    assert weights.preprocessing.interpolation == "bilinear"
+    by_hand.write_bytes(by_hand.read_bytes()[:-1] + b"x")
+    with pytest.raises(WeightsError, match=r"small-.*\.pth: damaged or changed: SHA-256 is .*, expected [0-9a-f]{8}$"):
+        resolve(by_hand, "mobilenet_v2_035")
+
+
+def test_without_network_the_message_says_where_the_file_belongs(published):
+    published[1].unlink()
+    with pytest.raises(WeightsError, match=r"network is switched off; fetch https://download.*small-.* and put it at"):
+        resolve("pytorch.org/IMAGENET1K_V1", "mobilenet_v2_035")

@@ -110,6 +110,34 @@ def test_steps_equal_plain_gradient_descent(tmp_path: Path) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+class WithAuxiliaryHead(nn.Module):
+    """(B, 4) -> logits, in training with those of an auxiliary head."""
+
+    auxiliary_weight = 0.3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.extra = nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = self.body(x)
+        return (self.head(x), [self.extra(x)]) if self.training else self.head(x)
+
+
+def test_the_losses_of_auxiliary_heads_are_added_with_their_weight(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = WithAuxiliaryHead()
+    inputs, labels = torch.randn(8, 4), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+    logits, (extra,) = network.train()(inputs)
+    cross_entropy = nn.functional.cross_entropy
+    loss = cross_entropy(logits, labels) + 0.3 * cross_entropy(extra, labels)
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    expected = [weight.detach() - 0.1 * g for weight, g in zip(network.parameters(), gradients, strict=True)]
+    fit(tmp_path / "run", network, plain_recipe(), inputs, labels)
+    for weight, value in zip(network.parameters(), expected, strict=True):
+        assert torch.allclose(weight, value, atol=1e-6)
+
+
 def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
     inputs, labels = real_digits(40)
     small, large = linear(), linear()

@@ -1,5 +1,7 @@
 """The command line: one module per command, each of which parses, calls one library function and prints."""
 
+import atexit
+import gc
 import io
 import os
 import sys
@@ -7,7 +9,7 @@ import sys
 import typer
 
 from ..errors import CasebookError
-from . import data, evaluate, models, predict, recipes, train
+from . import compare, data, evaluate, explain_cost, models, predict, recipes, summary, train
 from .output import fail
 
 app = typer.Typer(
@@ -23,8 +25,15 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("models")(models.models)
+app.command("compare")(compare.compare)
 app.command("recipes")(recipes.recipes)
+app.command("summary")(summary.summary)
 app.add_typer(data.app, name="data")
+app.add_typer(explain_cost.app, name="explain-cost")
+
+# Commands that compute and print. Nothing is left to tidy up when they end, and Python's last search for garbage among
+# torch's many objects would take half a second.
+ANSWERS_ONLY = ("summary", "compare")
 
 
 def _version(wanted: bool) -> None:
@@ -49,6 +58,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a class's name is no failure
+    gc.set_threshold(100_000, 20, 20)  # importing torch makes many objects and no garbage: a third of a second less
+    if sys.argv[1:2] and sys.argv[1] in ANSWERS_ONLY:
+        atexit.register(gc.freeze)
     try:
         app(prog_name="casebook")
     except CasebookError as error:

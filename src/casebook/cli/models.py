@@ -51,6 +51,15 @@ def _card(card: "ModelCard") -> str:
     for departure in card.departures:
         lines.append(f"  departure, {departure.what}: {departure.here}; paper: {departure.paper}. {departure.why}")
     for weights in card.weights:
-        top1 = "" if weights.top1 is None else f", top-1 {100 * weights.top1:.2f} %"
-        lines.append(f"  weights {weights.name}: {weights.repository}/{weights.file} ({weights.licence}{top1})")
+        measured = [
+            f"top-{which[3:]} {100 * value:.2f} %" for which in ("top1", "top5") if (value := getattr(weights, which))
+        ]
+        lines.append(f"  weights {weights.name}: {', '.join([weights.licence, *measured])}")
+        lines.append(f"    {weights.url}")
+        fed = {"size": card.input_size, "crop_fraction": 0.875, "interpolation": "bilinear"} | dict(weights.prepare)
+        lines.append(
+            f"    {fed['size']}x{fed['size']} from shorter side {fed['size'] / fed['crop_fraction']:.0f}, "
+            f"{fed['interpolation']}; "
+            + (f"SHA-256 begins {weights.sha256}" if weights.sha256 else "no checksum published")
+        )
     return "\n".join(lines)

@@ -41,7 +41,7 @@ def train(
     compile_: bool = typer.Option(None, "--compile", help="Compile the network with torch.compile."),
     tensorboard: bool = typer.Option(None, "--tensorboard", help="Also write TensorBoard events."),
     strict: bool = typer.Option(None, "--strict", help="Stop at a picture that cannot be read."),
-    settings: list[str] = typer.Option(None, "--set", help="Any other setting of the recipe, as NAME=VALUE."),
+    settings: list[str] = typer.Option(None, "--set", help="Any other setting of the recipe, as NAME=VALUE, or network.OPTION=VALUE."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Train a classifier and score it on its locked test set."""
@@ -93,7 +93,8 @@ def _how_to_go_on(run: str | None) -> str:
 
 
 def _parsed(settings: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value is TOML where it reads as TOML, else text."""
+    """NAME=VALUE pairs, or network.NAME=VALUE for the network's options; a value is TOML where it reads as TOML,
+    else text."""
     import tomllib
 
     parsed: dict[str, Any] = {}
@@ -101,8 +102,10 @@ def _parsed(settings: list[str]) -> dict[str, Any]:
         name, sign, value = setting.partition("=")
         if not sign or not name:
             raise wrong_usage(f"--set takes NAME=VALUE, but {setting!r} came")
+        group, dot, name = name.strip().rpartition(".")
+        place = parsed.setdefault(group, {}) if dot else parsed
         try:
-            parsed[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+            place[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            parsed[name.strip()] = value.strip()
+            place[name] = value.strip()
     return parsed

@@ -6,11 +6,8 @@ Xiao et al. 2017, https://github.com/zalandoresearch/fashion-mnist.
 """
 
 import gzip
-import hashlib
 import struct
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -19,18 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..files import cache_folder, offline
-
-CHUNK = 1 << 20  # bytes
-TIMEOUT_SECONDS = 30.0
-
-Progress = Callable[[str, int, int], None]  # file, bytes so far, bytes in all (0: not known)
-
-
-class RemoteFile(NamedTuple):
-    name: str
-    url: str
-    checksum: str  # "md5:..." or "sha256:...", as published
+from ..files import cache_folder
+from ..remote import Progress, RemoteFile, fetch
 
 
 class DataSet(NamedTuple):
@@ -50,7 +37,8 @@ class Pictures(NamedTuple):
 def load(name: str, *, progress: Progress | None = None) -> Pictures:
     """The data set `name` of DATA_SETS, downloaded to the cache folder the first time.
 
-    Raises DataError without network, for a wrong checksum and for a damaged file, saying what to put where.
+    Raises DownloadError without network and for a wrong checksum, DataError for a damaged file, saying what to put
+    where.
     """
     data_set = DATA_SETS[name]
     folder = cache_folder() / "data" / name
@@ -62,68 +50,6 @@ def load(name: str, *, progress: Progress | None = None) -> Pictures:
     if int(pictures.labels.max(initial=-1)) >= len(data_set.classes):
         raise DataError(f"{name}: a label of {pictures.labels.max()} where there are {len(data_set.classes)} classes")
     return pictures
-
-
-def fetch(file: RemoteFile, folder: Path, *, progress: Progress | None = None) -> Path:
-    """The checked file in `folder`, downloaded if it is not there yet.
-
-    What is being downloaded is called NAME.part; an interrupted download goes on from there, and the final
-    name appears only after the checksum was right. Raises DataError.
-    """
-    path, part = folder / file.name, folder / f"{file.name}.part"
-    by_hand = f"fetch {file.url} on a machine with network and put it at {path}"
-    if path.exists():
-        if (found := _checksum(path, file.checksum)) != file.checksum:
-            raise DataError(f"{path} has checksum {found}, expected {file.checksum}; delete it, or {by_hand}")
-        return path
-    if offline():
-        raise DataError(f"{file.name} is not in the cache and the network is switched off; {by_hand}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _download(file, part, progress)
-    except (OSError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DataError(
-            f"cannot download {file.url} ({reason}); try again to go on from there, or {by_hand}"
-        ) from error
-    if (found := _checksum(part, file.checksum)) != file.checksum:
-        part.unlink()
-        raise DataError(
-            f"{file.url} gave a file with checksum {found}, expected {file.checksum}; try again, or {by_hand}"
-        )
-    part.replace(path)
-    return path
-
-
-def _download(file: RemoteFile, part: Path, progress: Progress | None) -> None:
-    done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(file.url, headers={"Range": f"bytes={done}-"} if done else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # the whole file is there already; the checksum will tell
-            return
-        raise
-    with response:
-        if response.status != 206:  # the server sends everything again
-            done = 0
-        total = done + int(response.headers.get("Content-Length") or 0)
-        with part.open("ab" if done else "wb") as output:
-            while chunk := response.read(CHUNK):
-                output.write(chunk)
-                done += len(chunk)
-                if progress:
-                    progress(file.name, done, total)
-    if done < total:
-        raise OSError(f"the connection ended after {done:,} of {total:,} bytes")
-
-
-def _checksum(path: Path, like: str) -> str:
-    """The checksum of a file, by the algorithm that `like` names."""
-    algorithm = like.partition(":")[0]
-    with path.open("rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, did_you_mean
-from .downloads import DATA_SETS, Progress, load
+from ..remote import Progress
+from .downloads import DATA_SETS, load
 from .folders import pictures_below, read_folder
 from .lists import ClassEntry, match_classes, read_class_list, read_list
 from .pictures import SPLITS, Picture, Source, grouped_by_name

@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..preprocessing import Preprocessing
 from ..training.distributed import Place, gather_from_all
 from ..training.machine import autocast
-from ..training.session import make_prepare
+from ..training.preparation import make_prepare
 from .predictions import Predictions
 
 

@@ -4,6 +4,7 @@ The catalogue is `FAMILIES` below. A family NAME has its cards in `cards/NAME.py
 `NAME.py`; both are imported when asked for, so listing names and reading cards needs no torch.
 """
 
+import dataclasses
 from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,10 @@ def list_models(pattern: str | None = None) -> list[str]:
 
 def model_card(name: str) -> "ModelCard":
     """What is known about a network. Raises ModelError for an unknown name."""
-    return import_module(f".cards.{_family(name)}", __name__).CARDS[name]
+    card = import_module(f".cards.{_family(name)}", __name__).CARDS[name]
+    from .cards.torchvision import torchvision_weights
+
+    return dataclasses.replace(card, weights=card.weights + torchvision_weights(name))
 
 
 def create_model(
@@ -150,5 +154,7 @@ def _build(name: str, options: dict[str, Any]) -> "Network":
         if option in ("num_classes", "in_channels") and (type(value) is not int or value < 1):
             raise ModelError(f"{option} is {value!r}, expected an integer of at least 1")
     network = build(**options)
-    network.departures = model_card(name).departures + network.departures
+    kept = tuple(departure for departure in model_card(name).departures if departure.what not in network.undone)
+    network.departures = kept + network.departures
+    network.name, network.options = name, dict(options)
     return network

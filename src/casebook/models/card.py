@@ -39,10 +39,11 @@ class Departure(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PublishedWeights:
-    """Weights that others trained and published on the Hugging Face hub.
+    """Weights that others trained and published: a file of a repository on the Hugging Face hub, or at an `address`.
 
-    `prepare` holds the settings of the Preprocessing they were measured with, `options` what `create_model`
-    needs for them, and `top1` and `top5` the published accuracies in [0, 1] on the ImageNet validation set.
+    `sha256` is the file's, or the beginning of it where no more is published. `prepare` holds the settings of the
+    Preprocessing they were measured with, `options` what `create_model` needs for them besides what their layout needs,
+    and `top1` and `top5` the published accuracies in [0, 1] on the ImageNet validation set.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PublishedWeights:
     source: str
     prepare: Mapping[str, Any]
     file: str = "model.safetensors"
+    address: str = ""
     sha256: str | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     top1: float | None = None
@@ -63,7 +65,7 @@ class PublishedWeights:
 
     @property
     def url(self) -> str:
-        return f"https://huggingface.co/{self.repository}/resolve/main/{self.file}"
+        return self.address or f"https://huggingface.co/{self.repository}/resolve/main/{self.file}"
 
     def to_dict(self) -> dict[str, Any]:
         record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,27 @@ def pad_same(x: Tensor, kernel_size: tuple[int, ...], stride: tuple[int, ...], v
     return functional.pad(x, (left, right, top, bottom), value=value)
 
 
+SAME_PADDING = Departure(
+    what="padding",
+    paper="not stated",
+    here='TensorFlow\'s "SAME": at stride 2, an even side gets no zeros before and one after',
+    why="weights trained in TensorFlow need it",
+)
+
+
+def tensorflow_options(padding: str, norm_eps: float) -> tuple[Departure, ...]:
+    """What a network that was born in TensorFlow records of its padding and its batch norms' epsilon.
+
+    Raises ModelError for an unknown padding or an epsilon that is not above 0.
+    """
+    if padding not in ("symmetric", "same"):
+        raise ModelError(f"padding is {padding!r}, expected 'symmetric' or 'same'")
+    if not norm_eps > 0:
+        raise ModelError(f"norm_eps is {norm_eps}, expected above 0")
+    eps = Departure("norm epsilon", "1e-3, in the authors' code", f"{norm_eps:g}", "weights trained with it need it")
+    return (SAME_PADDING,) * (padding == "same") + (eps,) * (norm_eps != 1e-3)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution without bias, then batch norm: (B, in, H, W) -> (B, out, H/stride, W/stride).
 
@@ -52,7 +73,7 @@ class ConvNorm(nn.Sequential):
     TensorFlow does. A subclass with an `activation_type` applies it last.
     """
 
-    activation_type: ClassVar[Callable[[], nn.Module] | None] = None
+    activation_type: ClassVar[type[nn.Module] | None] = None
 
     def __init__(
         self,
@@ -93,6 +114,17 @@ class ConvNormReLU(ConvNorm):
 class ConvNormReLU6(ConvNorm):
     activation_type = nn.ReLU6
     owns_activation_input = True  # see overwriting_activations
+
+
+class Sum(nn.Module):
+    """x + y, of one shape; see overwriting_activations for when the sum takes the place of x."""
+
+    def __init__(self):
+        super().__init__()
+        self.inplace = False
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.add_(y) if self.inplace else x + y
 
 
 class SqueezeExcitation(nn.Module):
@@ -175,7 +207,8 @@ class Network(nn.Module):
 
     A network may have `auxiliary` heads, each under the name of the block of a stage whose output it sees. In
     training mode it then gives (logits, [auxiliary logits, ...]), whose losses count `auxiliary_weight` each.
-    `departures` lists where this very network, with the options it was built with, is not its paper's.
+    `departures` lists where this very network, with the options it was built with, is not its paper's. `name` and
+    `options` are what `create_model` built it from.
 
     Raises:
         ModelError: in `forward`, for images of another number of channels or too small a size.
@@ -187,6 +220,9 @@ class Network(nn.Module):
     auxiliary: nn.ModuleDict
     auxiliary_weight = 0.3
     departures: tuple[Departure, ...] = ()
+    undone: tuple[str, ...] = ()  # `what` of those on the card that an option takes back
+    name = ""
+    options: Mapping[str, Any] = {}
     fixed_input = False
 
     def __init__(self, *, in_channels: int, smallest_input: int):
@@ -227,19 +263,23 @@ class Network(nn.Module):
 
 @contextlib.contextmanager
 def overwriting_activations(network: nn.Module) -> Iterator[None]:
-    """Inside, ReLUs write over their input where nothing else reads it: less memory and time, the same numbers.
+    """Inside, ReLUs and sums write over their (first) input where nothing else reads it: less memory and time, the
+    same numbers.
 
     Blocks say by `owns_activation_input` that what their `activation`, a ReLU, is given is theirs alone and not
-    needed by the backward pass. The setting is taken back at the end, for backward hooks need the inputs.
+    needed by the backward pass; of a Sum it is always so. The setting is taken back at the end, for backward hooks need
+    the inputs.
     """
-    relus = [m.activation for m in network.modules() if getattr(m, "owns_activation_input", False)]
-    for relu in relus:
-        relu.inplace = True  # type: ignore[union-attr, assignment]
+    modules = list(network.modules())
+    overwriting: list[nn.Module] = [m.activation for m in modules if getattr(m, "owns_activation_input", False)]  # type: ignore[misc]
+    overwriting += [m for m in modules if isinstance(m, Sum)]
+    for module in overwriting:
+        module.inplace = True  # type: ignore[assignment]
     try:
         yield
     finally:
-        for relu in relus:
-            relu.inplace = False  # type: ignore[union-attr, assignment]
+        for module in overwriting:
+            module.inplace = False  # type: ignore[assignment]
 
 
 def draw_normal(weight: Tensor, *, std: float) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .card import Departure
-from .layers import Classifier, ConvNorm, ConvNormReLU6, Network, initialise_convolutions
+from .layers import SAME_PADDING, Classifier, ConvNorm, ConvNormReLU6, Network, initialise_convolutions
 
 Padding = Literal["symmetric", "same"]
 
@@ -70,12 +70,6 @@ SMALL_STEM = Departure(
     paper="stride 2 in the stem and in the 24-channel stage",
     here="stride 1 in both",
     why="small pictures: the paper's strides would leave one pixel of a 32x32 picture for the last stages",
-)
-SAME_PADDING = Departure(
-    what="padding",
-    paper="not stated",
-    here='TensorFlow\'s "SAME": at stride 2, an even side gets no zeros before and one after',
-    why="weights trained in TensorFlow need it",
 )
 
 

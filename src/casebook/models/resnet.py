@@ -1,18 +1,21 @@
 """ResNet, 18 to 152 layers, and the plain networks it is compared with.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, Table 1 and Figure 3,
-https://arxiv.org/abs/1512.03385. One departure: a bottleneck strides in its 3x3 convolution, not in its first
-1x1, as most published weights do; "resnet50_v1" strides as the paper does.
+https://arxiv.org/abs/1512.03385. Departures: a bottleneck strides in its 3x3 convolution, not in its first 1x1, as
+most published weights do; "resnet50_v1" strides as the paper does. Shortcuts are the paper's option B also below 50
+layers, where it has A; `shortcut="A"` and "C" give the others.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional
 
+from ..errors import ModelError
 from .card import Departure
-from .layers import Classifier, ConvNorm, ConvNormReLU, Network, initialise_convolutions
+from .layers import Classifier, ConvNorm, ConvNormReLU, Network, Sum, initialise_convolutions
 
 
 class Residual(nn.Module):
@@ -20,51 +23,89 @@ class Residual(nn.Module):
 
     owns_activation_input = True  # see layers.overwriting_activations
 
-    def __init__(self, branch: nn.Module, shortcut: nn.Module):
+    def __init__(self, branch: nn.Sequential, shortcut: nn.Module):
         super().__init__()
         self.branch = branch
         self.shortcut = shortcut
+        self.sum = Sum()
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.branch(x) + self.shortcut(x))
+        return self.activation(self.sum(self.branch(x), self.shortcut(x)))
 
 
-def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+class ZeroPadShortcut(nn.Module):
+    """(B, C, H, W) -> (B, C + extra_channels, H/stride, W/stride): every other pixel, new channels zero."""
+
+    def __init__(self, extra_channels: int, stride: int):
+        super().__init__()
+        self.extra_channels = extra_channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra_channels))
+
+
+def zero_padding(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The paper's option A: the identity where the shape stays, else a shortcut without weights."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return ZeroPadShortcut(out_channels - in_channels, stride)
+
+
+def projection(in_channels: int, out_channels: int, stride: int, kernel_size: int = 1) -> nn.Module:
     """The paper's option B: the identity where the shape stays, else a 1x1 convolution."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
+    return ConvNorm(in_channels, out_channels, kernel_size, stride=stride)
+
+
+def projection_everywhere(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The paper's option C: a 1x1 convolution in every block."""
     return ConvNorm(in_channels, out_channels, 1, stride=stride)
 
 
-def basic(in_channels: int, width: int, stride: int) -> nn.Module:
+Block = Callable[..., nn.Module]  # in_channels, width, stride -> block; residual ones also take a shortcut
+Shortcut = Callable[[int, int, int], nn.Module]  # in_channels, out_channels, stride -> shortcut
+Option = Literal["A", "B", "C"]
+SHORTCUTS: dict[Option, Shortcut] = {"A": zero_padding, "B": projection, "C": projection_everywhere}
+
+
+def basic(in_channels: int, width: int, stride: int, *, shortcut: Shortcut = projection) -> Residual:
     branch = nn.Sequential(ConvNormReLU(in_channels, width, 3, stride=stride), ConvNorm(width, width, 3))
-    return Residual(branch, projection(in_channels, width, stride))
+    return Residual(branch, shortcut(in_channels, width, stride))
 
 
-def bottleneck(in_channels: int, width: int, stride: int) -> nn.Module:
+def bottleneck(
+    in_channels: int,
+    width: int,
+    stride: int,
+    *,
+    shortcut: Shortcut = projection,
+    groups: int = 1,
+    group_width: int = 64,
+) -> Residual:
+    """`group_width` is the number of channels of a group of the 3x3 convolution where `width` is 64."""
+    inner = groups * group_width * width // 64
     branch = nn.Sequential(
-        ConvNormReLU(in_channels, width, 1),
-        ConvNormReLU(width, width, 3, stride=stride),
-        ConvNorm(width, 4 * width, 1),
+        ConvNormReLU(in_channels, inner, 1),
+        ConvNormReLU(inner, inner, 3, stride=stride, groups=groups),
+        ConvNorm(inner, 4 * width, 1),
     )
-    return Residual(branch, projection(in_channels, 4 * width, stride))
+    return Residual(branch, shortcut(in_channels, 4 * width, stride))
 
 
-def bottleneck_v1(in_channels: int, width: int, stride: int) -> nn.Module:
+def bottleneck_v1(in_channels: int, width: int, stride: int, *, shortcut: Shortcut = projection) -> Residual:
     branch = nn.Sequential(
         ConvNormReLU(in_channels, width, 1, stride=stride),
         ConvNormReLU(width, width, 3),
         ConvNorm(width, 4 * width, 1),
     )
-    return Residual(branch, projection(in_channels, 4 * width, stride))
+    return Residual(branch, shortcut(in_channels, 4 * width, stride))
 
 
 def plain(in_channels: int, width: int, stride: int) -> nn.Module:
     return nn.Sequential(ConvNormReLU(in_channels, width, 3, stride=stride), ConvNormReLU(width, width, 3))
-
-
-Block = Callable[[int, int, int], nn.Module]  # in_channels, width, stride -> block
 
 
 class Variant(NamedTuple):
@@ -82,6 +123,8 @@ VARIANTS = {
     "resnet50_v1": Variant(bottleneck_v1, 4, (3, 4, 6, 3)),
     "resnet101_v1": Variant(bottleneck_v1, 4, (3, 4, 23, 3)),
     "resnet152_v1": Variant(bottleneck_v1, 4, (3, 8, 36, 3)),
+}
+PLAIN = {
     "plain18": Variant(plain, 1, (2, 2, 2, 2)),
     "plain34": Variant(plain, 1, (3, 4, 6, 3)),
 }
@@ -121,4 +164,37 @@ class ResNet(Network):
         initialise_convolutions(self.modules())
 
 
-NETWORKS = {name: partial(ResNet, variant) for name, variant in VARIANTS.items()}
+def shortcut_block(block: Block, option: Option) -> Block:
+    """The block with the shortcuts of an option of the paper. Raises ModelError for an unknown one."""
+    if option not in SHORTCUTS:
+        raise ModelError(f"shortcut is {option!r}, expected 'A', 'B' or 'C'")
+    return partial(block, shortcut=SHORTCUTS[option])
+
+
+def shortcut_departure(papers: Option, option: Option) -> tuple[Departure, ...]:
+    departure = Departure("shortcuts", f"option {papers}", f"option {option}", "asked for")
+    return (departure,) if option != papers else ()
+
+
+def resnet(
+    variant: Variant,
+    *,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    small_stem: bool = False,
+    shortcut: Option = "B",
+) -> ResNet:
+    """A ResNet with shortcuts of the paper's option A (below 50 layers its own), B (its own from 50 on) or C.
+
+    Raises ModelError for another option.
+    """
+    variant = variant._replace(block=shortcut_block(variant.block, shortcut))
+    network = ResNet(variant, num_classes=num_classes, in_channels=in_channels, small_stem=small_stem)
+    if shortcut != "B":  # what the card says about shortcuts is about B
+        network.undone = ("shortcuts",)
+        network.departures += shortcut_departure("A" if variant.expansion == 1 else "B", shortcut)
+    return network
+
+
+NETWORKS = {name: partial(resnet, variant) for name, variant in VARIANTS.items()}
+NETWORKS |= {name: partial(ResNet, variant) for name, variant in PLAIN.items()}

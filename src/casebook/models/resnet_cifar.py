@@ -2,35 +2,17 @@
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2,
 https://arxiv.org/abs/1512.03385: 6n + 2 layers in three stages of 16, 32 and 64 channels, with the
-parameter-free shortcuts of option A, so that a residual network has exactly its plain twin's weights.
+parameter-free shortcuts of option A, so that a residual network has exactly its plain twin's weights;
+`shortcut="B"` and "C" give the other options of section 4.1.
 """
 
 from functools import partial
 from typing import NamedTuple
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from .layers import Classifier, ConvNorm, ConvNormReLU, Network, initialise_convolutions
-from .resnet import Block, Residual, plain, stage
-
-
-class ZeroPadShortcut(nn.Module):
-    """(B, C, H, W) -> (B, C + extra_channels, H/stride, W/stride): every other pixel, new channels zero."""
-
-    def __init__(self, extra_channels: int, stride: int):
-        super().__init__()
-        self.extra_channels = extra_channels
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra_channels))
-
-
-def basic_zero_pad(in_channels: int, width: int, stride: int) -> nn.Module:
-    branch = nn.Sequential(ConvNormReLU(in_channels, width, 3, stride=stride), ConvNorm(width, width, 3))
-    keeps_shape = stride == 1 and in_channels == width
-    return Residual(branch, nn.Identity() if keeps_shape else ZeroPadShortcut(width - in_channels, stride))
+from .layers import Classifier, ConvNormReLU, Network, initialise_convolutions
+from .resnet import Block, Option, basic, plain, shortcut_block, shortcut_departure, stage
 
 
 class Variant(NamedTuple):
@@ -39,12 +21,14 @@ class Variant(NamedTuple):
 
 
 VARIANTS = {
-    "resnet20": Variant(basic_zero_pad, 3),
-    "resnet32": Variant(basic_zero_pad, 5),
-    "resnet44": Variant(basic_zero_pad, 7),
-    "resnet56": Variant(basic_zero_pad, 9),
-    "resnet110": Variant(basic_zero_pad, 18),
-    "resnet1202": Variant(basic_zero_pad, 200),
+    "resnet20": Variant(basic, 3),
+    "resnet32": Variant(basic, 5),
+    "resnet44": Variant(basic, 7),
+    "resnet56": Variant(basic, 9),
+    "resnet110": Variant(basic, 18),
+    "resnet1202": Variant(basic, 200),
+}
+PLAIN = {
     "plain20": Variant(plain, 3),
     "plain32": Variant(plain, 5),
     "plain44": Variant(plain, 7),
@@ -68,4 +52,18 @@ class CifarResNet(Network):
         initialise_convolutions(self.modules())
 
 
-NETWORKS = {name: partial(CifarResNet, variant) for name, variant in VARIANTS.items()}
+def cifar_resnet(
+    variant: Variant, *, num_classes: int = 10, in_channels: int = 3, shortcut: Option = "A"
+) -> CifarResNet:
+    """A residual network with shortcuts of the paper's option A (its own here), B or C.
+
+    Raises ModelError for another option.
+    """
+    variant = variant._replace(block=shortcut_block(variant.block, shortcut))
+    network = CifarResNet(variant, num_classes=num_classes, in_channels=in_channels)
+    network.departures = shortcut_departure("A", shortcut)
+    return network
+
+
+NETWORKS = {name: partial(cifar_resnet, variant) for name, variant in VARIANTS.items()}
+NETWORKS |= {name: partial(CifarResNet, variant) for name, variant in PLAIN.items()}

@@ -24,13 +24,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..errors import ModelError, WeightsError, did_you_mean
-from ..files import offline, write_atomically
+from ..errors import DownloadError, ModelError, WeightsError, did_you_mean
+from ..files import cache_folder, offline, write_atomically
 from ..preprocessing import Preprocessing
+from ..remote import RemoteFile, fetch
 from . import create_model, list_models, model_card
 from .card import PublishedWeights
 from .layers import Network
-from .layouts import detect_layout, from_layout, to_layout
+from .layouts import detect_layout, from_layout, peers, to_layout
 
 __all__ = ["Weights", "load_into", "read_weights", "resolve", "save_weights", "to_layout"]
 
@@ -66,7 +67,8 @@ def resolve(spec: str | Path, name: str) -> Weights:
 
     `spec` is a .safetensors or PyTorch file, a run folder, or a published name: one that the network's card
     lists, its repository on the Hugging Face hub, or "imagenet" for the first. Published weights come through
-    the hub's cache; HF_HUB_OFFLINE=1 or CASEBOOK_OFFLINE=1 forbids the network.
+    the hub's cache or ours; HF_HUB_OFFLINE=1 or CASEBOOK_OFFLINE=1 forbids the network. A file that was fetched by
+    hand and keeps its published name is known by it and verified.
 
     Raises:
         WeightsError: for weights that are missing, damaged, or made for another network.
@@ -80,9 +82,9 @@ def resolve(spec: str | Path, name: str) -> Weights:
         raise WeightsError(f"{path}: no such file; give the weights' path, a run folder or a published name")
     for published in card.weights:
         if spec in (published.name, published.repository):
-            return _from_hub(published, name)
+            return _from_address(published, name) if published.address else _from_hub(published, name)
     if spec == "imagenet" and card.weights:
-        return _from_hub(card.weights[0], name)
+        return resolve(card.weights[0].name, name)
     names = [published.name for published in card.weights]
     raise WeightsError(
         f"unknown weights '{spec}' for {name}{did_you_mean(str(spec), names) or ';'} expected a file, a run folder "
@@ -93,7 +95,8 @@ def resolve(spec: str | Path, name: str) -> Weights:
 def load_into(network: Network, weights: Weights, *, replace_head: bool = False) -> list[str]:
     """Copies the weights into the network, whose every weight must be given, and says what was not copied.
 
-    With `replace_head` the last layer stays as it is: the one difference that is allowed.
+    Auxiliary heads that the weights lack stay as they are, and with `replace_head` the last layer does too: the
+    differences that are allowed.
 
     Raises:
         WeightsError: with missing and unexpected names and differing shapes; the network is unchanged.
@@ -105,6 +108,9 @@ def load_into(network: Network, weights: Weights, *, replace_head: bool = False)
         expected = {k: v for k, v in expected.items() if not k.startswith(HEAD)}
         given = {k: v for k, v in given.items() if not k.startswith(HEAD)}
         notes.append(f"the last layer ({weights.num_classes} classes in the weights) is new and untrained")
+    if new := [key for key in expected if key.startswith("auxiliary.") and key not in given]:
+        expected = {k: v for k, v in expected.items() if k not in new}
+        notes.append("the auxiliary heads are new and untrained")
     missing, unexpected = expected.keys() - given.keys(), given.keys() - expected.keys()
     reshaped = {key for key in expected.keys() & given.keys() if given[key].shape != expected[key].shape}
     if differing := missing | unexpected | reshaped:
@@ -155,6 +161,9 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _from_file(path: Path, name: str) -> Weights:
+    for published in model_card(name).weights:
+        if published.address and path.name == published.file:  # fetched by hand
+            return _published(path, published, name, str(path))
     if path.suffix.lower() in PICKLES:
         state, metadata = _read_pickle(path), {}
     elif path.suffix.lower() in SAFETENSORS:
@@ -199,15 +208,28 @@ def _from_hub(published: PublishedWeights, name: str) -> Weights:
         ) from error
     finally:
         log.setLevel(level)
+    return _published(path, published, name, source)
+
+
+def _from_address(published: PublishedWeights, name: str) -> Weights:
+    file = RemoteFile(published.file, published.url, f"sha256:{published.sha256}")
+    try:
+        path = fetch(file, cache_folder() / "weights")
+    except DownloadError as error:
+        raise WeightsError(f"{published.name}: {error}") from error
+    return _published(path, published, name, published.url)
+
+
+def _published(path: Path, published: PublishedWeights, name: str, source: str) -> Weights:
+    """The published weights that lie in the file `path`, verified, with what is known about them."""
     sha256 = _sha256(path)
-    if published.sha256 and sha256 != published.sha256:
+    if published.sha256 and not sha256.startswith(published.sha256):
         raise WeightsError(f"{path}: damaged or changed: SHA-256 is {sha256}, expected {published.sha256}")
-    state, metadata = read_weights(path)
-    metadata = {"architecture": name, "layout": published.layout} | {
-        key: value for key, value in metadata.items() if key == CHECKSUM
-    }
-    weights = _assemble(state, metadata, name, source=source, sha256=sha256)
-    return dataclasses.replace(weights, options=dict(published.options), preprocessing=published.preprocessing)
+    state, metadata = (_read_pickle(path), {}) if path.suffix in PICKLES else read_weights(path)
+    told = {"architecture": name, "layout": published.layout, "options": json.dumps(dict(published.options))}
+    told |= {key: value for key, value in metadata.items() if key == CHECKSUM}
+    weights = _assemble(state, told, name, source=source, sha256=sha256)
+    return dataclasses.replace(weights, preprocessing=published.preprocessing)
 
 
 def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, *, source: str, sha256: str) -> Weights:
@@ -229,6 +251,7 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
     state = {key.removeprefix("module."): value for key, value in state.items()}
     try:
         layout = metadata.get("layout") or detect_layout(state, name, keys)
+        options = {**_peer_options(name, layout), **options}
         state = from_layout(state, name, layout, keys)
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from error
@@ -246,6 +269,11 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
         folded_norms=_are_norms_folded(state),
         notes=notes,
     )
+
+
+def _peer_options(name: str, layout: str) -> dict[str, Any]:
+    """The options with which our network computes what the library does whose names the weights have."""
+    return dict(peers(name)[layout].options) if layout in peers(name) else {}
 
 
 def _padding_option(metadata: Mapping[str, str]) -> dict[str, str]:

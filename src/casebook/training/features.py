@@ -7,6 +7,7 @@ most the batch under way.
 
 import contextlib
 import hashlib
+import io
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -73,13 +74,15 @@ class FeatureCache:
             )
             for picture, digest, value in rows:
                 if hashlib.sha256(value).digest() == digest:
-                    known[picture] = np.frombuffer(value, np.float32)
+                    known[picture] = np.load(io.BytesIO(value), allow_pickle=False)
         return known
 
     def put(self, view: int, features: dict[str, NDArray[np.float32]]) -> None:
         rows = []
         for picture, value in features.items():
-            raw = np.ascontiguousarray(value, np.float32).tobytes()
+            content = io.BytesIO()
+            np.save(content, value.astype(np.float32, copy=False))  # with its shape: a vector or (C, H, W)
+            raw = content.getvalue()
             rows.append((picture, view, hashlib.sha256(raw).digest(), raw))
         try:
             with self.database:
@@ -114,8 +117,8 @@ def compute_features(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str], int]:
     """`built_as` is the network's name and options, which decide its features as much as its weights do.
 
-    Gives the pooled features of `indices`: (N, views, F) float32, the N indices that could be read, the pictures that
-    could not, and how many were computed rather than found.
+    Gives the features of `indices`: (N, views, F) or (N, views, C, H, W) float32, the N indices that could be read, the
+    pictures that could not, and how many were computed rather than found.
 
     `contents` are digests of all the source's pictures. A single view is the centre crop that evaluation sees;
     several are augmented, each drawn from (seed, view, content), so that they do not depend on the data set.
@@ -128,7 +131,7 @@ def compute_features(
         "dtype": str(dtype),
         "device": device.type,
         "augmentation": [str(augmentation), seed] if views > 1 else None,
-        "version": 2,
+        "version": 3,
     }
     cache = FeatureCache(key)
     skipped: dict[str, str] = {}

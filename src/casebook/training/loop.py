@@ -23,6 +23,7 @@ from ..errors import DivergedError, RecipeError, RunError
 from ..models.layers import overwriting_activations
 from ..models.weights import save_weights
 from .checkpoint import write_checkpoint
+from .depthwise import spreading_gradients
 from .distributed import Place, sum_over_all
 from .machine import autocast
 from .optimise import WeightAverage, make_optimiser, parameter_groups
@@ -159,7 +160,10 @@ class Loop:
             module = nn.parallel.DistributedDataParallel(module, device_ids=ids)
         if recipe.compile:
             module = torch.compile(module)
-        with self._stopping_on_signals(), overwriting_activations(self.network):
+        faster = contextlib.ExitStack()
+        if not recipe.compile:
+            faster.enter_context(spreading_gradients(self.network, device, phase.dtype))
+        with self._stopping_on_signals(), overwriting_activations(self.network), faster:
             if self.position.epoch == 0 and self.position.batch == 0:
                 self._checkpoint(optimiser, average)
             while self.position.epoch < phase.epochs and not self._is_stale():
@@ -259,7 +263,7 @@ class Loop:
         losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
         for extra in auxiliary:
             loss = functional.cross_entropy(extra.float(), labels, reduction="none", label_smoothing=smoothing)
-            losses = losses + self.network.auxiliary_weight * loss
+            losses = losses + self.network.auxiliary_weight * loss  # type: ignore[operator]
         return losses
 
     def _look(self, unread: Tensor, rate: float) -> None:

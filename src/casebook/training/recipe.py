@@ -27,6 +27,9 @@ class Recipe(BaseModel):
     model: str = Field("", description="a name that 'casebook models' lists; empty: chosen from the data")
     weights: str = Field("", description="where to start: file, run folder or published name; empty: from scratch")
     input_size: int = Field(0, ge=0, le=2048, description="side of the network's input in pixels; 0: the model's")
+    network: dict[str, bool | int | float | str] = Field(
+        {}, description="options of the network, such as network.auxiliary_heads = 2; 'casebook models NAME' lists them"
+    )
     dropout: float | None = Field(None, ge=0, lt=1, description="before the classifier; default: the model's")
     seed: int = Field(0, ge=0, lt=2**31, description="split, weights, order and augmentation all follow from it")
 
@@ -224,6 +227,8 @@ def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:
     epochs = given.get("epochs")
     if isinstance(epochs, int) and epochs > 0 and "warmup_epochs" not in given and "warmup_epochs" in settings:
         settings["warmup_epochs"] = min(settings["warmup_epochs"], epochs / 5)  # a shorter training, in proportion
+    if isinstance(given.get("network"), dict):
+        given["network"] = settings.get("network", {}) | given["network"]
     return validated(settings | given)
 
 

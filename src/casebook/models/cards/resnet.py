@@ -71,7 +71,7 @@ def card(name: str, parameters: int, multiply_adds: int, **known) -> ModelCard:
         parameters=parameters,
         multiply_adds=multiply_adds,
         prepare=PREPARE,
-        options=("small_stem",),
+        options=("small_stem",) if name.startswith("plain") else ("small_stem", "shortcut"),
         **known,
     )
 
@@ -112,7 +112,9 @@ CARDS = {
             cost(3.6e9),
             *errors("10 crops, option A", 25.03, 7.76, "Table 3"),
             *errors("10 crops, option B", 24.52, 7.46, "Table 3"),
+            *errors("10 crops, option C", 24.19, 7.40, "Table 3"),
             *errors("dense, multi-scale, option B", 21.84, 5.71, "Table 4"),
+            *errors("dense, multi-scale, option C", 21.53, 5.60, "Table 4"),
         ),
         departures=(PROJECTION, INPUT),
         weights=(torchvision("resnet34", 0.73314, 0.91420), timm_a1("resnet34", 0.77930, 0.93758)),

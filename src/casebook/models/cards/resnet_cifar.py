@@ -26,6 +26,7 @@ def card(name: str, parameters: int, multiply_adds: int, *published: Figure) -> 
         prepare=PREPARE,
         published=published,
         departures=(INPUT,),
+        options=() if name.startswith("plain") else ("shortcut",),
         input_size=32,
         num_classes=10,
         smallest_input=5,

@@ -9,7 +9,7 @@ other shapes too, so its weights are read and written in `conversion`.
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from ...errors import WeightsError
 from .. import model_card
@@ -23,7 +23,8 @@ class Peer(NamedTuple):
 
     `rename` turns one of our keys into theirs; for Keras "LAYER/WEIGHT", where WEIGHT is kernel, bias, gamma, beta,
     moving_mean or moving_variance (depthwise_kernel counts as kernel). `unused` are the beginnings of those of their
-    keys that ours has no use for, such as auxiliary heads.
+    keys that ours has no use for, such as auxiliary heads. `convolved` names those of our keys, of linear layers, that
+    are convolutions there, with the side of the kernel.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Peer(NamedTuple):
     arguments: Mapping[str, Any] = {}  # of their constructor
     options: Mapping[str, Any] = {}  # of create_model, with which ours computes the same
     unused: tuple[str, ...] = ()
+    convolved: Mapping[str, int] = {}
 
 
 def peers(name: str) -> dict[str, Peer]:
@@ -49,8 +51,13 @@ def to_layout(state: Mapping[str, Value], name: str, layout: str) -> dict[str, V
 
     Raises WeightsError for a layout that the network does not have.
     """
-    rename = _layout(name, layout)
-    return {rename(key): value for key, value in state.items()}
+    rename, convolved = _layout(name, layout), _convolved(name, layout)
+
+    def shaped(key: str, value: Any) -> Any:
+        side = convolved.get(key)
+        return value.reshape(len(value), -1, side, side) if side else value
+
+    return {rename(key): shaped(key, value) for key, value in state.items()}
 
 
 def from_layout(state: Mapping[str, Value], name: str, layout: str, keys: Iterable[str]) -> dict[str, Value]:
@@ -58,8 +65,9 @@ def from_layout(state: Mapping[str, Value], name: str, layout: str, keys: Iterab
     rename = _layout(name, layout)
     ours = {rename(key): key for key in keys}
     unused = peers(name)[layout].unused if layout != "casebook" else ()
+    flat = {rename(key) for key in _convolved(name, layout)}
     return {
-        ours.get(key, key): value
+        ours.get(key, key): cast(Any, value).flatten(1) if key in flat else value
         for key, value in state.items()
         if key in ours or not (unused and key.startswith(unused))
     }
@@ -79,6 +87,10 @@ def detect_layout(state: Iterable[str], name: str, keys: Iterable[str]) -> str:
             f"{', '.join(matches)}; the names begin with {', '.join(sorted(given)[:3]) or 'nothing'}"
         )
     return best
+
+
+def _convolved(name: str, layout: str) -> Mapping[str, int]:
+    return peers(name)[layout].convolved if layout != "casebook" else {}
 
 
 def _layout(name: str, layout: str) -> Layout:

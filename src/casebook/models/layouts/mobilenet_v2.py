@@ -1,9 +1,10 @@
-"""What torchvision and timm call the weights of MobileNet v2."""
+"""What torchvision, timm and Keras Applications call the weights of MobileNet v2."""
 
 import re
 
 from ..mobilenet_v2 import STAGES, WIDTHS
 from . import Peer
+from .mobilenet_v1 import keras_weight
 
 
 def torchvision_name(key: str) -> str:
@@ -35,6 +36,21 @@ def timm_name(key: str) -> str:
     return re.sub(r"^head\.", "", key)
 
 
+def keras_name(key: str) -> str:
+    """Conv1, bn_Conv1, expanded_conv_depthwise, block_1_expand, block_1_expand_BN, Conv_1, Conv_1_bn, predictions."""
+    if found := re.fullmatch(r"stem\.(conv|norm)\.(\w+)", key):
+        return f"{'bn_' * (found[1] == 'norm')}Conv1/{keras_weight(found[1], found[2])}"
+    if found := _block(key):
+        stage, block, i, kind, weight = found
+        if stage == len(STAGES):
+            return f"Conv_1{'_bn' * (kind == 'norm')}/{keras_weight(kind, weight)}"
+        number = sum(s.depth for s in STAGES[:stage]) + block
+        layers = ("depthwise", "project") if STAGES[stage].expansion == 1 else ("expand", "depthwise", "project")
+        prefix = f"block_{number}" if number else "expanded_conv"
+        return f"{prefix}_{layers[i]}{'_BN' * (kind == 'norm')}/{keras_weight(kind, weight)}"
+    return f"predictions/{keras_weight('conv', key.removeprefix('head.classifier.'))}"
+
+
 def _block(key: str) -> tuple[int, int, int, str, str] | None:
     """Stage, block, convolution within the block, conv or norm, and weight, of a key below `stages`."""
     if (found := re.fullmatch(r"stages\.(\d+)\.(\d+)\.(?:branch\.)?(?:(\d+)\.)?(conv|norm)\.(\w+)", key)) is None:
@@ -52,7 +68,10 @@ IN_TIMM = {
 }
 
 PEERS = {
-    name: {"torchvision": Peer("mobilenet_v2", torchvision_name, arguments={"width_mult": width})}
+    name: {
+        "torchvision": Peer("mobilenet_v2", torchvision_name, arguments={"width_mult": width}),
+        "keras": Peer("MobileNetV2", keras_name, arguments={"alpha": width}, options={"padding": "same"}),
+    }
     | ({"timm": Peer(IN_TIMM[name], timm_name)} if name in IN_TIMM else {})
     for name, width in WIDTHS.items()
 }

@@ -1,0 +1,61 @@
+"""casebook compare"""
+
+import typer
+
+from .output import print_json, say, table
+
+
+def compare(
+    names: list[str] = typer.Argument(..., metavar="NAME...", help="Names of networks, or patterns such as 'resnet*'."),
+    input_size: int = typer.Option(
+        None, "--input", min=1, help="Side of the input in pixels; default: each one's own."
+    ),
+    error: str = typer.Option("top1", help="The error that the picture shows: top1 or top5."),
+    picture: str = typer.Option(None, metavar="FILE", help="Draw error against multiply-adds into a .png or .svg."),
+    html: str = typer.Option(None, metavar="FILE", help="Write the picture and the table as one HTML file."),
+    markdown: bool = typer.Option(False, "--markdown", help="Print the table in Markdown."),
+    csv: bool = typer.Option(False, "--csv", help="Print the table as CSV."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Set networks side by side: weights, multiply-adds, memory, year, published errors."""
+    from pathlib import Path
+
+    from casebook.cost import compare as side_by_side
+    from casebook.errors import ModelError, did_you_mean
+    from casebook.models import list_models
+
+    from .output import wrong_usage
+
+    if error not in ("top1", "top5"):
+        raise wrong_usage(f"--error is {error!r}, expected top1 or top5")
+    if sum((markdown, csv, json_)) > 1:
+        raise wrong_usage("--markdown, --csv and --json exclude each other")
+    chosen: list[str] = []
+    for name in names:
+        found = [name] if name in list_models() else list_models(name)
+        if not found:
+            raise ModelError(
+                f"no network fits {name!r}{did_you_mean(name, list_models()) or ';'} see 'casebook models'"
+            )
+        chosen += found
+    rows = side_by_side.compare(chosen, input_size)
+    if picture:
+        side_by_side.write_picture(rows, Path(picture), error)
+        say(f"picture: {picture}")
+    if html:
+        side_by_side.write_page(rows, Path(html), error)
+        say(f"page: {html}")
+    cells = side_by_side.table(rows)
+    if json_:
+        print_json({"networks": [row.to_dict() for row in rows]})
+    elif csv:
+        import csv as writer
+        import sys
+
+        writer.writer(sys.stdout, lineterminator="\n").writerows(cells)
+    elif markdown:
+        print("| " + " | ".join(cells[0]) + " |")
+        print("| " + " | ".join("---" for _ in cells[0]) + " |")
+        print("\n".join("| " + " | ".join(row) + " |" for row in cells[1:]))
+    else:
+        print(table(cells, right=(1, 2, 3, 4, 5, 6, 7)))

@@ -1,0 +1,1 @@
+"""A layer, a stack or a network enters; its weights, multiplications, additions and receptive field leave."""

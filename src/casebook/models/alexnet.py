@@ -1,0 +1,139 @@
+"""AlexNet: the two towers of 2012, the same network with full connections, and the single column of 2014.
+
+Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012,
+Figure 2 and section 3, https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html. The
+towers are the two groups of layers 2, 4 and 5; "alexnet_ungrouped" lets them see each other. The paper's sizes follow
+from 227x227 pixels, not from the 224 that it prints. "alexnet_owt" is the column of Krizhevsky, "One weird trick for
+parallelizing convolutional neural networks", 2014, https://arxiv.org/abs/1404.5997, with 256 channels in layer 4, as
+his code and torchvision have it, where the paper has 384.
+"""
+
+from collections import OrderedDict
+from functools import partial
+from typing import NamedTuple
+
+from torch import nn
+
+from .layers import Classifier, Network, draw_normal
+
+
+class ConvReLU(nn.Sequential):
+    """Convolution with bias, then ReLU: the layer of the networks from before batch norm."""
+
+    owns_activation_input = True  # see layers.overwriting_activations
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+    ):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
+        self.activation = nn.ReLU()
+
+
+def response_norm() -> nn.Module:
+    """Section 3.3: x / (2 + 0.0001 * (sum of the squares of 5 neighbouring channels)) ** 0.75."""
+    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)  # PyTorch's takes the mean of the squares
+
+
+def dense_head(channels: int, grid: int, num_classes: int, dropouts: tuple[float, float, float]) -> Classifier:
+    """Layers 6, 7 and 8 on (B, channels, H, W), which is averaged to grid x grid; `dropouts` stand before each."""
+    hidden = nn.Sequential(
+        OrderedDict(
+            grid=nn.AdaptiveAvgPool2d(grid),
+            flatten=nn.Flatten(),
+            dropout6=nn.Dropout(dropouts[0]),
+            fc6=nn.Linear(channels * grid * grid, 4096),
+            relu6=nn.ReLU(),
+            dropout7=nn.Dropout(dropouts[1]),
+            fc7=nn.Linear(4096, 4096),
+            relu7=nn.ReLU(),
+        )
+    )
+    return Classifier(4096, num_classes, pool=hidden, dropout=dropouts[2])
+
+
+class Layer(NamedTuple):
+    channels: int
+    kernel_size: int
+    stride: int
+    padding: int
+    groups: int
+    norm: bool  # local response normalisation after the ReLU
+    pool: bool  # then 3x3 max pooling with stride 2
+
+
+class Variant(NamedTuple):
+    layers: tuple[Layer, ...]
+    dropouts: tuple[float, float, float]  # before layers 6, 7 and 8
+    smallest_input: int
+
+
+TOWERS = (
+    Layer(96, 11, 4, 0, 1, True, True),
+    Layer(256, 5, 1, 2, 2, True, True),
+    Layer(384, 3, 1, 1, 1, False, False),
+    Layer(384, 3, 1, 1, 2, False, False),
+    Layer(256, 3, 1, 1, 2, False, True),
+)
+COLUMN = (
+    Layer(64, 11, 4, 2, 1, False, True),
+    Layer(192, 5, 1, 2, 1, False, True),
+    Layer(384, 3, 1, 1, 1, False, False),
+    Layer(256, 3, 1, 1, 1, False, False),
+    Layer(256, 3, 1, 1, 1, False, True),
+)
+VARIANTS = {
+    "alexnet": Variant(TOWERS, (0, 0.5, 0.5), 99),
+    "alexnet_ungrouped": Variant(tuple(layer._replace(groups=1) for layer in TOWERS), (0, 0.5, 0.5), 99),
+    "alexnet_owt": Variant(COLUMN, (0.5, 0.5, 0), 95),
+}
+
+
+class AlexNet(Network):
+    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
+
+    The stem is layer 1 of the paper, the stages are layers 2 to 5 and the head is 6 to 8.
+    """
+
+    def __init__(self, variant: Variant, *, num_classes: int = 1000, in_channels: int = 3):
+        super().__init__(in_channels=in_channels, smallest_input=variant.smallest_input)
+        parts, channels = [], in_channels
+        for layer in variant.layers:
+            part = nn.Sequential(
+                ConvReLU(
+                    channels,
+                    layer.channels,
+                    layer.kernel_size,
+                    stride=layer.stride,
+                    padding=layer.padding,
+                    groups=layer.groups,
+                )
+            )
+            if layer.norm:
+                part.append(response_norm())
+            if layer.pool:
+                part.append(nn.MaxPool2d(3, stride=2))
+            parts.append(part)
+            channels = layer.channels
+        self.stem = parts[0]
+        self.stages = nn.Sequential(*parts[1:])
+        self.head = dense_head(channels, 6, num_classes, variant.dropouts)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Section 5: normal with deviation 0.01; biases 1 in layers 2 and 4 to 7, which opens their ReLUs, else 0."""
+        open_layers = ("stages.0.", "stages.2.", "stages.3.", "head.pool.")
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                draw_normal(module.weight, std=0.01)
+                nn.init.constant_(module.bias, float(name.startswith(open_layers)))  # type: ignore[arg-type]
+
+
+NETWORKS = {name: partial(AlexNet, variant) for name, variant in VARIANTS.items()}

@@ -1,0 +1,73 @@
+"""FractalNet and its deepest columns, on CIFAR-10.
+
+The paper's errors are those of its Table 1, which belongs to 20 layers; the CIFAR errors with drop-path stand there as
+Table 2 of the DenseNet paper repeats them.
+"""
+
+from ..card import Departure, Figure, ModelCard, Paper
+from .resnet_cifar import PREPARE
+
+PAPER = Paper(
+    title="FractalNet: Ultra-Deep Neural Networks without Residuals",
+    authors="G. Larsson, M. Maire, G. Shakhnarovich",
+    year=2016,
+    venue="ICLR 2017",
+    link="https://arxiv.org/abs/1605.07648",
+)
+
+NORM = Departure(
+    "batch norm",
+    "no learnt scale and shift, in the authors' generator",
+    "both",
+    "as batch norm was proposed, and as others build it",
+)
+DROP_PATH = Departure(
+    "drop-path",
+    "half of the mini-batches drop paths at 0.15, half keep one column",
+    "none unless drop_path is given, 0.15 for the paper's",
+    "a mini-batch in which a column is dropped teaches it nothing, which short trainings cannot spare",
+)
+CHANNELS = Departure(
+    "channels",
+    "no widths are stated for 40 layers on CIFAR-10",
+    "those of 20 layers: 64, 128, 256, 512, 512",
+    "so that the number of columns is the only difference",
+)
+
+
+def test_error(error: float, refers_to: str, source: str) -> Figure:
+    return Figure("test_error", error, "%", refers_to, source)
+
+
+QUOTED = "Table 1, as Table 2 of the DenseNet paper has it"
+ERRORS = (
+    test_error(7.33, "CIFAR-10 test, trained without augmentation, with dropout and drop-path", QUOTED),
+    test_error(28.20, "CIFAR-100 test, trained without augmentation, with dropout and drop-path", QUOTED),
+    test_error(22.85, "CIFAR-100 test, trained with heavy augmentation", "abstract"),
+    test_error(1.87, "SVHN test, with drop-path", "Table 1"),
+)
+
+
+def card(name: str, parameters: int, multiply_adds: int, *departures: Departure, published=()) -> ModelCard:
+    return ModelCard(
+        name=name,
+        family="fractalnet",
+        paper=PAPER,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        prepare=PREPARE,
+        published=published,
+        departures=departures,
+        options=("drop_path",) if DROP_PATH in departures else (),
+        input_size=32,
+        num_classes=10,
+        smallest_input=32,
+    )
+
+
+CARDS = {
+    "fractalnet20": card("fractalnet20", 33_734_922, 845_222_912, NORM, DROP_PATH, published=ERRORS),
+    "fractalnet40": card("fractalnet40", 76_128_714, 2_036_077_568, NORM, DROP_PATH, CHANNELS),
+    "fractalnet20_column": card("fractalnet20_column", 20_410_314, 549_131_264, NORM),
+    "fractalnet40_column": card("fractalnet40_column", 42_398_922, 1_190_859_776, NORM, CHANNELS),
+}

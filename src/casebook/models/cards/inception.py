@@ -1,0 +1,167 @@
+"""Inception v2, v3, v4 and Inception-ResNet v2.
+
+Errors are on the ImageNet validation set: v2's from section 4.2 of its paper, the others' from the abstracts and result
+tables. Accuracies of published weights are those of timm's results file, commit aa4b5850. timm's copies of weights from
+TensorFlow are measured there with zeros in v3's averages at the border, which TensorFlow leaves out (`padding="same"`).
+"""
+
+from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+
+PAPER_V2 = Paper(
+    title="Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+    authors="S. Ioffe, C. Szegedy",
+    year=2015,
+    venue="ICML 2015",
+    link="https://arxiv.org/abs/1502.03167",
+)
+PAPER_V3 = Paper(
+    title="Rethinking the Inception Architecture for Computer Vision",
+    authors="C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna",
+    year=2015,
+    venue="CVPR 2016",
+    link="https://arxiv.org/abs/1512.00567",
+)
+PAPER_V4 = Paper(
+    title="Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
+    authors="C. Szegedy, S. Ioffe, V. Vanhoucke, A. Alemi",
+    year=2016,
+    venue="AAAI 2017",
+    link="https://arxiv.org/abs/1602.07261",
+)
+PREPARE_V2 = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PREPARE = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+CODE = "as the authors' code and all public weights"
+CAFFE = "as the public weights from Caffe"
+
+DEPARTURES_V2 = (
+    Departure("first convolution", "7x7 of each colour apart, 8 filters each, then 1x1", "a whole 7x7", CAFFE),
+    Departure("pooling of 4c and 4d", "96 filters after it, so 576 channels leave", "128, so 608 leave", CAFFE),
+    Departure("convolution bias", "none, for the batch norm would take it away", "in every convolution", CAFFE),
+)
+DEPARTURES_V3 = (
+    Departure(
+        "stem",
+        "after the first pooling 3x3 convolutions to 80, to 192 with stride 2, and to 288 channels",
+        "a 1x1 convolution to 80, 3x3 to 192, and max pooling with stride 2",
+        CODE,
+    ),
+    Departure("35x35 modules", "no kernel above 3x3 (Figure 5)", "one branch of 5x5", CODE),
+    Departure(
+        "average pooling", "not stated", "zeros at the border count; padding='same' leaves them out", "as PyTorch"
+    ),
+    Departure("auxiliary head", "one in training, on the 17x17 grid", "none unless auxiliary_heads=1", "less memory"),
+    Departure("dropout", "not stated", "0.2 before the last layer", "as the authors' code"),
+)
+DEPARTURES_RESNET = (
+    Departure(
+        "stem",
+        "that of Inception v4, which ends in 384 channels",
+        "that of Inception v3 and one Inception module, which ends in 320",
+        CODE,
+    ),
+    Departure("depth", "5, 10 and 5 residual modules", "10, 20 and 10", CODE),
+    Departure("channels", "1,152 (printed 1,154) on the 17x17 grid, 2,144 (2,048) on the 8x8", "1,088 and 2,080", CODE),
+    Departure("last module", "as the others", "not scaled, without ReLU, then a 1x1 convolution to 1,536", CODE),
+)
+
+
+def errors(setting: str, top1: float, top5: float, source: str) -> tuple[Figure, Figure]:
+    found = Figure("top1_error", top1, "%", f"ImageNet validation, {setting}", source)
+    return found, found._replace(what="top5_error", value=top5)
+
+
+def timm(repository: str, source: str, top1: float, top5: float, **prepare) -> PublishedWeights:
+    return PublishedWeights(
+        name=f"timm/{repository}",
+        repository=f"timm/{repository}",
+        layout="timm",
+        licence="Apache-2.0",
+        source=source,
+        prepare=PREPARE | {"size": 299, "interpolation": "bicubic"} | prepare,
+        top1=top1,
+        top5=top5,
+    )
+
+
+def card(name: str, paper: Paper, parameters: int, multiply_adds: int, *options: str, **known) -> ModelCard:
+    settings = {"prepare": PREPARE, "input_size": 299, "smallest_input": 107} | known
+    return ModelCard(
+        name=name,
+        family="inception",
+        paper=paper,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        options=("small_stem", *options),
+        **settings,
+    )
+
+
+CARDS = {
+    "inception_v2": card(
+        "inception_v2",
+        PAPER_V2,
+        11_295_240,
+        2_032_600_064,
+        prepare=PREPARE_V2,
+        input_size=224,
+        smallest_input=33,
+        published=(
+            Figure("parameters", 13.6e6, "count", "the network as trained by the authors", "section 4.2"),
+            *errors("1 crop", 25.2, 7.82, "section 4.2"),
+            *errors("144 crops", 21.99, 5.82, "section 4.2"),
+            *errors("6 networks, 144 crops", 20.1, 4.9, "section 4.2"),
+        ),
+        departures=DEPARTURES_V2,
+    ),
+    "inception_v3": card(
+        "inception_v3",
+        PAPER_V3,
+        23_834_568,
+        5_713_216_096,
+        "auxiliary_heads",
+        "padding",
+        published=(
+            Figure("multiply_adds", 5e9, "count", "299x299, rounded", "abstract"),
+            *errors("1 crop", 21.2, 5.6, "abstract"),
+            *errors("4 networks, many crops", 17.3, 3.5, "abstract"),
+        ),
+        departures=DEPARTURES_V3,
+        weights=(
+            timm("inception_v3.tv_in1k", "the authors' weights as torchvision has them", 0.77472, 0.93468),
+            timm("inception_v3.tf_in1k", "the authors' weights, TF-Slim", 0.77866, 0.93644),
+            timm("inception_v3.tf_adv_in1k", "TF-Slim, trained against adversaries", 0.77598, 0.93726),
+            timm("inception_v3.gluon_in1k", "GluonCV", 0.78806, 0.94372, **PREPARE_V2),
+        ),
+    ),
+    "inception_v4": card(
+        "inception_v4",
+        PAPER_V4,
+        42_679_816,
+        12_253_974_624,
+        published=errors("1 crop, without 1,700 wrongly labelled pictures", 20.0, 5.0, "Table 2"),
+        weights=(timm("inception_v4.tf_in1k", "the authors' weights, TF-Slim", 0.80144, 0.94982),),
+    ),
+    "inception_resnet_v2": card(
+        "inception_resnet_v2",
+        PAPER_V4,
+        55_843_464,
+        13_155_794_016,
+        published=(
+            *errors("1 crop, without 1,700 wrongly labelled pictures", 19.9, 4.9, "Table 2"),
+            *errors("1 crop, trained anew", 20.37, 5.21, "Hu et al., CVPR 2018, Table 2"),
+        ),
+        departures=DEPARTURES_RESNET,
+        weights=(
+            timm(
+                "inception_resnet_v2.tf_in1k", "the authors' weights, TF-Slim", 0.80434, 0.95312, crop_fraction=0.8975
+            ),
+            timm(
+                "inception_resnet_v2.tf_ens_adv_in1k",
+                "TF-Slim, trained against adversaries of several networks",
+                0.79998,
+                0.94940,
+                crop_fraction=0.8975,
+            ),
+        ),
+    ),
+}

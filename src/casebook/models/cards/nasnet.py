@@ -1,0 +1,90 @@
+"""NASNet-A.
+
+The paper's figures are its Tables 2 (large) and 3 (mobile). The accuracy of the published weights is that of timm's
+results file.
+"""
+
+from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+
+PAPER = Paper(
+    title="Learning Transferable Architectures for Scalable Image Recognition",
+    authors="B. Zoph, V. Vasudevan, J. Shlens, Q. V. Le",
+    year=2017,
+    venue="CVPR 2018",
+    link="https://arxiv.org/abs/1707.07012",
+)
+PREPARE = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+TIMM_PREPARE = PREPARE | {"size": 331, "crop_fraction": 0.911, "interpolation": "bicubic"}
+
+MOMENTUM = Departure(
+    "batch-norm momentum",
+    "a batch counts 0.0003 in the running statistics, in the authors' code",
+    "0.1",
+    "in a training of a few thousand steps they would stay near their first values",
+)
+AUXILIARY = Departure(
+    "auxiliary head",
+    "one in training, with weight 0.4",
+    "none unless auxiliary_heads=1",
+    "only training needs it, and it adds 2.4 million weights to the mobile network's 5.3",
+)
+DROP_PATH = Departure(
+    "drop-path",
+    "the last cell's rises to 0.3 over the training, earlier cells' in proportion",
+    "none unless drop_path is given, then the same from the start",
+    "a network does not know how far its training is",
+)
+
+
+def figures(parameters: float, multiply_adds: float, side: int, top1: float, top5: float, source: str):
+    return (
+        Figure("parameters", parameters, "count", "rounded", source),
+        Figure("multiply_adds", multiply_adds, "count", f"{side}x{side}, rounded", source),
+        Figure("top1_error", top1, "%", "ImageNet validation, 1 crop", source),
+        Figure("top5_error", top5, "%", "ImageNet validation, 1 crop", source),
+    )
+
+
+def card(name: str, parameters: int, multiply_adds: int, **known) -> ModelCard:
+    return ModelCard(
+        name=name,
+        family="nasnet",
+        paper=PAPER,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        prepare=PREPARE,
+        options=("small_stem", "auxiliary_heads", "drop_path", "pooling"),
+        smallest_input=35,
+        **known,
+    )
+
+
+CARDS = {
+    "nasnet_mobile": card(
+        "nasnet_mobile",
+        5_289_978,
+        563_638_816,
+        published=figures(5.3e6, 564e6, 224, 26.0, 8.4, "Table 3"),
+        departures=(MOMENTUM, AUXILIARY),
+    ),
+    "nasnet_large": card(
+        "nasnet_large",
+        88_753_150,
+        23_783_414_658,
+        input_size=331,
+        published=figures(88.9e6, 23.8e9, 331, 17.3, 3.8, "Table 2"),
+        departures=(MOMENTUM, AUXILIARY, DROP_PATH),
+        weights=(
+            PublishedWeights(
+                name="timm/nasnetalarge.tf_in1k",
+                repository="timm/nasnetalarge.tf_in1k",
+                layout="timm",
+                licence="Apache-2.0",
+                source="the authors' weights, trained with TensorFlow; timm's copy",
+                prepare=TIMM_PREPARE,
+                top1=0.82638,
+                top5=0.96066,
+            ),
+        ),
+    ),
+}

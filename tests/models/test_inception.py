@@ -1,0 +1,270 @@
+"""Inception v2, v3, v4 and Inception-ResNet v2: sizes of the grids, what a branch does, and each departure."""
+
+import pytest
+import torch
+from torch import nn
+
+from casebook.errors import ModelError
+from casebook.models import create_model
+from casebook.models.inception import ScaledResidual
+from casebook.models.layers import ConvNormReLU
+from casebook.models.layouts import peers
+
+from .golden import GOLDEN
+from .test_peers import operators  # noqa: F401 (a fixture)
+
+NAMES = ("inception_v2", "inception_v3", "inception_v4", "inception_resnet_v2")
+
+
+def on_meta(name: str, **options):
+    with torch.device("meta"):
+        return create_model(name, **options).eval()
+
+
+def shapes(network, side: int) -> list[tuple[str, int, int]]:
+    """Name, channels and side of what each part of the stages gives."""
+    found, x = [], network.stem(torch.empty(1, 3, side, side, device="meta"))
+    for stage in network.stages:
+        for name, block in stage.named_children():
+            x = block(x)
+            found.append((name, x.shape[1], x.shape[2]))
+    return found
+
+
+def whats(network) -> set[str]:
+    return {departure.what for departure in network.departures}
+
+
+def test_v2_has_the_grids_of_figure_5_and_wider_4c_and_4d():
+    network = on_meta("inception_v2")
+    assert shapes(network, 224) == [
+        ("inception3a", 256, 28),
+        ("inception3b", 320, 28),
+        ("inception3c", 576, 14),
+        ("inception4a", 576, 14),
+        ("inception4b", 576, 14),
+        ("inception4c", 608, 14),  # 576 in the paper
+        ("inception4d", 608, 14),  # 576 in the paper
+        ("inception4e", 1056, 7),  # 1,024 in the paper
+        ("inception5a", 1024, 7),
+        ("inception5b", 1024, 7),
+    ]
+    assert "pooling of 4c and 4d" in whats(network)
+
+
+def test_v2_has_biases_and_a_whole_first_convolution():
+    network = on_meta("inception_v2")
+    assert all(conv.bias is not None for conv in network.modules() if isinstance(conv, nn.Conv2d))
+    assert network.stem[0].conv.weight.shape == (64, 3, 7, 7)
+    assert {"first convolution", "convolution bias"} <= whats(network)
+    assert isinstance(network.head.dropout, nn.Identity)
+
+
+def test_v2_averages_in_all_modules_but_the_last():
+    network = on_meta("inception_v2")
+    kinds = {
+        key.split(".")[2]: type(module)
+        for key, module in network.stages.named_modules(prefix="stages")
+        if isinstance(module, nn.AvgPool2d | nn.MaxPool2d) and module.stride == 1
+    }
+    assert len(kinds) == 8
+    assert {name for name, kind in kinds.items() if kind is nn.MaxPool2d} == {"inception5b"}
+
+
+@pytest.mark.parametrize("side", [33, 34, 35, 75, 97, 224])
+def test_v2_branches_fit_at_odd_sizes(side):
+    assert on_meta("inception_v2")(torch.empty(1, 3, side, side, device="meta")).shape == (1, 1000)
+
+
+def test_v2_pools_where_caffe_does():
+    """At even sizes: windows from the first pixel on, the last one cut off by the border."""
+    pool = on_meta("inception_v2").stages[1].inception3c.branch2
+    x = torch.randn(1, 2, 28, 28)
+    assert torch.equal(pool(x), nn.functional.max_pool2d(x, 3, stride=2, ceil_mode=True))
+
+
+def test_v3_has_the_papers_grids():
+    network = on_meta("inception_v3")
+    assert network.stem(torch.empty(1, 3, 299, 299, device="meta")).shape[1:] == (192, 35, 35)
+    assert shapes(network, 299) == [
+        ("inception5b", 256, 35),
+        ("inception5c", 288, 35),
+        ("inception5d", 288, 35),
+        *((f"inception6{letter}", 768, 17) for letter in "abcde"),
+        ("inception7a", 1280, 8),
+        ("inception7b", 2048, 8),
+        ("inception7c", 2048, 8),
+    ]
+
+
+def test_v3_departs_in_its_stem_and_35x35_modules():
+    network = on_meta("inception_v3")
+    stem = [(m.out_channels, *m.kernel_size, *m.stride) for m in network.stem.modules() if isinstance(m, nn.Conv2d)]
+    assert stem == [(32, 3, 3, 2, 2), (32, 3, 3, 1, 1), (64, 3, 3, 1, 1), (80, 1, 1, 1, 1), (192, 3, 3, 1, 1)]
+    assert network.stages[0].inception5b.branch1[1].conv.kernel_size == (5, 5)
+    assert network.head.dropout.p == 0.2
+    assert {"stem", "35x35 modules", "average pooling", "auxiliary head", "dropout"} == whats(network)
+
+
+def test_v3_counts_the_zeros_of_the_border_unless_padding_is_same():
+    x = torch.ones(1, 192, 4, 4)
+    for padding, corner in (("symmetric", 4 / 9), ("same", 1.0)):
+        network = create_model("inception_v3", num_classes=2, padding=padding)
+        averaged = network.stages[0].inception5b.branch3[0](x)
+        assert averaged[0, 0, 0, 0].item() == pytest.approx(corner)
+        assert averaged[0, 0, 1, 1] == 1
+        assert ("average pooling" in whats(network)) == (padding == "symmetric")
+
+
+def test_v3_with_its_auxiliary_head():
+    network = on_meta("inception_v3", auxiliary_heads=1)
+    assert sum(weight.numel() for weight in network.parameters()) == 27_161_264
+    assert network.auxiliary_weight == 0.4
+    assert list(network.auxiliary) == ["inception6e"]
+    assert "auxiliary head" not in whats(network)
+    assert network(torch.empty(2, 3, 299, 299, device="meta")).shape == (2, 1000)
+    for side in (107, 299, 400):
+        logits, (auxiliary,) = network.train()(torch.empty(2, 3, side, side, device="meta"))
+        assert logits.shape == auxiliary.shape == (2, 1000)
+
+
+def test_the_head_of_v3_starts_smaller_than_the_rest():
+    torch.manual_seed(0)
+    network = create_model("inception_v3", auxiliary_heads=1)
+    head = network.auxiliary["inception6e"]
+    assert head.pool[3].conv.weight.std().item() == pytest.approx(0.0088, rel=0.01)
+    assert head.classifier.weight.std().item() == pytest.approx(0.00088, rel=0.01)
+    weight = network.stages[2].inception7c.branch2[1].conv.weight
+    std = (2.6 / (9 * 448)) ** 0.5
+    assert weight.abs().max() <= 2 * std
+    assert weight.std().item() == pytest.approx(0.88 * std, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auxiliary_heads": 2}, "auxiliary_heads is 2, expected 0 or 1"),
+        ({"padding": "valid"}, "padding is 'valid', expected 'symmetric' or 'same'"),
+    ],
+)
+def test_impossible_options_are_named(options, message):
+    with pytest.raises(ModelError, match=message):
+        create_model("inception_v3", **options)
+
+
+def test_v4_has_the_papers_grids():
+    network = on_meta("inception_v4")
+    x, stem = torch.empty(1, 3, 299, 299, device="meta"), []
+    for layer in network.stem:
+        x = layer(x)
+        stem.append((x.shape[1], x.shape[2]))
+    assert stem == [(32, 149), (32, 147), (64, 147), (160, 73), (192, 71), (384, 35)]
+    assert shapes(network, 299) == [
+        *((f"inception5{letter}", 384, 35) for letter in "bcde"),
+        *((f"inception6{letter}", 1024, 17) for letter in "abcdefgh"),
+        *((f"inception7{letter}", 1536, 8) for letter in "abcd"),
+    ]
+    assert not network.departures
+
+
+def test_inception_resnet_has_its_codes_grids():
+    network = on_meta("inception_resnet_v2")
+    found = shapes(network, 299)
+    assert found[0] == ("inception5b", 320, 35)
+    assert [part[1:] for part in found] == [(320, 35)] * 11 + [(1088, 17)] * 21 + [(2080, 8)] * 11 + [(1536, 8)]
+    scales = [module.scale for module in network.modules() if isinstance(module, ScaledResidual)]
+    assert scales == [0.17] * 10 + [0.1] * 20 + [0.2] * 9 + [1.0]
+    assert {"stem", "depth", "channels", "last module"} == whats(network)
+
+
+def test_only_the_last_residual_module_ends_without_relu():
+    modules = [m for m in on_meta("inception_resnet_v2").modules() if isinstance(m, ScaledResidual)]
+    assert [isinstance(m.activation, nn.ReLU) for m in modules] == [True] * 39 + [False]
+    assert [m.owns_activation_input for m in modules] == [True] * 39 + [False]
+    for module in modules:
+        assert module.branch[1].bias is not None
+
+
+def test_a_residual_is_scaled_and_added():
+    double = ScaledResidual(nn.ReLU(), 0.5, nn.Identity())
+    assert double(torch.tensor([2.0, -2.0])).tolist() == [3, -2]
+    block = create_model("inception_resnet_v2", num_classes=2, small_stem=True).eval().stages[0].residual1
+    nn.init.zeros_(block.branch[1].weight)
+    x = torch.rand(2, 320, 4, 4)
+    assert torch.equal(block(x), x)
+    assert not torch.equal(block(-x), -x)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_small_stem_keeps_small_pictures_large(name):
+    network = on_meta(name, small_stem=True, num_classes=10)
+    assert network.stem(torch.empty(1, 3, 32, 32, device="meta")).shape[2:] == (32, 32)
+    last = network.stages(network.stem(torch.empty(1, 3, 32, 32, device="meta")))
+    assert last.shape[2:] == ((8, 8) if name == "inception_v2" else (7, 7))
+    side = network.smallest_input
+    assert network(torch.empty(2, 3, side, side, device="meta")).shape == (2, 10)
+    assert network.stages(network.stem(torch.empty(1, 3, side, side, device="meta"))).shape[2:] == (2, 2)
+    assert network.departures[-1].why.startswith("small pictures")
+
+
+@pytest.mark.parametrize(
+    ("name", "eps"), [("inception_v2", 1e-5), *((name, 1e-3) for name in NAMES if name != "inception_v2")]
+)
+def test_epsilon_of_the_norms(name, eps):
+    units = [module for module in on_meta(name).modules() if isinstance(module, ConvNormReLU)]
+    assert {unit.norm.eps for unit in units} == {eps}
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [
+        ("inception_v3", "stem.0.conv.weight", "conv2d/kernel"),
+        ("inception_v3", "stem.1.norm.bias", "batch_normalization_1/beta"),
+        ("inception_v3", "stages.2.inception7c.branch3.1.conv.weight", "conv2d_93/kernel"),
+        ("inception_v3", "head.classifier.weight", "predictions/kernel"),
+        (
+            "inception_resnet_v2",
+            "stages.0.inception5b.branch0.norm.running_var",
+            "batch_normalization_5/moving_variance",
+        ),
+        ("inception_resnet_v2", "stages.1.residual20.branch.1.bias", "block17_20_conv/bias"),
+        ("inception_resnet_v2", "stages.2.residual10.branch.0.branch1.2.conv.weight", "conv2d_202/kernel"),
+        ("inception_resnet_v2", "stages.2.conv7b.norm.running_mean", "conv_7b_bn/moving_mean"),
+    ],
+)
+def test_some_names_in_keras(name, ours, theirs):
+    """94 and 203 convolutions without a name of their own, numbered from 0 in the order in which they are made."""
+    rename = peers(name)["keras"].rename
+    assert rename(ours) == theirs
+    keys = on_meta(name).state_dict().keys()
+    assert ours in keys
+    assert len({rename(key) for key in keys}) == len(keys)
+
+
+@pytest.mark.peers
+@pytest.mark.usefixtures("operators")
+@pytest.mark.filterwarnings("ignore")
+def test_the_auxiliary_head_of_v3_is_torchvisions(tmp_path):
+    """The same weights give the same two logits in training mode, without dropout, and load without the head too."""
+    models = pytest.importorskip("torchvision.models")
+    from casebook.models.weights import load_into, resolve, save_weights
+
+    torch.manual_seed(0)
+    theirs = models.inception_v3(aux_logits=True, init_weights=False, num_classes=5).double()
+    path, x = tmp_path / "theirs.safetensors", torch.randn(2, 3, 299, 299, dtype=torch.float64)
+    save_weights(path, theirs.state_dict(), {"layout": "torchvision", "options": '{"auxiliary_heads": 1}'})
+    ours = create_model("inception_v3", num_classes=5, auxiliary_heads=1).double()
+    load_into(ours, resolve(path, "inception_v3"))
+    for module in (*ours.modules(), *theirs.modules()):
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    with torch.no_grad():
+        logits, (auxiliary,) = ours.train()(x)
+        expected, their_auxiliary = theirs.train()(x)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(auxiliary, their_auxiliary, rtol=0, atol=1e-10)
+
+    save_weights(path, theirs.state_dict(), {"layout": "torchvision"})
+    without = create_model("inception_v3", weights=path)
+    assert not without.auxiliary
+    assert GOLDEN["inception_v3"].parameters > sum(weight.numel() for weight in without.parameters())  # 5 classes
