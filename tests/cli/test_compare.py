@@ -37,7 +37,9 @@ def test_pictures_and_page(command: Command, tmp_path) -> None:
 def test_what_cannot_be_compared_is_one_line(command: Command) -> None:
     assert "no network fits 'resnet51'; did you mean 'resnet50'?" in one_line(command("compare", "resnet51"))
     assert "expected .png or .svg" in one_line(command("compare", "resnet18", "--picture", "a.gif"))
-    assert "none of these networks has a published top1 error" in one_line(command("compare", "lenet5", "--picture", "a.png"))
+    assert "none of these networks has a published top1 error" in one_line(
+        command("compare", "lenet5", "--picture", "a.png")
+    )
     assert "at least 33x33" in one_line(command("compare", "resnet18", "--input", "20"))
 
 

@@ -60,7 +60,7 @@ def test_a_named_network_with_weights_and_a_class_list(command: Command, small_r
         (["RUN", "nowhere"], "there is no folder or list 'nowhere'"),
         (["RUN", "other"], "2 classes that "),
         (["RUN", "other", "--split", "tset"], "split is 'tset', expected auto"),
-        (["mobilenet_v3", "other"], "did you mean 'mobilenet_v2'?"),
+        (["mobilnet_v2", "other"], "did you mean 'mobilenet_v2'?"),
         (["lenet5", "other"], "add --weights"),
         (["other"], "other: no model.json"),
         (["lenet5", "other", "--weights", "RUN", "--classes", "list.csv"], "lists 3 classes, but the weights have 4"),

@@ -150,6 +150,14 @@ def test_a_network_that_is_left_alone():
     assert all(torch.equal(value, before[key]) for key, value in made.state_dict().items())
 
 
+def test_auxiliary_heads_are_nothing_to_keras():
+    with torch.device("meta"):
+        plain, helped = (create_model("inception_v3", padding="same", auxiliary_heads=heads) for heads in (0, 1))
+    assert any(key.startswith("auxiliary.") for key in helped.state_dict())
+    match = Match(helped.to_empty(device="cpu"))
+    assert match.names.keys() == {key for key in plain.state_dict() if "num_batches" not in key}
+
+
 def test_networks_without_a_counterpart():
     with pytest.raises(WeightsError, match=r"Keras Applications has no resnet18, expected one of .*vgg16"):
         load_keras_weights(create_model("resnet18"), "weights.h5")

@@ -6,7 +6,10 @@ torchvision 0.28, timm, Keras or pytorchcv, or, where no library has the network
 paper's text alone.
 """
 
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import pytest
 
 
 class Golden(NamedTuple):
@@ -33,7 +36,14 @@ GOLDEN = {
     "zfnet_b": Golden(107_627_624, 2_476_704_896, 224, (512, 6, 6), "reference build"),
     "zfnet_wide": Golden(386_548_840, 10_147_396_384, 227, (512, 13, 13), "reference build"),
     "nin_cifar": Golden(966_986, 222_486_528, 32, (192, 8, 8), "reference build"),
-    "nin_imagenet": Golden(7_595_176, 969_460_864, 224, (1024, 6, 6), "reference build 224"),
+    "nin_imagenet": Golden(
+        # A reference build whose pooling drops the last column, as Caffe's does not, has 969,460,864 at 224.
+        7_595_176,
+        1_100_188_800,
+        224,
+        (1024, 6, 6),
+        "closed form in test_nin.py, which gives the reference build's 1,105,996,320 at 227, where nothing is dropped",
+    ),
     "vgg11": Golden(132_863_336, 7_609_090_048, 224, (512, 7, 7), "torchvision vgg11"),
     "vgg11_bn": Golden(132_868_840, 7_609_090_048, 224, (512, 7, 7), "torchvision vgg11_bn"),
     "vgg13": Golden(133_047_848, 11_308_466_176, 224, (512, 7, 7), "torchvision vgg13"),
@@ -138,3 +148,28 @@ GOLDEN = {
         42_398_922, 1_190_859_776, 32, (512, 1, 1), "closed form in test_fractalnet.py, which fits fractalnet20 too"
     ),
 }
+
+# Of each kind of block one network that is not small, for tests that take seconds with it.
+MEDIUM = (
+    *(
+        "alexnet_owt",
+        "zfnet",
+        "vgg11_bn",
+        "googlenet",
+        "inception_v2",
+        "resnet50_v1",
+        "resnet50_v2",
+        "resnet50_v2_keras",
+    ),
+    *("resnext50_32x4d", "seresnet50", "densenet169", "fractalnet20", "efficientnet_b3", "xception"),
+)
+
+
+def by_size(slow: Collection[str] = MEDIUM, small: float = 12e6) -> list[Any]:
+    """All names as parameters: small networks run always, those in `slow` with -m slow, others with -m full."""
+    found = []
+    for name, golden in GOLDEN.items():
+        is_small = golden.parameters <= small and golden.multiply_adds * 33**2 / golden.input_size**2 < 150e6
+        mark = () if is_small else pytest.mark.slow if name in slow else pytest.mark.full
+        found.append(pytest.param(name, marks=mark))
+    return found

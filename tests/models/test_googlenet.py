@@ -10,7 +10,6 @@ from casebook.models import create_model
 from casebook.models.googlenet import TABLE_1, Inception
 
 from .golden import GOLDEN
-from .test_peers import operators  # noqa: F401 (a fixture)
 
 NAMES = ("googlenet", "googlenet_bn", "googlenet_naive")
 

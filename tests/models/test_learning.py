@@ -1,5 +1,5 @@
 """Every network starts to learn with the recipe that its card names: on forty real digits of four classes, the training
-loss falls well below that of guessing. Small networks run in the suite, the others with -m slow.
+loss falls well below that of guessing. Small networks run in the suite, a few others with -m slow, all with -m full.
 """
 
 import math
@@ -14,11 +14,10 @@ from casebook.models import create_model, list_models, model_card
 from casebook.training.optimise import make_optimiser, parameter_groups
 from casebook.training.recipe import RECIPES, make_recipe
 
-from .golden import GOLDEN
+from .golden import by_size
 
-CLASSES, BATCH, STEPS, WARMUP = 4, 16, 80, 8
+CLASSES, BATCH, STEPS, WARMUP = 4, 16, 240, 8
 CHANCE = math.log(CLASSES)
-IN_THE_SUITE = 200_000_000  # multiply-adds for one picture at the size learnt here
 
 
 def pictures(side: int, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,18 +57,8 @@ def losses(name: str) -> list[float]:
     return found
 
 
-def cost(name: str) -> float:
-    """Multiply-adds of a picture at the size that is learnt here, roughly."""
-    golden, card = GOLDEN[name], model_card(name)
-    return golden.multiply_adds * (max(card.smallest_input, 32) / golden.input_size) ** 2
-
-
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (cost(name) > IN_THE_SUITE or GOLDEN[name].parameters > 12e6))
-        for name in list_models()
-    ],
+    "name", by_size(slow=("alexnet_ungrouped", "zfnet", "vgg11_bn", "googlenet", "resnet18"), small=6e6)
 )
 def test_it_starts_to_learn(name, record_property):
     found = losses(name)

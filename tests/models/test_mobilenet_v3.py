@@ -9,8 +9,6 @@ from casebook.models.layers import SameConv2d, SqueezeExcitation
 from casebook.models.layouts import peers, to_layout
 from casebook.models.mobilenet_v2 import InvertedResidual
 
-from .test_peers import operators  # noqa: F401 (a fixture)
-
 
 def on_meta(name, **options):
     with torch.device("meta"):

@@ -18,16 +18,6 @@ pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # their 
 PAIRS = [(name, library) for name in list_models() for library in peers(name) if library != "keras"]
 
 
-@pytest.fixture(scope="session")
-def operators():
-    """The schemas of torchvision's compiled operators, which its wheel lacks next to a CPU-only torch."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
 def build(name: str, library: str) -> nn.Module:
     peer = peers(name)[library]
     if library == "timm":

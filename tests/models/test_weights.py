@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 from casebook.errors import RunError, WeightsError
 from casebook.models import create_model, list_models
+from casebook.models.layers import replace_classifier
 from casebook.models.layouts import detect_layout, from_layout, layouts, to_layout
 from casebook.models.weights import Weights, load_into, read_weights, resolve, save_weights
 from casebook.preprocessing import Preprocessing
@@ -356,6 +358,15 @@ def test_a_layout_is_recognised_without_metadata(tmp_path):
         resolve(tmp_path / "w.safetensors", "resnet18")
 
 
+def test_older_files_of_densenet_are_understood(tmp_path):
+    network = create_model("densenet121", num_classes=3)
+    theirs = to_layout(network.state_dict(), "densenet121", "torchvision")
+    older = {re.sub(r"(denselayer\d+\.(norm|conv))([12])", r"\1.\3", key): value for key, value in theirs.items()}
+    assert sum(key not in theirs for key in older) == 58 * (2 * 5 + 2)
+    torch.save(older, tmp_path / "densenet121.pth")
+    assert equal(resolve(tmp_path / "densenet121.pth", "densenet121").state, network.state_dict())
+
+
 def test_networks_without_layouts_have_ours():
     assert list(layouts("lenet5")) == ["casebook"]
 
@@ -448,3 +459,30 @@ def test_without_network_the_message_says_where_the_file_belongs(published):
     published[1].unlink()
     with pytest.raises(WeightsError, match=r"network is switched off; fetch https://download.*small-.* and put it at"):
         resolve("pytorch.org/IMAGENET1K_V1", "mobilenet_v2_035")
+
+
+# Auxiliary heads
+
+
+def test_auxiliary_heads_that_the_weights_lack_stay_new(tmp_path):
+    save_weights(tmp_path / "w.safetensors", create_model("googlenet", num_classes=5).state_dict(), {})
+    network = create_model("googlenet", num_classes=5, auxiliary_heads=2)
+    before = {key: value.clone() for key, value in network.state_dict().items() if key.startswith("auxiliary")}
+    notes = load_into(network, resolve(tmp_path / "w.safetensors", "googlenet"))
+    assert notes == ["the auxiliary heads are new and untrained"]
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+
+
+def test_other_classes_replace_the_last_layers_of_auxiliary_heads_too(tmp_path):
+    trained = create_model("googlenet", num_classes=5, auxiliary_heads=2)
+    metadata = {"architecture": "googlenet", "options": json.dumps({"auxiliary_heads": 2})}
+    save_weights(tmp_path / "w.safetensors", trained.state_dict(), metadata)
+    network = create_model("googlenet", num_classes=3, weights=tmp_path / "w.safetensors")
+    logits, auxiliary = network.train()(torch.randn(2, 3, 64, 64))
+    assert [logits.shape, *(extra.shape for extra in auxiliary)] == [(2, 3)] * 3
+    for key, value in trained.state_dict().items():
+        if ".classifier." not in key and "num_batches" not in key:
+            assert torch.equal(network.state_dict()[key], value), key
+    replace_classifier(network, 4)
+    logits, auxiliary = network(torch.randn(2, 3, 64, 64))
+    assert [logits.shape, *(extra.shape for extra in auxiliary)] == [(2, 4)] * 3

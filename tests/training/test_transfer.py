@@ -61,6 +61,8 @@ def test_rates_fall_toward_the_stem() -> None:
     scales = {name: scale for name, _, scale in parts(network, "full", recipe(backbone_scale=0.1, stage_decay=0.5))}
     assert scales == {"head": 1.0, "stage 3": 0.1, "stage 2": 0.05, "stage 1": 0.025, "stem": 0.0125}
     assert [name for name, _, _ in parts(network, "last:2", recipe())] == ["head", "stage 3", "stage 2"]
+    heads = create_model("googlenet", num_classes=2, auxiliary_heads=1)
+    assert [name for name, _, _ in parts(heads, "last:1", recipe())] == ["head", "stage 3", "auxiliary heads"]
     assert [name for name, _, _ in parts(network, "head", recipe())] == ["head"]
     with pytest.raises(RecipeError, match="3 stages"):
         parts(network, "last:4", recipe())

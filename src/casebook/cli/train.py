@@ -41,7 +41,9 @@ def train(
     compile_: bool = typer.Option(None, "--compile", help="Compile the network with torch.compile."),
     tensorboard: bool = typer.Option(None, "--tensorboard", help="Also write TensorBoard events."),
     strict: bool = typer.Option(None, "--strict", help="Stop at a picture that cannot be read."),
-    settings: list[str] = typer.Option(None, "--set", help="Any other setting of the recipe, as NAME=VALUE, or network.OPTION=VALUE."),
+    settings: list[str] = typer.Option(
+        None, "--set", help="Any other setting of the recipe, as NAME=VALUE, or network.OPTION=VALUE."
+    ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Train a classifier and score it on its locked test set."""

@@ -1,6 +1,7 @@
 """A network becomes a Keras model: torch.export writes down its operators, and each becomes a layer."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,17 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def _room_for_recursion(limit: int) -> Iterator[None]:
+    """Keras walks a model's graph by recursion, which with 1202 layers goes deeper than Python allows by itself."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, limit))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 class _Translation:
     """An exported graph on its way to a Keras model."""
 
@@ -105,7 +117,8 @@ class _Translation:
             elif node.op == "call_function" and node not in self.values:
                 self.values[node] = self._call(node)
         (logits,) = self.graph.output_node().args[0]  # pyright: ignore[reportGeneralTypeIssues]
-        return self.keras.Model(images, self.values[logits], name=name)  # pyright: ignore[reportArgumentType]
+        with _room_for_recursion(20 * len(self.graph.nodes)):
+            return self.keras.Model(images, self.values[logits], name=name)  # pyright: ignore[reportArgumentType]
 
     def _call(self, node: fx.Node) -> Any:
         call = Call(self, node)

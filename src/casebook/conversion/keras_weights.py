@@ -34,9 +34,10 @@ NOT_OURS = ("normalization/",)  # the preprocessing that some Keras models have 
 def load_keras_weights(network: Network, source: Any) -> None:
     """Copies weights of Keras Applications into the network, every one of whose weights must be given.
 
-    `source` is the Keras model, or a .keras, .weights.h5 or .h5 file, which needs h5py alone. The network must have
-    been created with the options in `peers(NAME)["keras"].options`, such as padding="same". Pictures are then to be
-    prepared as Keras Applications prepares them for that network.
+    Only auxiliary heads, which Keras does not have, stay as they are. `source` is the Keras model, or a .keras,
+    .weights.h5 or .h5 file, which needs h5py alone. The network must have been created with the options in
+    `peers(NAME)["keras"].options`, such as padding="same". Pictures are then to be prepared as Keras Applications
+    prepares them for that network.
 
     Raises:
         ModelError: for a network that `create_model` did not make.
@@ -123,7 +124,7 @@ class Match:
         self.state = {
             key: value.detach().float().cpu().numpy()
             for key, value in network.state_dict().items()
-            if not key.endswith("num_batches_tracked")
+            if not key.endswith("num_batches_tracked") and not key.startswith("auxiliary.")
         }
         self.names = {key: self.peer.rename(key) for key in self.state}
         self.maps = maps_before_linear_layers(network)

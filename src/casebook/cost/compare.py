@@ -71,7 +71,7 @@ def compare(names: Sequence[str], input_size: int | None = None) -> list[Compare
                 year=card.year,
                 input_size=summary.input_shape[-1],
                 parameters=summary.total.parameters,
-                multiply_adds=summary.total.multiply_adds,
+                multiply_adds=summary.total.multiply_adds or 0,
                 peak_activation_bytes=summary.memory.peak_activation_bytes,
                 published=claim(card),
             )
@@ -113,7 +113,7 @@ def _is_one_crop(refers_to: str) -> bool:
 
 def table(rows: Sequence[Compared]) -> list[list[str]]:
     """The comparison as text cells, the first row being the heading."""
-    lines = [list(COLUMNS)]
+    lines: list[list[str]] = [list(COLUMNS)]
     for row in rows:
         found = row.published
         lines.append(
@@ -142,20 +142,20 @@ def draw(rows: Sequence[Compared], which: str = "top1") -> Any:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    shown = [row for row in rows if row.error(which) is not None]
+    shown = [(row, row.published, e) for row in rows if row.published and (e := row.error(which)) is not None]
     if not shown:
         raise ModelError(f"none of these networks has a published {which} error to draw")
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
-    families = list(dict.fromkeys(row.family for row in shown))
-    largest = max(row.parameters for row in shown)
+    families = list(dict.fromkeys(row.family for row, _, _ in shown))
+    largest = max(row.parameters for row, _, _ in shown)
     colours = {family: colormaps["tab20"](2 * i % 20 + (i // 10) % 2) for i, family in enumerate(families)}
-    for row in sorted(shown, key=lambda row: -row.parameters):
+    for row, published, error in sorted(shown, key=lambda item: -item[0].parameters):
         colour = colours[row.family]
         axes.scatter(
-            row.multiply_adds / 1e9, row.error(which), s=max(12, 1800 * row.parameters / largest), linewidths=1.2,
-            facecolors=(*colour[:3], 0.55) if row.published.one_crop else "none", edgecolors=colour,
+            row.multiply_adds / 1e9, error, s=max(12, 1800 * row.parameters / largest), linewidths=1.2,
+            facecolors=(*colour[:3], 0.55) if published.one_crop else "none", edgecolors=colour,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("multiply-adds for one picture, in thousands of millions (logarithmic)")
@@ -163,13 +163,13 @@ def draw(rows: Sequence[Compared], which: str = "top1") -> Any:
     axes.set_title(f"{TITLE}; area of a circle: weights, the largest {largest / 1e6:,.1f} million", fontsize=11)
     axes.grid(alpha=0.25, which="both", linewidth=0.5)
     axes.margins(0.12)
-    if not all(row.published.one_crop for row in shown):
+    if not all(published.one_crop for _, published, _ in shown):
         axes.text(
             0.99, 0.98, "hollow: not one centre crop on ImageNet, see the table", transform=axes.transAxes,
             ha="right", va="top", fontsize=8,
         )  # fmt: skip
     figure.draw_without_rendering()
-    _label(axes, [(row.name, row.multiply_adds / 1e9, row.error(which)) for row in shown])
+    _label(axes, [(row.name, row.multiply_adds / 1e9, error) for row, _, error in shown])
     return figure
 
 

@@ -29,10 +29,11 @@ class ConvReLU(nn.Sequential):
         kernel_size: int,
         *,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | None = None,  # half the kernel
         groups: int = 1,
     ):
         super().__init__()
+        padding = kernel_size // 2 if padding is None else padding
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
         self.activation = nn.ReLU()
 
@@ -73,8 +74,10 @@ class Variant(NamedTuple):
     layers: tuple[Layer, ...]
     dropouts: tuple[float, float, float]  # before layers 6, 7 and 8
     smallest_input: int
+    open_layers: tuple[str, ...]  # whose biases begin at 1
 
 
+OPEN = ("stages.0.", "stages.2.", "stages.3.", "head.pool.")
 TOWERS = (
     Layer(96, 11, 4, 0, 1, True, True),
     Layer(256, 5, 1, 2, 2, True, True),
@@ -90,9 +93,9 @@ COLUMN = (
     Layer(256, 3, 1, 1, 1, False, True),
 )
 VARIANTS = {
-    "alexnet": Variant(TOWERS, (0, 0.5, 0.5), 99),
-    "alexnet_ungrouped": Variant(tuple(layer._replace(groups=1) for layer in TOWERS), (0, 0.5, 0.5), 99),
-    "alexnet_owt": Variant(COLUMN, (0.5, 0.5, 0), 95),
+    "alexnet": Variant(TOWERS, (0, 0.5, 0.5), 99, OPEN),
+    "alexnet_ungrouped": Variant(tuple(layer._replace(groups=1) for layer in TOWERS), (0, 0.5, 0.5), 99, OPEN),
+    "alexnet_owt": Variant(COLUMN, (0.5, 0.5, 0), 95, ()),
 }
 
 
@@ -125,11 +128,10 @@ class AlexNet(Network):
         self.stem = parts[0]
         self.stages = nn.Sequential(*parts[1:])
         self.head = dense_head(channels, 6, num_classes, variant.dropouts)
-        self._initialise()
+        self._initialise(variant.open_layers)
 
-    def _initialise(self) -> None:
-        """Section 5: normal with deviation 0.01; biases 1 in layers 2 and 4 to 7, which opens their ReLUs, else 0."""
-        open_layers = ("stages.0.", "stages.2.", "stages.3.", "head.pool.")
+    def _initialise(self, open_layers: tuple[str, ...]) -> None:
+        """Section 5: normal with deviation 0.01; biases 1 in the open layers, which opens their ReLUs, else 0."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 draw_normal(module.weight, std=0.01)

@@ -22,19 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .alexnet import ConvReLU
 from .card import Departure
 from .layers import Classifier, ConvNormReLU, Network, draw_truncated_normal
-
-
-class ConvReLU(nn.Sequential):
-    """Convolution with bias, then ReLU: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
-
-    owns_activation_input = True  # see layers.overwriting_activations
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1):
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2)
-        self.activation = nn.ReLU()
 
 
 class Inception(nn.Module):

@@ -1,74 +1,49 @@
-"""Inception v2 (also called BN-Inception), v3, v4, and Inception-ResNet v2.
+"""Inception v2 (also called BN-Inception) and v3.
 
 Sources: Ioffe, Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
 ICML 2015, Figure 5, https://arxiv.org/abs/1502.03167 (v2); Szegedy et al., "Rethinking the Inception Architecture for
-Computer Vision", CVPR 2016, Table 1, https://arxiv.org/abs/1512.00567 (v3); Szegedy et al., "Inception-v4,
-Inception-ResNet and the Impact of Residual Connections on Learning", AAAI 2017, Figures 3 to 9 and 15 to 19,
-https://arxiv.org/abs/1602.07261 (v4, Inception-ResNet v2).
+Computer Vision", CVPR 2016, Table 1, https://arxiv.org/abs/1512.00567 (v3).
 
-None of them is built as printed: v2 is the network of the public weights from Caffe, the others those of the authors'
-own code, TF-Slim (tensorflow/models, research/slim/nets), whose letters name the modules here. The cards list the
-differences. Initialisation is TF-Slim's, as are dropout and the batch norms' epsilon of all but v2. The running
-statistics move by 0.1 a step, not by TF-Slim's 0.0003, with which they would be wrong for thousands of steps.
+Neither is built as printed: v2 is the network of the public weights from Caffe, v3 that of the authors' own code,
+TF-Slim (tensorflow/models, research/slim/nets), whose letters name the modules here. The cards list the differences.
+Initialisation is TF-Slim's, as are v3's dropout and its batch norms' epsilon. The running statistics move by 0.1 a
+step, not by TF-Slim's 0.0003, with which they would be wrong for thousands of steps.
 """
 
-import math
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ModelError
 from .card import Departure
 from .googlenet import Inception
-from .layers import Classifier, ConvNormReLU, Network, SameMaxPool2d, Sum, draw_truncated_normal
+from .inception_parts import (
+    SMALL_STEM,
+    average_inside,
+    chain,
+    inception_a,
+    initialise,
+    reduction_a,
+    reduction_b,
+    split,
+    stage,
+    stem_v3,
+    unit,
+)
+from .layers import Classifier, ConvNormReLU, Network, SameMaxPool2d, draw_truncated_normal
 
-Kernel = int | tuple[int, int]
-Unit = Callable[..., nn.Module]  # in_channels, channels, kernel, stride -> convolution, norm and ReLU
-
-
-def unit(
-    in_channels: int, channels: int, kernel: Kernel = 1, stride: int = 1, padding: Literal["symmetric", 0] = "symmetric"
-) -> ConvNormReLU:
-    """The convolution of v3, v4 and Inception-ResNet: those that stride have no padding, others keep the size."""
-    padding = 0 if stride > 1 else padding
-    return ConvNormReLU(in_channels, channels, kernel, stride=stride, padding=padding, eps=1e-3)
+# Inception v2
 
 
 class BiasedUnit(ConvNormReLU):
     """The convolution of v2: with a bias, which the batch norm behind it makes superfluous; padded where it strides."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: Kernel = 1, stride: int = 1):
+    def __init__(self, in_channels: int, channels: int, kernel: int = 1, stride: int = 1):
         super().__init__(in_channels, channels, kernel, stride=stride)
         self.conv.bias = nn.Parameter(torch.zeros(channels))
-
-
-def chain(in_channels: int, *rows: tuple, unit: Unit = unit) -> nn.Sequential:
-    """Convolutions one after another; a row is channels, kernel and, where not 1, stride."""
-    units = nn.Sequential()
-    for row in rows:
-        units.append(unit(in_channels, *row))
-        in_channels = row[0]
-    return units
-
-
-def stage(**blocks: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(blocks))
-
-
-def initialise(modules: Iterable[nn.Module]) -> None:
-    """TF-Slim's variance_scaling_initializer: truncated normal with 2.6 / fan-in before the cut; biases 0."""
-    for module in modules:
-        if isinstance(module, nn.Conv2d):
-            draw_truncated_normal(module.weight, std=math.sqrt(2.6 / module.weight[0].numel()))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
-# Inception v2
 
 
 class Filters(NamedTuple):
@@ -159,67 +134,10 @@ class InceptionV2(Network):
         initialise(self.modules())
 
 
-# What v3, v4 and Inception-ResNet v2 share
-
-
-SMALL_STEM = Departure(
-    what="stem",
-    paper="stride 2 three times, and convolutions without padding",
-    here="stride 1, and padding that keeps the size",
-    why="small pictures: the paper's stem would leave one pixel of a 32x32 picture",
-)
-average_inside = partial(nn.AvgPool2d, 3, stride=1, padding=1, count_include_pad=False)  # TensorFlow's "SAME"
-average_with_zeros = partial(nn.AvgPool2d, 3, stride=1, padding=1)
-
-
-def stem_v3(in_channels: int, small: bool) -> nn.Sequential:
-    """(B, in_channels, 299, 299) -> (B, 192, 35, 35)."""
-    stride, padding = (1, "symmetric") if small else (2, 0)
-    return nn.Sequential(
-        unit(in_channels, 32, 3, stride),
-        unit(32, 32, 3, padding=padding),
-        unit(32, 64, 3),
-        nn.MaxPool2d(3, stride=stride, padding=int(small)),
-        unit(64, 80),
-        unit(80, 192, 3, padding=padding),
-        nn.MaxPool2d(3, stride=stride, padding=int(small)),
-    )
-
-
-def inception_a(in_channels: int, narrow: int, pooled: int, pool: Callable[[], nn.Module]) -> nn.Module:
-    """v3's module on the 35x35 grid, and the first of Inception-ResNet."""
-    return Inception(
-        unit(in_channels, narrow),
-        chain(in_channels, (48, 1), (64, 5)),
-        chain(in_channels, (64, 1), (96, 3), (96, 3)),
-        nn.Sequential(pool(), unit(in_channels, pooled)),
-    )
-
-
-def reduction_a(in_channels: int, k: int, l: int, m: int, n: int) -> nn.Module:  # noqa: E741 (the paper's letters)
-    """35x35 -> 17x17: Figure 7 of the v4 paper, whose Table 1 has k, l, m and n."""
-    return Inception(
-        unit(in_channels, n, 3, 2),
-        chain(in_channels, (k, 1), (l, 3), (m, 3, 2)),
-        nn.MaxPool2d(3, stride=2),
-    )
-
-
-def reduction_b(in_channels: int, narrow: tuple[int, int], deep: tuple[int, int, int, int]) -> nn.Module:
-    """17x17 -> 8x8 in v3 and v4."""
-    return Inception(
-        chain(in_channels, (narrow[0], 1), (narrow[1], 3, 2)),
-        chain(in_channels, (deep[0], 1), (deep[1], (1, 7)), (deep[2], (7, 1)), (deep[3], 3, 2)),
-        nn.MaxPool2d(3, stride=2),
-    )
-
-
-def split(in_channels: int, channels: int) -> nn.Module:
-    """A 3x3 convolution's two halves side by side, where v3 and v4 expand the channels for the last 8x8 grid."""
-    return Inception(unit(in_channels, channels, (1, 3)), unit(in_channels, channels, (3, 1)))
-
-
 # Inception v3
+
+
+average_with_zeros = partial(nn.AvgPool2d, 3, stride=1, padding=1)
 
 
 def inception_c_v3(width: int, pool: Callable[[], nn.Module]) -> nn.Module:
@@ -256,7 +174,8 @@ def auxiliary_head_v3(num_classes: int) -> Classifier:
 class InceptionV3(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
-    `padding="same"` averages at the border over the pixels inside only, as TensorFlow does.
+    `padding="same"` averages at the border over the pixels inside only, as TensorFlow does. Training with the auxiliary
+    head takes two pictures at least, for its last batch norm sees one pixel of each.
 
     Raises:
         ModelError: for other than 0 or 1 `auxiliary_heads`, or an unknown padding.
@@ -307,167 +226,4 @@ class InceptionV3(Network):
             self.auxiliary["inception6e"] = auxiliary_head_v3(num_classes)
 
 
-# Inception v4
-
-
-def stem_v4(in_channels: int, small: bool) -> nn.Sequential:
-    """Figure 3: (B, in_channels, 299, 299) -> (B, 384, 35, 35)."""
-    stride, padding = (1, "symmetric") if small else (2, 0)
-    return nn.Sequential(
-        unit(in_channels, 32, 3, stride),
-        unit(32, 32, 3, padding=padding),
-        unit(32, 64, 3),
-        Inception(nn.MaxPool2d(3, stride=stride, padding=int(small)), unit(64, 96, 3, stride)),
-        Inception(
-            chain(160, (64, 1), (96, 3, 1, padding)),
-            chain(160, (64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3, 1, padding)),
-        ),
-        Inception(unit(192, 192, 3, stride), nn.MaxPool2d(3, stride=stride, padding=int(small))),
-    )
-
-
-def inception_a_v4() -> nn.Module:
-    """Figure 4, on the 35x35 grid."""
-    return Inception(
-        unit(384, 96),
-        chain(384, (64, 1), (96, 3)),
-        chain(384, (64, 1), (96, 3), (96, 3)),
-        nn.Sequential(average_inside(), unit(384, 96)),
-    )
-
-
-def inception_b_v4() -> nn.Module:
-    """Figure 5, on the 17x17 grid."""
-    return Inception(
-        unit(1024, 384),
-        chain(1024, (192, 1), (224, (1, 7)), (256, (7, 1))),
-        chain(1024, (192, 1), (192, (7, 1)), (224, (1, 7)), (224, (7, 1)), (256, (1, 7))),
-        nn.Sequential(average_inside(), unit(1024, 128)),
-    )
-
-
-def inception_c_v4() -> nn.Module:
-    """Figure 6, on the 8x8 grid."""
-    return Inception(
-        unit(1536, 256),
-        nn.Sequential(unit(1536, 384), split(384, 256)),
-        nn.Sequential(unit(1536, 384), unit(384, 448, (3, 1)), unit(448, 512, (1, 3)), split(512, 256)),
-        nn.Sequential(average_inside(), unit(1536, 256)),
-    )
-
-
-class InceptionV4(Network):
-    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes)."""
-
-    def __init__(self, *, num_classes: int = 1000, in_channels: int = 3, small_stem: bool = False):
-        super().__init__(in_channels=in_channels, smallest_input=11 if small_stem else 107)
-        self.departures = (SMALL_STEM,) * small_stem
-        self.stem = stem_v4(in_channels, small_stem)
-        self.stages = nn.Sequential(
-            stage(**{f"inception5{letter}": inception_a_v4() for letter in "bcde"}),
-            stage(
-                inception6a=reduction_a(384, 192, 224, 256, 384),
-                **{f"inception6{letter}": inception_b_v4() for letter in "bcdefgh"},
-            ),
-            stage(
-                inception7a=reduction_b(1024, (192, 192), (256, 256, 320, 320)),
-                **{f"inception7{letter}": inception_c_v4() for letter in "bcd"},
-            ),
-        )
-        self.head = Classifier(1536, num_classes, dropout=0.2)
-        initialise(self.modules())
-
-
-# Inception-ResNet v2
-
-
-class ScaledResidual(nn.Module):
-    """(B, C, H, W) -> the same shape: activation(input + scale * branch), section 3.3."""
-
-    def __init__(self, branch: nn.Module, scale: float, activation: nn.Module):
-        super().__init__()
-        self.branch = branch
-        self.scale = scale
-        self.sum = Sum()
-        self.activation = activation
-        self.owns_activation_input = isinstance(activation, nn.ReLU)  # see layers.overwriting_activations
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.sum(self.scale * self.branch(x), x))
-
-
-def residual(
-    module: nn.Module, width: int, channels: int, scale: float, activation: Callable[[], nn.Module] = nn.ReLU
-) -> nn.Module:
-    """A 1x1 convolution, with bias and without norm, brings the module's `width` channels back to `channels`."""
-    return ScaledResidual(nn.Sequential(module, nn.Conv2d(width, channels, 1)), scale, activation())
-
-
-def residual_a() -> nn.Module:
-    """Figure 16, on the 35x35 grid."""
-    module = Inception(unit(320, 32), chain(320, (32, 1), (32, 3)), chain(320, (32, 1), (48, 3), (64, 3)))
-    return residual(module, 32 + 32 + 64, 320, scale=0.17)
-
-
-def residual_b() -> nn.Module:
-    """Figure 17, on the 17x17 grid."""
-    module = Inception(unit(1088, 192), chain(1088, (128, 1), (160, (1, 7)), (192, (7, 1))))
-    return residual(module, 192 + 192, 1088, scale=0.1)
-
-
-def residual_c(scale: float = 0.2, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Module:
-    """Figure 19, on the 8x8 grid."""
-    module = Inception(unit(2080, 192), chain(2080, (192, 1), (224, (1, 3)), (256, (3, 1))))
-    return residual(module, 192 + 256, 2080, scale, activation)
-
-
-def repeated(block: Callable[[], nn.Module], depth: int) -> dict[str, nn.Module]:
-    return {f"residual{i + 1}": block() for i in range(depth)}
-
-
-def reduction_b_residual() -> nn.Module:
-    """Figure 18: 17x17 -> 8x8."""
-    return Inception(
-        chain(1088, (256, 1), (384, 3, 2)),
-        chain(1088, (256, 1), (288, 3, 2)),
-        chain(1088, (256, 1), (288, 3), (320, 3, 2)),
-        nn.MaxPool2d(3, stride=2),
-    )
-
-
-class InceptionResNetV2(Network):
-    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
-
-    The last residual module is not scaled and has no ReLU; a 1x1 convolution to 1,536 channels ends the last stage.
-    """
-
-    def __init__(self, *, num_classes: int = 1000, in_channels: int = 3, small_stem: bool = False):
-        super().__init__(in_channels=in_channels, smallest_input=11 if small_stem else 107)
-        self.departures = (SMALL_STEM,) * small_stem
-        self.stem = stem_v3(in_channels, small_stem)
-        self.stages = nn.Sequential(
-            stage(
-                inception5b=inception_a(192, 96, 64, average_inside),
-                **repeated(residual_a, 10),
-            ),
-            stage(
-                inception6a=reduction_a(320, 256, 256, 384, 384),
-                **repeated(residual_b, 20),
-            ),
-            stage(
-                inception7a=reduction_b_residual(),
-                **repeated(residual_c, 9),
-                residual10=residual_c(scale=1.0, activation=nn.Identity),
-                conv7b=unit(2080, 1536),
-            ),
-        )
-        self.head = Classifier(1536, num_classes, dropout=0.2)
-        initialise(self.modules())
-
-
-NETWORKS = {
-    "inception_v2": InceptionV2,
-    "inception_v3": InceptionV3,
-    "inception_v4": InceptionV4,
-    "inception_resnet_v2": InceptionResNetV2,
-}
+NETWORKS = {"inception_v2": InceptionV2, "inception_v3": InceptionV3}

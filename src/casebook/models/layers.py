@@ -310,11 +310,12 @@ def initialise_convolutions(modules: Iterable[nn.Module]) -> None:
 
 
 def replace_classifier(network: Network, num_classes: int) -> None:
-    """Gives the network a fresh last layer of `num_classes` outputs, on the old one's device and in its type.
+    """Gives the network's heads fresh last layers of `num_classes` outputs, on the old ones' device and in their type.
 
     Raises ModelError for fewer than one class.
     """
     if num_classes < 1:
         raise ModelError(f"num_classes is {num_classes}, expected at least 1")
-    old = next(iter(network.head.classifier.state_dict().values()))
-    network.head.classifier = network.head.new_classifier(num_classes).to(device=old.device, dtype=old.dtype)
+    for head in (network.head, *network.auxiliary.values()):
+        old = next(iter(head.classifier.state_dict().values()))  # type: ignore[union-attr]
+        head.classifier = head.new_classifier(num_classes).to(device=old.device, dtype=old.dtype)  # type: ignore[operator]

@@ -64,7 +64,7 @@ class SqueezeNet(Network):
             self.stem = nn.Sequential(ConvReLU(in_channels, channels, 3, padding=1))
             self.departures = (SMALL_STEM,)
         else:
-            self.stem = nn.Sequential(ConvReLU(in_channels, channels, variant.kernel_size, stride=2), pool())
+            self.stem = nn.Sequential(ConvReLU(in_channels, channels, variant.kernel_size, stride=2, padding=0), pool())
         self.stages, fires = nn.Sequential(), iter(FIRES)
         for number, depth in enumerate(variant.depths, 1):
             stage = nn.Sequential()

@@ -38,6 +38,7 @@ __all__ = ["Weights", "load_into", "read_weights", "resolve", "save_weights", "t
 CHECKSUM = "payload_sha256"
 SAFETENSORS, PICKLES = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 HEAD = "head.classifier."
+LAST = re.compile(r"(head|auxiliary\.[^.]+)\.classifier\.")  # the last layers, which go with the classes
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +106,8 @@ def load_into(network: Network, weights: Weights, *, replace_head: bool = False)
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     given = {k: v for k, v in weights.state.items() if k in expected or not k.endswith("num_batches_tracked")}
     if replace_head:
-        expected = {k: v for k, v in expected.items() if not k.startswith(HEAD)}
-        given = {k: v for k, v in given.items() if not k.startswith(HEAD)}
+        expected = {k: v for k, v in expected.items() if not LAST.match(k)}
+        given = {k: v for k, v in given.items() if not LAST.match(k)}
         notes.append(f"the last layer ({weights.num_classes} classes in the weights) is new and untrained")
     if new := [key for key in expected if key.startswith("auxiliary.") and key not in given]:
         expected = {k: v for k, v in expected.items() if k not in new}

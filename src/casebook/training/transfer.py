@@ -61,6 +61,8 @@ def parts(network: Any, strategy: str, recipe: Recipe) -> list[tuple[str, nn.Mod
         scale *= recipe.stage_decay
     if strategy == "full":
         chosen.append(("stem", network.stem, scale))
+    if len(network.auxiliary):
+        chosen.append(("auxiliary heads", network.auxiliary, 1.0))
     return chosen
 
 

@@ -1,8 +1,8 @@
-"""Inception v2, v3, v4 and Inception-ResNet v2.
+"""Inception v2 and v3.
 
-Errors are on the ImageNet validation set: v2's from section 4.2 of its paper, the others' from the abstracts and result
-tables. Accuracies of published weights are those of timm's results file, commit aa4b5850. timm's copies of weights from
-TensorFlow are measured there with zeros in v3's averages at the border, which TensorFlow leaves out (`padding="same"`).
+Errors are on the ImageNet validation set: v2's from section 4.2 of its paper, v3's from the abstract. Accuracies of
+published weights are those of timm's results file, commit aa4b5850. timm's copies of weights from TensorFlow are
+measured there with zeros in v3's averages at the border, which TensorFlow leaves out (`padding="same"`).
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
@@ -20,13 +20,6 @@ PAPER_V3 = Paper(
     year=2015,
     venue="CVPR 2016",
     link="https://arxiv.org/abs/1512.00567",
-)
-PAPER_V4 = Paper(
-    title="Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
-    authors="C. Szegedy, S. Ioffe, V. Vanhoucke, A. Alemi",
-    year=2016,
-    venue="AAAI 2017",
-    link="https://arxiv.org/abs/1602.07261",
 )
 PREPARE_V2 = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 PREPARE = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
@@ -52,17 +45,6 @@ DEPARTURES_V3 = (
     Departure("auxiliary head", "one in training, on the 17x17 grid", "none unless auxiliary_heads=1", "less memory"),
     Departure("dropout", "not stated", "0.2 before the last layer", "as the authors' code"),
 )
-DEPARTURES_RESNET = (
-    Departure(
-        "stem",
-        "that of Inception v4, which ends in 384 channels",
-        "that of Inception v3 and one Inception module, which ends in 320",
-        CODE,
-    ),
-    Departure("depth", "5, 10 and 5 residual modules", "10, 20 and 10", CODE),
-    Departure("channels", "1,152 (printed 1,154) on the 17x17 grid, 2,144 (2,048) on the 8x8", "1,088 and 2,080", CODE),
-    Departure("last module", "as the others", "not scaled, without ReLU, then a 1x1 convolution to 1,536", CODE),
-)
 
 
 def errors(setting: str, top1: float, top5: float, source: str) -> tuple[Figure, Figure]:
@@ -84,10 +66,9 @@ def timm(repository: str, source: str, top1: float, top5: float, **prepare) -> P
 
 
 def card(name: str, paper: Paper, parameters: int, multiply_adds: int, *options: str, **known) -> ModelCard:
-    settings = {"prepare": PREPARE, "input_size": 299, "smallest_input": 107} | known
+    settings = {"family": "inception", "prepare": PREPARE, "input_size": 299, "smallest_input": 107} | known
     return ModelCard(
         name=name,
-        family="inception",
         paper=paper,
         parameters=parameters,
         multiply_adds=multiply_adds,
@@ -131,37 +112,6 @@ CARDS = {
             timm("inception_v3.tf_in1k", "the authors' weights, TF-Slim", 0.77866, 0.93644),
             timm("inception_v3.tf_adv_in1k", "TF-Slim, trained against adversaries", 0.77598, 0.93726),
             timm("inception_v3.gluon_in1k", "GluonCV", 0.78806, 0.94372, **PREPARE_V2),
-        ),
-    ),
-    "inception_v4": card(
-        "inception_v4",
-        PAPER_V4,
-        42_679_816,
-        12_253_974_624,
-        published=errors("1 crop, without 1,700 wrongly labelled pictures", 20.0, 5.0, "Table 2"),
-        weights=(timm("inception_v4.tf_in1k", "the authors' weights, TF-Slim", 0.80144, 0.94982),),
-    ),
-    "inception_resnet_v2": card(
-        "inception_resnet_v2",
-        PAPER_V4,
-        55_843_464,
-        13_155_794_016,
-        published=(
-            *errors("1 crop, without 1,700 wrongly labelled pictures", 19.9, 4.9, "Table 2"),
-            *errors("1 crop, trained anew", 20.37, 5.21, "Hu et al., CVPR 2018, Table 2"),
-        ),
-        departures=DEPARTURES_RESNET,
-        weights=(
-            timm(
-                "inception_resnet_v2.tf_in1k", "the authors' weights, TF-Slim", 0.80434, 0.95312, crop_fraction=0.8975
-            ),
-            timm(
-                "inception_resnet_v2.tf_ens_adv_in1k",
-                "TF-Slim, trained against adversaries of several networks",
-                0.79998,
-                0.94940,
-                crop_fraction=0.8975,
-            ),
         ),
     ),
 }

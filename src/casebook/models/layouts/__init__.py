@@ -24,7 +24,7 @@ class Peer(NamedTuple):
     `rename` turns one of our keys into theirs; for Keras "LAYER/WEIGHT", where WEIGHT is kernel, bias, gamma, beta,
     moving_mean or moving_variance (depthwise_kernel counts as kernel). `unused` are the beginnings of those of their
     keys that ours has no use for, such as auxiliary heads. `convolved` names those of our keys, of linear layers, that
-    are convolutions there, with the side of the kernel.
+    are convolutions there, with the side of the kernel. `older` turns keys of older files of theirs into today's.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Peer(NamedTuple):
     options: Mapping[str, Any] = {}  # of create_model, with which ours computes the same
     unused: tuple[str, ...] = ()
     convolved: Mapping[str, int] = {}
+    older: Layout = str
 
 
 def peers(name: str) -> dict[str, Peer]:
@@ -66,6 +67,8 @@ def from_layout(state: Mapping[str, Value], name: str, layout: str, keys: Iterab
     ours = {rename(key): key for key in keys}
     unused = peers(name)[layout].unused if layout != "casebook" else ()
     flat = {rename(key) for key in _convolved(name, layout)}
+    if layout != "casebook":
+        state = {peers(name)[layout].older(key): value for key, value in state.items()}
     return {
         ours.get(key, key): cast(Any, value).flatten(1) if key in flat else value
         for key, value in state.items()
@@ -78,13 +81,16 @@ def detect_layout(state: Iterable[str], name: str, keys: Iterable[str]) -> str:
 
     Raises WeightsError when none explains half of the network's `keys`.
     """
-    given, keys = set(state), list(keys)
-    matches = {layout: len(given & set(map(rename, keys))) for layout, rename in layouts(name).items()}
+    state, keys = list(state), list(keys)
+    matches = {}
+    for layout, rename in layouts(name).items():
+        given = state if layout == "casebook" else map(peers(name)[layout].older, state)
+        matches[layout] = len(set(given) & set(map(rename, keys)))
     best = max(matches, key=lambda layout: matches[layout])
     if matches[best] < len(keys) / 2:
         raise WeightsError(
             f"{matches[best]} of the {len(keys)} weights of {name} are there, in none of the layouts "
-            f"{', '.join(matches)}; the names begin with {', '.join(sorted(given)[:3]) or 'nothing'}"
+            f"{', '.join(matches)}; the names begin with {', '.join(sorted(state)[:3]) or 'nothing'}"
         )
     return best
 

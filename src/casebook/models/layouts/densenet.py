@@ -52,8 +52,14 @@ def _layer(key: str) -> tuple[int, int, int, str, str] | None:
 IN_KERAS = {"densenet121": "DenseNet121", "densenet169": "DenseNet169", "densenet201": "DenseNet201"}
 BLOCKS_264 = {"block_config": (6, 12, 64, 48)}
 
+
+def older_name(key: str) -> str:
+    """torchvision's published files have denselayer1.norm.1 where its network has denselayer1.norm1."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
+
+
 PEERS = {
-    name: {"torchvision": Peer(name, torch_name), "timm": Peer(name, torch_name)}
+    name: {"torchvision": Peer(name, torch_name, older=older_name), "timm": Peer(name, torch_name)}
     | ({"keras": Peer(IN_KERAS[name], keras_name)} if name in IN_KERAS else {})
     for name in ("densenet121", "densenet161", "densenet169", "densenet201")
 }
