@@ -16,7 +16,7 @@ from torch import nn
 from casebook.errors import RunError, WeightsError
 from casebook.models import create_model, list_models
 from casebook.models.layers import replace_classifier
-from casebook.models.layouts import detect_layout, from_layout, layouts, to_layout
+from casebook.models.layouts import detect_layout, from_layout, layouts, peers, to_layout
 from casebook.models.weights import Weights, load_into, read_weights, resolve, save_weights
 from casebook.preprocessing import Preprocessing
 
@@ -356,6 +356,17 @@ def test_a_layout_is_recognised_without_metadata(tmp_path):
     assert equal(resolve(tmp_path / "w.safetensors", "mobilenet_v2_035").state, network.state_dict())
     with pytest.raises(WeightsError, match=r"w\.safetensors: \d of the 122 weights of resnet18.*with blocks\.0"):
         resolve(tmp_path / "w.safetensors", "resnet18")
+
+
+def test_what_a_layout_needs_is_set_and_said(tmp_path):
+    network = create_model("efficientnet_b0", num_classes=3)
+    torch.save(to_layout(network.state_dict(), "efficientnet_b0", "timm"), tmp_path / "w.pth")
+    weights = resolve(tmp_path / "w.pth", "efficientnet_b0")
+    assert weights.options == dict(peers("efficientnet_b0")["timm"].options)
+    assert any("taken for weights of timm's tf_efficientnet_b0, which need padding='same'" in n for n in weights.notes)
+    told = {"architecture": "efficientnet_b0", "layout": "timm", "padding": "symmetric"}
+    save_weights(tmp_path / "w.safetensors", to_layout(network.state_dict(), "efficientnet_b0", "timm"), told)
+    assert resolve(tmp_path / "w.safetensors", "efficientnet_b0").options["padding"] == "symmetric"
 
 
 def test_older_files_of_densenet_are_understood(tmp_path):

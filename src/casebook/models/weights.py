@@ -252,7 +252,11 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
     state = {key.removeprefix("module."): value for key, value in state.items()}
     try:
         layout = metadata.get("layout") or detect_layout(state, name, keys)
-        options = {**_peer_options(name, layout), **options}
+        assumed = {key: value for key, value in _peer_options(name, layout).items() if key not in options}
+        options = {**assumed, **options}
+        if assumed and "layout" not in metadata:
+            told = ", ".join(f"{key}={value!r}" for key, value in assumed.items())
+            notes = (*notes, f"taken for weights of {layout}'s {peers(name)[layout].name}, which need {told}")
         state = from_layout(state, name, layout, keys)
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from error
