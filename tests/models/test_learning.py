@@ -1,5 +1,7 @@
-"""Every network starts to learn with the recipe that its card names: on forty real digits of four classes, the training
-loss falls well below that of guessing. Small networks run in the suite, a few others with -m slow, all but one with -m full.
+"""Every network starts to learn with the recipe that its card names.
+
+On forty real digits of four classes the training loss falls well below that of guessing. Small networks run in the
+suite, a few others with -m slow, all but one with -m full.
 """
 
 import math
