@@ -18,7 +18,7 @@ from casebook.training.recipe import RECIPES, make_recipe
 
 from .golden import by_size
 
-CLASSES, BATCH, STEPS, WARMUP = 4, 16, 240, 8
+CLASSES, BATCH, STEPS, WARMUP = 4, 16, 300, 8
 CHANCE = math.log(CLASSES)
 
 
