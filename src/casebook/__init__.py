@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from .conversion.keras_weights import load_keras_weights
     from .cost.count import count
     from .errors import CasebookError
-    from .jobs import Evaluation, evaluate, predict, train
+    from .evaluation.scoring import Evaluation, evaluate
+    from .explain_job import explain
+    from .jobs import predict, train
     from .models import create_model, list_models, model_card
     from .preprocessing import Preprocessing
     from .training.recipe import Recipe, make_recipe
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CasebookError": ".errors",
-    "Evaluation": ".jobs",
+    "Evaluation": ".evaluation.scoring",
     "Preprocessing": ".preprocessing",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
     "count": ".cost.count",
     "create_model": ".models",
-    "evaluate": ".jobs",
+    "evaluate": ".evaluation.scoring",
+    "explain": ".explain_job",
     "list_models": ".models",
     "load_keras_weights": ".conversion.keras_weights",
     "make_recipe": ".training.recipe",
@@ -45,6 +48,7 @@ __all__ = [
     "count",
     "create_model",
     "evaluate",
+    "explain",
     "list_models",
     "load_keras_weights",
     "make_recipe",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from casebook.data.augment import Augmentation
+from casebook.data.policy import Policy
 from casebook.data.loader import Batch, Batches, PictureCache, order, plan
 from casebook.data.scan import scan
 from casebook.data.sources import Source, load_source
@@ -18,8 +18,8 @@ from casebook.preprocessing import Preprocessing
 
 LARGE = Preprocessing(size=72, crop_fraction=1.0)  # above the size that is held in memory as one array
 SMALL = Preprocessing(size=32, crop_fraction=1.0)
-RESIZED = Augmentation("resized", mirror=True)
-PADDED = Augmentation("padded", mirror=True)
+RESIZED = Policy("resized", mirror=0.5)
+PADDED = Policy("padded", mirror=0.5)
 
 
 @pytest.fixture
@@ -39,17 +39,17 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("preprocessing", "augmentation"), [(LARGE, RESIZED), (LARGE, PADDED), (LARGE, Augmentation()), (SMALL, PADDED)]
+    ("preprocessing", "policy"), [(LARGE, RESIZED), (LARGE, PADDED), (LARGE, Policy()), (SMALL, PADDED)]
 )
 def test_the_stream_does_not_depend_on_workers_or_cache(
-    source: Source, preprocessing: Preprocessing, augmentation: Augmentation
+    source: Source, preprocessing: Preprocessing, policy: Policy
 ) -> None:
     facts = scan(source).facts
     sizes = [(f.width, f.height) for f in facts]
     streams = []
     for workers, share in ((0, 0.0), (0, 0.25), (1, 0.25), (3, 0.0), (2, 0.25)):
         batches = Batches(
-            source, range(len(source)), preprocessing, augmentation=augmentation, batch_size=7, shuffle=True, seed=3,
+            source, range(len(source)), preprocessing, policy=policy, batch_size=7, shuffle=True, seed=3,
             workers=workers, sizes=sizes, memory_share=share,
         )  # fmt: skip
         streams.append([stream(batches, 0), stream(batches, 1), stream(batches, 1, start=4)])
@@ -79,13 +79,13 @@ def test_processes_share_each_batch_and_count_every_picture_once(source: Source,
         return [
             stream(
                 Batches(source, range(47), SMALL, batch_size=9, shuffle=shuffle, seed=1, rank=rank,
-                        world_size=world_size, augmentation=PADDED if shuffle else Augmentation()),
+                        world_size=world_size, policy=PADDED if shuffle else Policy()),
                 2,
             )
             for rank in range(world_size)
         ]  # fmt: skip
 
-    whole = stream(Batches(source, range(47), SMALL, batch_size=9, shuffle=True, seed=1, augmentation=PADDED), 2)
+    whole = stream(Batches(source, range(47), SMALL, batch_size=9, shuffle=True, seed=1, policy=PADDED), 2)
     for number, batches in enumerate(zip(*parts(True), strict=True)):
         assert torch.equal(torch.cat([b.images for b in batches]), whole[number].images)
         sizes = [len(b.labels) for b in batches]
@@ -151,8 +151,8 @@ def test_a_worker_that_dies_during_a_step_does_not_disturb_the_step(source: Sour
 
 def test_spawned_workers_can_be_started(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.get_start_method", lambda *_: "spawn")
-    for augmentation in (RESIZED, PADDED):
-        batches = Batches(source, range(8), LARGE, batch_size=4, workers=1, augmentation=augmentation)
+    for policy in (RESIZED, PADDED):
+        batches = Batches(source, range(8), LARGE, batch_size=4, workers=1, policy=policy)
         assert pickle.loads(pickle.dumps(batches.pictures)).seed == 0
 
 
@@ -161,7 +161,7 @@ def test_the_cache_saves_reading_again(photo_folder: Path, tmp_path: Path) -> No
     shutil.copytree(photo_folder, root)
     source = load_source(root)
     sizes = [(f.width, f.height) for f in scan(source).facts]
-    batches = Batches(source, range(48), LARGE, batch_size=16, augmentation=RESIZED, shuffle=True, sizes=sizes)
+    batches = Batches(source, range(48), LARGE, batch_size=16, policy=RESIZED, shuffle=True, sizes=sizes)
     first = stream(batches, 0)
     shutil.rmtree(root)
     assert sum(len(batch.labels) for batch in stream(batches, 1)) == sum(len(batch.labels) for batch in first) == 48

@@ -11,28 +11,16 @@ from casebook.models import create_model, list_models
 from casebook.models.alexnet import response_norm
 from casebook.models.layers import draw_normal, overwriting_activations
 
+from .networks import on_meta, stage_shapes
+
 ALEXNETS = list_models("alexnet")
-
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
-
-
-def shapes(network, side):
-    x = network.stem(torch.empty(1, 3, side, side, device="meta"))
-    found = [tuple(x.shape[1:])]
-    for stage in network.stages:
-        x = stage(x)
-        found.append(tuple(x.shape[1:]))
-    return found
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_ungrouped"])
 def test_maps_have_the_sizes_of_figure_2(name):
     network = on_meta(name)
     assert network.stem[0](torch.empty(1, 3, 227, 227, device="meta")).shape == (1, 96, 55, 55)
-    assert shapes(network, 227) == [(96, 27, 27), (256, 13, 13), (384, 13, 13), (384, 13, 13), (256, 6, 6)]
+    assert stage_shapes(network, 227) == [(96, 27, 27), (256, 13, 13), (384, 13, 13), (384, 13, 13), (256, 6, 6)]
     assert network.head.pool.fc6.in_features == 9216
     assert network.head.pool.fc7.weight.shape == (4096, 4096)
 
@@ -94,7 +82,7 @@ def test_only_the_third_layer_lets_the_towers_meet(name):
 
 def test_the_column_of_2014():
     network = on_meta("alexnet_owt")
-    assert shapes(network, 224) == [(64, 27, 27), (192, 13, 13), (384, 13, 13), (256, 13, 13), (256, 6, 6)]
+    assert stage_shapes(network, 224) == [(64, 27, 27), (192, 13, 13), (384, 13, 13), (256, 13, 13), (256, 6, 6)]
     assert network.stem[0](torch.empty(1, 3, 224, 224, device="meta")).shape[2:] == (55, 55)
     whats = [departure.what for departure in network.departures]
     assert whats == ["fourth layer", "normalisation", "initialisation", "input"]
@@ -131,8 +119,8 @@ def test_other_sizes_are_averaged_to_the_papers_grid(name):
 @pytest.mark.parametrize("name", ALEXNETS)
 def test_the_smallest_input_leaves_four_pixels(name):
     network = on_meta(name)
-    assert shapes(network, network.smallest_input)[-1] == (256, 2, 2)
-    assert math.prod(shapes(network, network.smallest_input - 1)[-1]) == 256
+    assert stage_shapes(network, network.smallest_input)[-1] == (256, 2, 2)
+    assert math.prod(stage_shapes(network, network.smallest_input - 1)[-1]) == 256
 
 
 def test_overwriting_changes_nothing():

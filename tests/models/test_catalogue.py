@@ -19,7 +19,10 @@ from casebook.models.layers import Network, replace_classifier
 from casebook.models.layouts import layouts
 from casebook.models.weights import load_into, resolve, save_weights
 
+from . import networks
 from .golden import GOLDEN, by_size
+
+on_meta = functools.cache(networks.on_meta)
 
 # One small network per kind of block stands for the others where a check of each would take minutes.
 KINDS = (
@@ -33,12 +36,6 @@ def images(network: Network, batch: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     side = network.smallest_input
     return torch.randn(batch, network.in_channels, side, side, generator=generator)
-
-
-@functools.cache
-def on_meta(name: str) -> Network:
-    with torch.device("meta"):
-        return create_model(name).eval()
 
 
 def with_statistics(name: str) -> Network:

@@ -9,12 +9,9 @@ from casebook.models import create_model
 from casebook.models.densenet import VARIANTS, DenseLayer, NormReLU
 from casebook.models.layers import overwriting_activations
 
+from .networks import on_meta
+
 ALL = [*VARIANTS, "densenet_bc_100_12"]
-
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
 
 
 @pytest.mark.parametrize("name", ALL)

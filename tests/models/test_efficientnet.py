@@ -12,15 +12,12 @@ from casebook.models.efficientnet import ALPHA, BETA, GAMMA, SCALES, STAGES
 from casebook.models.layers import DropPath, SameConv2d, SqueezeExcitation
 from casebook.models.mobilenet_v2 import InvertedResidual
 
-
-def on_meta(name="efficientnet_b0", **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
+from .networks import on_meta
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 def test_stages_have_the_sizes_of_table_1(padding):
-    network = on_meta(padding=padding)
+    network = on_meta("efficientnet_b0", padding=padding)
     x = network.stem(torch.empty(1, 3, 224, 224, device="meta"))
     shapes = [tuple(x.shape[1:3])]
     for stage in network.stages:
@@ -47,7 +44,7 @@ def test_a_variant_is_b0_scaled(name):
         assert channels % 8 == 0
         assert channels / (row.channels * scale.width) >= 0.9
         assert channels - row.channels * scale.width < 8
-    asked = on_meta(width=scale.width, depth=scale.depth)
+    asked = on_meta("efficientnet_b0", width=scale.width, depth=scale.depth)
     assert [tuple(w.shape) for w in asked.parameters()] == [tuple(w.shape) for w in network.parameters()]
 
 
@@ -61,11 +58,11 @@ def test_one_step_of_the_compound_coefficient_about_doubles_the_work():
 def test_impossible_scales(options):
     (option,) = options
     with pytest.raises(ModelError, match=rf"{option} is {options[option]}, expected"):
-        on_meta(**options)
+        on_meta("efficientnet_b0", **options)
 
 
 def test_it_squeezes_to_a_quarter_of_the_blocks_input():
-    network = on_meta()
+    network = on_meta("efficientnet_b0")
     channels = 32
     for block in [block for stage in network.stages[:-1] for block in stage]:
         branch = block.branch if isinstance(block, InvertedResidual) else block
@@ -77,7 +74,7 @@ def test_it_squeezes_to_a_quarter_of_the_blocks_input():
 
 
 def test_blocks_are_dropped_more_the_deeper_they_are():
-    network = on_meta(drop_path=0.4)
+    network = on_meta("efficientnet_b0", drop_path=0.4)
     blocks = [block for stage in network.stages[:-1] for block in stage]
     for i, block in enumerate(blocks):
         if isinstance(block, InvertedResidual):
@@ -95,7 +92,7 @@ def test_blocks_are_dropped_more_the_deeper_they_are():
         13,
         14,
     ]
-    usual = [module.p for module in on_meta().modules() if isinstance(module, DropPath)]
+    usual = [module.p for module in on_meta("efficientnet_b0").modules() if isinstance(module, DropPath)]
     assert max(usual) == pytest.approx(0.2 * 14 / 16)
 
 
@@ -130,7 +127,7 @@ def test_weights_start_as_in_the_authors_code_but_for_the_last_layer():
 
 
 def test_same_padding_changes_strided_convolutions_only():
-    network = on_meta(padding="same")
+    network = on_meta("efficientnet_b0", padding="same")
     strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.stride != (1, 1)]
     assert len(strided) == 5
     assert all(isinstance(conv, SameConv2d) for conv in strided)

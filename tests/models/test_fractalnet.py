@@ -12,14 +12,10 @@ from casebook.models.fractalnet import DropPathDraw, FractalBlock, Join, deepest
 from casebook.models.layers import overwriting_activations
 
 from .golden import GOLDEN
+from .networks import on_meta
 
 FRACTAL = {"fractalnet20": 3, "fractalnet40": 4}
 COLUMNS = {"fractalnet20_column": 4, "fractalnet40_column": 8}
-
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
 
 
 def closed_form(firsts: int, others: int) -> tuple[int, int]:
@@ -111,14 +107,28 @@ def test_every_column_is_pooled_before_the_last_join():
         assert all(isinstance(unit.pool, nn.Identity) for row in earlier for unit in row)
 
 
-def test_dropout_rises_over_the_blocks_and_comes_before_the_norm():
-    rates = [
+def dropout_rates(network) -> list[set[float]]:
+    """Of each block."""
+    return [
         {unit.dropout.p if isinstance(unit.dropout, nn.Dropout) else 0.0 for row in stage[0].rows for unit in row}
-        for stage in on_meta("fractalnet20").stages
+        for stage in network.stages
     ]
-    assert rates == [{0.0}, {0.1}, {0.2}, {0.3}, {0.4}]
+
+
+def test_dropout_rises_over_the_blocks_and_comes_before_the_norm():
+    assert dropout_rates(on_meta("fractalnet20")) == [{0.0}, {0.1}, {0.2}, {0.3}, {0.4}]
     unit = on_meta("fractalnet20").stages[1][0].rows[0][0]
     assert [name for name, _ in unit.named_children()] == ["conv", "dropout", "norm", "activation", "pool"]
+
+
+@pytest.mark.parametrize("name", [*FRACTAL, *COLUMNS])
+def test_only_a_column_of_its_own_departs_from_the_papers_dropout(name):
+    some, none = [{0.0}, {0.1}, {0.2}, {0.3}, {0.4}], [{0.0}] * 5
+    for options, has_dropout in (({}, name in FRACTAL), ({"dropout": True}, True), ({"dropout": False}, False)):
+        network = on_meta(name, **options)
+        assert dropout_rates(network) == (some if has_dropout else none)
+        told = "dropout" in [departure.what for departure in network.departures]
+        assert told == (name in COLUMNS and not has_dropout)
 
 
 # Drop-path
@@ -231,7 +241,8 @@ def test_the_deepest_column_is_the_network_with_only_that_active():
     network.eval()
     column = deepest_column(network)
     assert not column.training
-    assert (column.name, column.options) == ("fractalnet20_column", {"num_classes": 7, "in_channels": 2})
+    assert column.name == "fractalnet20_column"
+    assert column.options == {"num_classes": 7, "in_channels": 2, "dropout": True}
     x = torch.randn(3, 2, 32, 32)
     with torch.no_grad():
         whole = network(x)
@@ -255,6 +266,8 @@ def test_the_deepest_column_of_40_layers():
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in column.state_dict().items())
     next(column.parameters()).data.zero_()
     assert next(network.parameters()).abs().sum() > 0  # copies
+    assert dropout_rates(column) == dropout_rates(network) == [{0.0}, {0.1}, {0.2}, {0.3}, {0.4}]
+    assert dropout_rates(deepest_column(create_model("fractalnet40", num_classes=3, dropout=False))) == [{0.0}] * 5
 
 
 # Departures and initial weights

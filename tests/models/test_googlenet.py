@@ -10,28 +10,14 @@ from casebook.models import create_model
 from casebook.models.googlenet import TABLE_1, Inception
 
 from .golden import GOLDEN
+from .networks import block_shapes, on_meta
 
 NAMES = ("googlenet", "googlenet_bn", "googlenet_naive")
 
 
-def on_meta(name: str, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
-
-
-def shapes(network, side: int = 224) -> list[tuple[str, int, int]]:
-    """Name, channels and side of what each part of the stages gives."""
-    found, x = [], network.stem(torch.empty(1, 3, side, side, device="meta"))
-    for stage in network.stages:
-        for name, block in stage.named_children():
-            x = block(x)
-            found.append((name, x.shape[1], x.shape[2]))
-    return found
-
-
 @pytest.mark.parametrize("name", ["googlenet", "googlenet_bn"])
 def test_modules_have_the_sizes_of_table_1(name):
-    assert shapes(on_meta(name)) == [
+    assert block_shapes(on_meta(name), 224) == [
         ("inception3a", 256, 28),
         ("inception3b", 480, 28),
         ("pool", 480, 14),
@@ -108,7 +94,7 @@ def test_the_naive_network_counted_by_hand():
 
 def test_naive_modules_pass_all_channels_on():
     network = on_meta("googlenet_naive")
-    channels = [c for name, c, _ in shapes(network) if name != "pool"]
+    channels = [c for name, c, _ in block_shapes(network, 224) if name != "pool"]
     assert channels == [416, 832, 1280, 1728, 2176, 2640, 3344, 4048, 4944]
     torch.manual_seed(0)
     module = create_model("googlenet_naive", num_classes=2, small_stem=True).eval().stages[0].inception3a

@@ -10,51 +10,33 @@ from casebook.models.layers import ConvNormReLU
 from casebook.models.layouts import peers
 
 from .golden import GOLDEN
+from .networks import block_shapes, departures, on_meta
 
 NAMES = ("inception_v2", "inception_v3")
 
 
-def on_meta(name: str, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
-
-
-def shapes(network, side: int) -> list[tuple[str, int, int]]:
-    """Name, channels and side of what each part of the stages gives."""
-    found, x = [], network.stem(torch.empty(1, 3, side, side, device="meta"))
-    for stage in network.stages:
-        for name, block in stage.named_children():
-            x = block(x)
-            found.append((name, x.shape[1], x.shape[2]))
-    return found
-
-
-def whats(network) -> set[str]:
-    return {departure.what for departure in network.departures}
-
-
 def test_v2_has_the_grids_of_figure_5_and_wider_4c_and_4d():
     network = on_meta("inception_v2")
-    assert shapes(network, 224) == [
+    assert block_shapes(network, 224) == [
         ("inception3a", 256, 28),
         ("inception3b", 320, 28),
         ("inception3c", 576, 14),
         ("inception4a", 576, 14),
         ("inception4b", 576, 14),
-        ("inception4c", 608, 14),  # 576 in the paper
-        ("inception4d", 608, 14),  # 576 in the paper
+        ("inception4c", 608, 14),  # 576 in the paper, whose filters add up to 608
+        ("inception4d", 608, 14),  # likewise
         ("inception4e", 1056, 7),  # 1,024 in the paper
         ("inception5a", 1024, 7),
         ("inception5b", 1024, 7),
     ]
-    assert "pooling of 4c and 4d" in whats(network)
+    assert "pooling of 4c and 4d" in departures(network)
 
 
 def test_v2_has_biases_and_a_whole_first_convolution():
     network = on_meta("inception_v2")
     assert all(conv.bias is not None for conv in network.modules() if isinstance(conv, nn.Conv2d))
     assert network.stem[0].conv.weight.shape == (64, 3, 7, 7)
-    assert {"first convolution", "convolution bias"} <= whats(network)
+    assert {"first convolution", "convolution bias"} <= set(departures(network))
     assert isinstance(network.head.dropout, nn.Identity)
 
 
@@ -84,7 +66,7 @@ def test_v2_pools_where_caffe_does():
 def test_v3_has_the_papers_grids():
     network = on_meta("inception_v3")
     assert network.stem(torch.empty(1, 3, 299, 299, device="meta")).shape[1:] == (192, 35, 35)
-    assert shapes(network, 299) == [
+    assert block_shapes(network, 299) == [
         ("inception5b", 256, 35),
         ("inception5c", 288, 35),
         ("inception5d", 288, 35),
@@ -101,7 +83,7 @@ def test_v3_departs_in_its_stem_and_35x35_modules():
     assert stem == [(32, 3, 3, 2, 2), (32, 3, 3, 1, 1), (64, 3, 3, 1, 1), (80, 1, 1, 1, 1), (192, 3, 3, 1, 1)]
     assert network.stages[0].inception5b.branch1[1].conv.kernel_size == (5, 5)
     assert network.head.dropout.p == 0.2
-    assert {"stem", "35x35 modules", "average pooling", "auxiliary head", "dropout"} == whats(network)
+    assert {"stem", "35x35 modules", "average pooling", "auxiliary head", "dropout"} == set(departures(network))
 
 
 def test_v3_counts_the_zeros_of_the_border_unless_padding_is_same():
@@ -111,7 +93,7 @@ def test_v3_counts_the_zeros_of_the_border_unless_padding_is_same():
         averaged = network.stages[0].inception5b.branch3[0](x)
         assert averaged[0, 0, 0, 0].item() == pytest.approx(corner)
         assert averaged[0, 0, 1, 1] == 1
-        assert ("average pooling" in whats(network)) == (padding == "symmetric")
+        assert ("average pooling" in departures(network)) == (padding == "symmetric")
 
 
 def test_v3_with_its_auxiliary_head():
@@ -119,7 +101,7 @@ def test_v3_with_its_auxiliary_head():
     assert sum(weight.numel() for weight in network.parameters()) == 27_161_264
     assert network.auxiliary_weight == 0.4
     assert list(network.auxiliary) == ["inception6e"]
-    assert "auxiliary head" not in whats(network)
+    assert "auxiliary head" not in departures(network)
     assert network(torch.empty(2, 3, 299, 299, device="meta")).shape == (2, 1000)
     for side in (107, 299, 400):
         logits, (auxiliary,) = network.train()(torch.empty(2, 3, side, side, device="meta"))

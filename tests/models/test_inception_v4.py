@@ -9,26 +9,9 @@ from casebook.models.inception_v4 import ScaledResidual
 from casebook.models.layers import ConvNormReLU
 from casebook.models.layouts import peers
 
+from .networks import block_shapes, departures, on_meta
+
 NAMES = ("inception_v4", "inception_resnet_v2")
-
-
-def on_meta(name: str, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
-
-
-def shapes(network, side: int) -> list[tuple[str, int, int]]:
-    """Name, channels and side of what each part of the stages gives."""
-    found, x = [], network.stem(torch.empty(1, 3, side, side, device="meta"))
-    for stage in network.stages:
-        for name, block in stage.named_children():
-            x = block(x)
-            found.append((name, x.shape[1], x.shape[2]))
-    return found
-
-
-def whats(network) -> set[str]:
-    return {departure.what for departure in network.departures}
 
 
 def test_v4_has_the_papers_grids():
@@ -38,7 +21,7 @@ def test_v4_has_the_papers_grids():
         x = layer(x)
         stem.append((x.shape[1], x.shape[2]))
     assert stem == [(32, 149), (32, 147), (64, 147), (160, 73), (192, 71), (384, 35)]
-    assert shapes(network, 299) == [
+    assert block_shapes(network, 299) == [
         *((f"inception5{letter}", 384, 35) for letter in "bcde"),
         *((f"inception6{letter}", 1024, 17) for letter in "abcdefgh"),
         *((f"inception7{letter}", 1536, 8) for letter in "abcd"),
@@ -49,17 +32,17 @@ def test_v4_goes_down_before_across_in_the_longest_branch():
     network = on_meta("inception_v4")
     branch = dict(network.stages[1].named_children())["inception6b"].branch2
     assert [unit.conv.kernel_size for unit in branch] == [(1, 1), (7, 1), (1, 7), (7, 1), (1, 7)]
-    assert whats(network) == {"17x17 modules"}
+    assert set(departures(network)) == {"17x17 modules"}
 
 
 def test_inception_resnet_has_its_codes_grids():
     network = on_meta("inception_resnet_v2")
-    found = shapes(network, 299)
+    found = block_shapes(network, 299)
     assert found[0] == ("inception5b", 320, 35)
     assert [part[1:] for part in found] == [(320, 35)] * 11 + [(1088, 17)] * 21 + [(2080, 8)] * 11 + [(1536, 8)]
     scales = [module.scale for module in network.modules() if isinstance(module, ScaledResidual)]
     assert scales == [0.17] * 10 + [0.1] * 20 + [0.2] * 9 + [1.0]
-    assert {"stem", "depth", "channels", "last module"} == whats(network)
+    assert {"stem", "depth", "channels", "last module"} == set(departures(network))
 
 
 def test_only_the_last_residual_module_ends_without_relu():

@@ -5,23 +5,15 @@ import torch
 from torch import nn
 
 from casebook.errors import ModelError
-from casebook.models import create_model
 from casebook.models.layers import SameConv2d
 from casebook.models.mobilenet_v1 import WIDTHS
 
-
-def on_meta(name="mobilenet_v1", **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
-
-
-def departures(network):
-    return [departure.what for departure in network.departures]
+from .networks import departures, on_meta
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 def test_blocks_have_the_sizes_of_table_1(padding):
-    network = on_meta(padding=padding)
+    network = on_meta("mobilenet_v1", padding=padding)
     x = network.stem(torch.empty(1, 3, 224, 224, device="meta"))
     shapes = [tuple(x.shape[1:3])]
     for block in [block for stage in network.stages for block in stage]:
@@ -36,7 +28,7 @@ def test_blocks_have_the_sizes_of_table_1(padding):
 
 def test_there_are_28_layers_and_13_depthwise_ones():
     """Section 3.2: 28 layers, counting depthwise and pointwise convolutions as separate ones."""
-    convolutions = [m for m in on_meta().modules() if isinstance(m, nn.Conv2d)]
+    convolutions = [m for m in on_meta("mobilenet_v1").modules() if isinstance(m, nn.Conv2d)]
     assert len(convolutions) + 1 == 28
     assert sum(conv.groups > 1 for conv in convolutions) == 13
 
@@ -49,7 +41,7 @@ def test_1x1_convolutions_do_95_percent_of_the_work():
         kind = "1x1" if conv.kernel_size == (1, 1) else "other"
         work[kind] = work.get(kind, 0) + output[0].numel() * conv.weight[0].numel()
 
-    network = on_meta()
+    network = on_meta("mobilenet_v1")
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(count)
@@ -59,17 +51,17 @@ def test_1x1_convolutions_do_95_percent_of_the_work():
 
 def test_a_width_is_an_option_and_a_name():
     for name, width in WIDTHS.items():
-        named, asked = on_meta(name), on_meta(width=width)
+        named, asked = on_meta(name), on_meta("mobilenet_v1", width=width)
         assert [tuple(w.shape) for w in named.parameters()] == [tuple(w.shape) for w in asked.parameters()]
         assert named.head.num_features == int(1024 * width)
-    assert on_meta(width=0.01).head.num_features == 10
-    assert on_meta(width=0.01).stem.conv.out_channels == 8  # never fewer
+    assert on_meta("mobilenet_v1", width=0.01).head.num_features == 10
+    assert on_meta("mobilenet_v1", width=0.01).stem.conv.out_channels == 8  # never fewer
     with pytest.raises(ModelError, match="width is 5"):
-        on_meta(width=5)
+        on_meta("mobilenet_v1", width=5)
 
 
 def test_each_departure_is_there():
-    network = on_meta()
+    network = on_meta("mobilenet_v1")
     assert departures(network) == ["activation", "last block", "dropout", "norm statistics"]
     activations = [m for m in network.modules() if isinstance(m, nn.ReLU | nn.ReLU6)]
     assert len(activations) == 27
@@ -80,7 +72,7 @@ def test_each_departure_is_there():
 
 
 def test_same_padding_changes_strided_convolutions_only():
-    network = on_meta(padding="same")
+    network = on_meta("mobilenet_v1", padding="same")
     strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.stride != (1, 1)]
     assert len(strided) == 5
     assert sum(isinstance(module, SameConv2d) for module in network.modules()) == 5

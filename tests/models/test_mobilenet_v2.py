@@ -9,15 +9,12 @@ from casebook.models import create_model
 from casebook.models.layers import SameConv2d
 from casebook.models.mobilenet_v2 import WIDTHS, InvertedResidual, round_channels
 
-
-def on_meta(name="mobilenet_v2", **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
+from .networks import on_meta
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 def test_stages_have_the_sizes_of_table_2(padding):
-    network = on_meta(padding=padding)
+    network = on_meta("mobilenet_v2", padding=padding)
     x = network.stem(torch.empty(1, 3, 224, 224, device="meta"))
     shapes = [tuple(x.shape[1:3])]
     for stage in network.stages:
@@ -44,7 +41,7 @@ def test_there_is_no_activation_after_a_projection_or_a_sum():
 
 def test_a_width_is_an_option_and_a_name():
     for name, width in WIDTHS.items():
-        named, asked = on_meta(name), on_meta(width=width)
+        named, asked = on_meta(name), on_meta("mobilenet_v2", width=width)
         assert [tuple(w.shape) for w in named.parameters()] == [tuple(w.shape) for w in asked.parameters()]
         assert named.head.num_features == max(1280, round_channels(1280 * width))  # never below 1280
 
@@ -75,12 +72,12 @@ def test_same_padding_is_tensorflows(side):
 
 
 def test_same_padding_changes_strided_convolutions_only():
-    network = on_meta(padding="same")
+    network = on_meta("mobilenet_v2", padding="same")
     strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.stride != (1, 1)]
     assert len(strided) == 5
     assert all(isinstance(module, SameConv2d) for module in strided)
     assert sum(isinstance(module, SameConv2d) for module in network.modules()) == 5
-    assert network.state_dict().keys() == on_meta().state_dict().keys()
+    assert network.state_dict().keys() == on_meta("mobilenet_v2").state_dict().keys()
     assert network.departures[-1].what == "padding"
 
 
@@ -97,7 +94,7 @@ def test_same_and_symmetric_padding_agree_on_odd_sides_and_differ_on_even_ones()
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 def test_the_small_stem_keeps_small_pictures_large(padding):
-    network = on_meta(small_stem=True, num_classes=10, padding=padding)
+    network = on_meta("mobilenet_v2", small_stem=True, num_classes=10, padding=padding)
     last = network.stages(network.stem(torch.empty(1, 3, 32, 32, device="meta")))
     assert last.shape[2:] == (4, 4)
     assert network(torch.empty(2, 3, 9, 9, device="meta")).shape == (2, 10)
@@ -111,7 +108,7 @@ def test_same_padding_keeps_channels_last():
 
 
 def test_block_expansion_1_has_no_expansion_convolution():
-    network = on_meta()
+    network = on_meta("mobilenet_v2")
     assert len(network.stages[0][0]) == 2
     assert len(network.stages[1][0]) == 3
     assert "expansion 1" in [departure.what for departure in network.departures]

@@ -9,10 +9,7 @@ from casebook.models.layers import SameConv2d, SqueezeExcitation
 from casebook.models.layouts import peers, to_layout
 from casebook.models.mobilenet_v2 import InvertedResidual
 
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
+from .networks import on_meta
 
 
 def blocks_of(network):

@@ -19,12 +19,9 @@ from casebook.models.nasnet import (
     SameMeanPool2d,
 )
 
+from .networks import on_meta
+
 BOTH = list(VARIANTS)
-
-
-def on_meta(name="nasnet_mobile", **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
 
 
 def cells(network) -> list[Cell]:
@@ -102,7 +99,7 @@ def test_a_cell_adds_its_rows_and_concatenates():
 
 
 def test_operations_stride_on_the_cells_inputs_only():
-    cell = cells(on_meta())[0]
+    cell = cells(on_meta("nasnet_mobile"))[0]
     strides = [
         [module.stride[0] for module in row.modules() if isinstance(module, nn.Conv2d) and module.groups > 1]
         for row in cell.rows
@@ -184,7 +181,7 @@ def test_means_of_rectangular_maps():
 
 
 def test_strided_convolutions_are_padded_as_tensorflow_pads():
-    for cell in cells(on_meta()):
+    for cell in cells(on_meta("nasnet_mobile")):
         for module in cell.rows.modules():
             if isinstance(module, nn.Conv2d):
                 assert isinstance(module, SameConv2d) == (module.stride == (2, 2))
@@ -258,18 +255,18 @@ def test_batch_norms_have_the_authors_epsilon_and_a_faster_momentum(name):
 
 
 def test_the_small_stem_keeps_small_pictures_large():
-    network = on_meta(small_stem=True, num_classes=10)
+    network = on_meta("nasnet_mobile", small_stem=True, num_classes=10)
     x = torch.empty(1, 3, 32, 32, device="meta")
     assert network.stem(x)[0].shape == (1, 3 * 44, 32, 32)
     assert network.stages(network.stem(x)).shape == (1, 1056, 8, 8)
     assert network.stages(network.stem(x[:, :, :5, :5])).shape[2:] == (2, 2)
     assert network.departures[-1].what == "stem"
-    assert len(cells(network)) == len(cells(on_meta())) - 2
+    assert len(cells(network)) == len(cells(on_meta("nasnet_mobile"))) - 2
 
 
 @pytest.mark.parametrize("small_stem", [True, False])
 def test_the_smallest_input_leaves_two_pixels(small_stem):
-    network = on_meta(small_stem=small_stem)
+    network = on_meta("nasnet_mobile", small_stem=small_stem)
     images = torch.empty(1, 3, network.smallest_input, network.smallest_input, device="meta")
     assert network.stages(network.stem(images)).shape[2:] == (2, 2)
     assert network.stages(network.stem(images[:, :, 1:, 1:])).shape[2:] == (1, 1)

@@ -9,26 +9,14 @@ from casebook.models import create_model, list_models
 from casebook.models.layers import replace_classifier
 from casebook.models.weights import load_into, resolve, save_weights
 
+from .networks import on_meta, stage_shapes
+
 NINS = list_models("nin_")
 
 
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
-
-
-def shapes(network, side):
-    x = network.stem(torch.empty(1, 3, side, side, device="meta"))
-    found = [tuple(x.shape[1:])]
-    for stage in network.stages:
-        x = stage(x)
-        found.append(tuple(x.shape[1:]))
-    return found
-
-
 def test_maps_have_the_sizes_of_the_authors_files():
-    assert shapes(on_meta("nin_cifar"), 32) == [(96, 16, 16), (192, 8, 8), (192, 8, 8)]
-    assert shapes(on_meta("nin_imagenet"), 224) == [(96, 27, 27), (256, 13, 13), (384, 6, 6), (1024, 6, 6)]
+    assert stage_shapes(on_meta("nin_cifar"), 32) == [(96, 16, 16), (192, 8, 8), (192, 8, 8)]
+    assert stage_shapes(on_meta("nin_imagenet"), 224) == [(96, 27, 27), (256, 13, 13), (384, 6, 6), (1024, 6, 6)]
 
 
 @pytest.mark.parametrize(("side", "first", "expected"), [(224, 54, 1_100_188_800), (227, 55, 1_105_996_320)])
@@ -101,9 +89,9 @@ def test_the_head_of_convolution_can_be_replaced_and_its_classes_are_read(name, 
 
 def test_the_small_stem_keeps_small_pictures_large():
     network = on_meta("nin_imagenet", small_stem=True, num_classes=10)
-    assert shapes(network, 32) == [(96, 32, 32), (256, 16, 16), (384, 8, 8), (1024, 8, 8)]
+    assert stage_shapes(network, 32) == [(96, 32, 32), (256, 16, 16), (384, 8, 8), (1024, 8, 8)]
     assert network.smallest_input == 8
-    assert shapes(network, 8)[-1] == (1024, 2, 2)
+    assert stage_shapes(network, 8)[-1] == (1024, 2, 2)
     assert network.departures[-1].what == "stem"
     assert [departure.what for departure in on_meta("nin_imagenet").departures] == ["layers", "input"]
 
@@ -111,8 +99,8 @@ def test_the_small_stem_keeps_small_pictures_large():
 @pytest.mark.parametrize("name", NINS)
 def test_the_smallest_input_leaves_four_pixels(name):
     network = on_meta(name)
-    assert shapes(network, network.smallest_input)[-1][1:] == (2, 2)
-    assert shapes(network, network.smallest_input - 1)[-1][1:] == (1, 1)
+    assert stage_shapes(network, network.smallest_input)[-1][1:] == (2, 2)
+    assert stage_shapes(network, network.smallest_input - 1)[-1][1:] == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,9 @@ from casebook.models import FAMILIES, create_model, list_models
 from casebook.models.layers import ConvNorm
 from casebook.models.resnet import Residual, ZeroPadShortcut
 
+from .networks import on_meta
+
 RESNETS = FAMILIES["resnet"] + FAMILIES["resnet_cifar"]
-
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
 
 
 @pytest.mark.parametrize("name", RESNETS)
@@ -67,6 +64,35 @@ def test_a_zeroed_branch_is_the_identity(name):
 def test_plain_networks_have_no_shortcut():
     for name in list_models("plain"):
         assert not any(isinstance(module, Residual) for module in on_meta(name).modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "low", "high"),
+    [
+        ("resnet110", {}, 10, 1000),
+        ("plain20", {}, 10, 1000),
+        ("plain110", {}, 1e6, 1e10),
+        ("plain110", {"linear_start": True}, 0.1, 10),
+    ],
+)
+def test_gradients_explode_in_deep_plain_networks_unless_they_start_nearly_linear(name, options, low, high):
+    torch.manual_seed(0)
+    network = create_model(name, **options).train()
+    nn.functional.cross_entropy(network(torch.randn(8, 3, 32, 32)), torch.arange(8)).backward()
+    convolutions = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d)]
+    first, last = (weight.grad.norm() / weight.norm() for weight in (convolutions[0], convolutions[-1]))
+    assert low < first / last < high
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES["resnet_cifar"] if name.startswith("plain")])
+def test_a_linear_start_is_a_shift_and_a_departure(name):
+    papers, linear = create_model(name), create_model(name, linear_start=True)
+    for network, shift in ((papers, 0), (linear, 2)):
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert {(norm.weight[0].item(), norm.bias[0].item()) for norm in norms} == {(1, shift)}
+    assert [d.what for d in linear.departures] == [*(d.what for d in papers.departures), "initialisation"]
+    with pytest.raises(ModelError, match="resnet20 has no option 'linear_start'"):
+        create_model("resnet20", linear_start=True)
 
 
 @pytest.mark.parametrize(("name", "strided"), [("resnet50", 3), ("resnet50_v1", 1)])

@@ -7,13 +7,10 @@ from torch import nn
 from casebook.models import FAMILIES, create_model
 from casebook.models.resnet_v2 import NormReLU, PreActivated, Projecting
 
+from .networks import on_meta
+
 NAMES = FAMILIES["resnet_v2"]
 KERAS = [name for name in NAMES if name.endswith("keras")]
-
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
 
 
 def blocks(network) -> list[PreActivated]:

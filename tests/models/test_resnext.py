@@ -4,13 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.models import FAMILIES, create_model
+from casebook.models import FAMILIES
 from casebook.models.resnet import Residual, bottleneck
 
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
+from .networks import on_meta
 
 
 @pytest.mark.parametrize("name", FAMILIES["resnext"])

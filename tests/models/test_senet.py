@@ -4,15 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.models import create_model
 from casebook.models.layers import ConvNorm, SqueezeExcitation
 from casebook.models.resnet import Residual
 from casebook.models.senet import se_bottleneck, senet_bottleneck
 
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
+from .networks import on_meta
 
 
 def blocks(network) -> list[Residual]:

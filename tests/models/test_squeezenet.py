@@ -9,40 +9,28 @@ from torch import nn
 from casebook.models import create_model, list_models
 from casebook.models.squeezenet import Fire
 
+from .networks import on_meta, stage_shapes
+
 SQUEEZENETS = list_models("squeezenet")
-
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
-
-
-def shapes(network, side):
-    x = network.stem(torch.empty(1, 3, side, side, device="meta"))
-    found = [tuple(x.shape[1:])]
-    for stage in network.stages:
-        x = stage(x)
-        found.append(tuple(x.shape[1:]))
-    return found
 
 
 def test_maps_have_the_sizes_of_table_1_from_227_pixels():
     network = on_meta("squeezenet1_0")
     assert network.stem[0](torch.empty(1, 3, 227, 227, device="meta")).shape[2:] == (111, 111)
-    assert shapes(network, 227) == [(96, 55, 55), (256, 27, 27), (512, 13, 13), (512, 13, 13)]
+    assert stage_shapes(network, 227) == [(96, 55, 55), (256, 27, 27), (512, 13, 13), (512, 13, 13)]
 
 
 def test_from_the_printed_224_pixels_the_first_map_is_smaller():
     network = on_meta("squeezenet1_0")
     assert network.stem[0](torch.empty(1, 3, 224, 224, device="meta")).shape[2:] == (109, 109)
-    assert shapes(network, 224) == [(96, 54, 54), (256, 27, 27), (512, 13, 13), (512, 13, 13)]
+    assert stage_shapes(network, 224) == [(96, 54, 54), (256, 27, 27), (512, 13, 13), (512, 13, 13)]
     assert [departure.what for departure in network.departures] == ["first map", "input"]
 
 
 def test_version_1_1_pools_earlier():
     network = on_meta("squeezenet1_1")
     assert network.stem[0].conv.weight.shape == (64, 3, 3, 3)
-    assert shapes(network, 224) == [(64, 55, 55), (128, 27, 27), (256, 13, 13), (512, 13, 13)]
+    assert stage_shapes(network, 224) == [(64, 55, 55), (128, 27, 27), (256, 13, 13), (512, 13, 13)]
     assert [departure.what for departure in network.departures] == ["layers", "input"]
 
 
@@ -81,8 +69,8 @@ def test_the_head_is_a_convolution_behind_dropout(name):
 @pytest.mark.parametrize(("name", "last"), [("squeezenet1_0", (512, 8, 8)), ("squeezenet1_1", (512, 8, 8))])
 def test_the_small_stem_keeps_small_pictures_large(name, last):
     network = on_meta(name, small_stem=True, num_classes=10)
-    assert shapes(network, 32)[-1] == last
-    assert shapes(network, network.smallest_input)[-1] == (512, 2, 2)
+    assert stage_shapes(network, 32)[-1] == last
+    assert stage_shapes(network, network.smallest_input)[-1] == (512, 2, 2)
     assert network.departures[-1].what == "stem"
     assert not any(departure.what == "stem" for departure in on_meta(name).departures)
 
@@ -90,8 +78,8 @@ def test_the_small_stem_keeps_small_pictures_large(name, last):
 @pytest.mark.parametrize("name", SQUEEZENETS)
 def test_the_smallest_input_leaves_four_pixels(name):
     network = on_meta(name)
-    assert shapes(network, network.smallest_input)[-1][1:] == (2, 2)
-    assert shapes(network, network.smallest_input - 1)[-1][1:] == (1, 1)
+    assert stage_shapes(network, network.smallest_input)[-1][1:] == (2, 2)
+    assert stage_shapes(network, network.smallest_input - 1)[-1][1:] == (1, 1)
 
 
 @pytest.mark.parametrize("name", SQUEEZENETS)

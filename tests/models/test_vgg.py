@@ -7,14 +7,10 @@ import torch
 from torch import nn
 
 from casebook.models import create_model, list_models
-from casebook.models.layers import Network
+
+from .networks import on_meta
 
 VGGS = list_models("vgg")
-
-
-def on_meta(name, **options) -> Network:
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
 
 
 def convolutions(network) -> list[nn.Conv2d]:

@@ -10,10 +10,7 @@ from casebook.models.resnet import Residual
 from casebook.models.resnet_v2 import PreActivated
 from casebook.models.wide_resnet import WideResNet
 
-
-def on_meta(name, **options):
-    with torch.device("meta"):
-        return create_model(name, **options).eval()
+from .networks import on_meta
 
 
 # The paper's Table 4 rounds the last two; the first is WRN-28-10 on CIFAR-100.

@@ -8,15 +8,12 @@ from casebook.models import create_model
 from casebook.models.layers import SameMaxPool2d
 from casebook.models.xception import Residual, SeparableConvNorm
 
-
-def on_meta(**options):
-    with torch.device("meta"):
-        return create_model("xception", **options).eval()
+from .networks import on_meta
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 def test_blocks_have_the_sizes_of_figure_5(padding):
-    network = on_meta(padding=padding)
+    network = on_meta("xception", padding=padding)
     x = network.stem[0](torch.empty(1, 3, 299, 299, device="meta"))
     assert x.shape[1:] == (32, 149, 149)
     x, shapes = network.stem[1](x), []
@@ -29,7 +26,7 @@ def test_blocks_have_the_sizes_of_figure_5(padding):
 
 def test_there_are_36_convolutional_layers_in_14_modules():
     """Section 4: 36 convolutional layers in 14 modules; all but the first and the last have a shortcut."""
-    network = on_meta()
+    network = on_meta("xception")
     separable = sum(isinstance(module, SeparableConvNorm) for module in network.modules())
     assert separable + len(network.stem) == 36
     assert sum(isinstance(module, Residual) for module in network.modules()) == 12
@@ -64,7 +61,7 @@ def test_same_padding_moves_the_pooling_on_even_sides(side):
     symmetric, same = nn.MaxPool2d(3, stride=2, padding=1), SameMaxPool2d(3, stride=2)
     x = torch.randn(1, 2, side, side)
     assert torch.equal(symmetric(x), same(x)) == (side % 2 == 1)
-    network = on_meta(padding="same")
+    network = on_meta("xception", padding="same")
     assert sum(isinstance(module, SameMaxPool2d) for module in network.modules()) == 4
     assert not any(type(module) is nn.MaxPool2d for module in network.modules())
     assert network.departures[-1].what == "padding"

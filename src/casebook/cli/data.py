@@ -1,8 +1,8 @@
-"""casebook data check"""
+"""casebook data check, prepare, prepared, profile"""
 
 import typer
 
-from .output import plain, print_json, say
+from .output import plain, print_json, say, skipped_lines, table, wrong_usage
 from .progress import Display
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
@@ -39,3 +39,103 @@ def check(
     if strict and found.leaks:
         say(f"Error: {found.leaks} leaks between splits, and --strict was given")
         raise typer.Exit(1)
+
+
+@app.command("prepare")
+def prepare(
+    data: str = typer.Argument(..., help="Folder of class folders, or CSV file."),
+    model: str = typer.Option(
+        None, "--model", help="Network whose training is prepared for; default: one for 224 pixels."
+    ),
+    side: int = typer.Option(
+        None, "--side", min=1, help="Shorter side of the prepared pictures; default: what training uses by itself."
+    ),
+    format: str = typer.Option("raw", "--format", help="raw, or jpeg: a tenth of the space, slower, lossy."),
+    workers: int = typer.Option(None, "--workers", min=1, help="Threads that decode; default: one for each processor."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Say how large it would be, and prepare nothing."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Decode and reduce every picture once, so that trainings need not. Goes on where it was interrupted."""
+    from casebook.training.pipeline import prepare_pictures
+
+    if format not in ("raw", "jpeg"):
+        raise wrong_usage(f"--format is {format!r}, expected raw or jpeg")
+    display = Display()
+    try:
+        done = prepare_pictures(
+            data, model=model, side=side, format=format, workers=workers, dry_run=dry_run, report=display
+        )
+    except KeyboardInterrupt:
+        display.close()
+        say("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(130) from None
+    finally:
+        display.close()
+    if json_:
+        print_json(done.to_dict())
+        return
+    skipped = [{"picture": name, "reason": reason} for name, reason in done.skipped.items()]
+    for line in skipped_lines(skipped):
+        print(plain(line))
+    size = f"{done.size_bytes / 2**30:.2f} GiB"
+    if dry_run:
+        there = f", {done.already} are there already" if done.already else ""
+        print(plain(f"{done.pictures} pictures would take {size} in {done.file}{there}"))
+    else:
+        new = done.complete - done.already
+        print(plain(f"{done.complete} pictures, {new} of them new, in {done.file} ({size}, {done.seconds:.1f} s)"))
+    settings = "".join(f" --set {name}={value}" for name, value in done.settings.items())
+    print(plain(f"used by: casebook train {data} --model {model or 'NAME'}{settings}"))
+
+
+@app.command("prepared")
+def prepared(
+    names: list[str] = typer.Argument(None, help="Prepared pictures to remove, as the listing names them."),
+    remove: bool = typer.Option(False, "--remove", help="Remove those named."),
+    remove_all: bool = typer.Option(False, "--remove-all", help="Remove all."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """List the prepared pictures that lie in the cache folder, or remove them."""
+    from casebook.data.prepared import list_prepared, prepared_folder, remove_prepared
+
+    if remove and remove_all:
+        raise wrong_usage("--remove and --remove-all contradict each other")
+    if bool(names) != remove:
+        raise wrong_usage("--remove takes the names of what to remove" if remove else "names are for --remove alone")
+    removing = remove or remove_all
+    files = remove_prepared(names if remove else None) if removing else list_prepared()
+    if json_:
+        print_json({"folder": str(prepared_folder()), "removed": removing, "files": [file.to_dict() for file in files]})
+        return
+    if not files:
+        print(plain(f"no prepared pictures in {prepared_folder()}"))
+        return
+    rows = [["name", "source", "side", "format", "pictures", "GiB"]]
+    for file in files:
+        side, format = (str(file.form.side), file.form.format) if file.form else ("damaged", "")
+        there = f"{file.complete} of {file.pictures}" if file.complete < file.pictures else str(file.pictures)
+        rows.append([file.name, plain(file.source), side, format, there, f"{file.size_bytes / 2**30:.2f}"])
+    total = sum(file.size_bytes for file in files) / 2**30
+    print(table(rows, right=(2, 4, 5)))
+    print(plain(f"{'removed' if removing else 'in all'} {total:.2f} GiB, in {prepared_folder()}"))
+
+
+@app.command("profile")
+def profile(
+    data: str = typer.Argument(..., help="Folder of class folders, CSV file, or built-in name."),
+    model: str = typer.Option("mobilenet_v2", "--model", help="Network to measure with."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1 or mps."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Measure for some seconds how fast pictures are read and how fast the network takes them, and which limits."""
+    from casebook.training.profile import profile_data
+
+    display = Display()
+    try:
+        found = profile_data(data, model=model, device=device, report=display)
+    finally:
+        display.close()
+    if json_:
+        print_json(found.to_dict())
+    else:
+        print("\n".join(plain(line) for line in found.text().split("\n")))

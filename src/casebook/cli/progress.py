@@ -45,11 +45,30 @@ class Display:
     def _scan(self, event: dict[str, Any]) -> None:
         self._advance("looking at the pictures", event["done"], event["total"])
 
+    def _prepare(self, event: dict[str, Any]) -> None:
+        self._advance("preparing pictures", event["done"], event["total"])
+
+    def _profile(self, event: dict[str, Any]) -> None:
+        self._advance(f"measuring {event['what']}", event["done"], event["total"])
+
+    def _size(self, event: dict[str, Any]) -> None:
+        self._line(
+            f"{event['pictures']} pictures of at most {event['side']} pixels as {event['format']}: "
+            f"{event['size_bytes'] / 2**30:.2f} GiB in {event['file']}, of {event['free_bytes'] / 2**30:.1f} GiB free"
+            f"{', ' + str(event['already']) + ' are there already' if event['already'] else ''}"
+        )
+
+    def _remark(self, event: dict[str, Any]) -> None:
+        self._line(f"note: {event['text']}")
+
     def _features(self, event: dict[str, Any]) -> None:
         self._advance("computing features", event["done"], event["total"])
 
     def _evaluate(self, event: dict[str, Any]) -> None:
         self._advance("evaluating", event["done"], event["total"])
+
+    def _excite(self, event: dict[str, Any]) -> None:
+        self._advance("looking for what excites the layer", event["done"], event["total"])
 
     def _start(self, event: dict[str, Any]) -> None:
         for note in event["notes"]:

@@ -1,111 +1,183 @@
-"""Augmentation: (seed, epoch, picture) -> a crop and perhaps a mirror image of the picture.
+"""Augmentation of uint8 pictures on a CPU, with OpenCV: parameters are applied, the pixels read once.
 
-Drawing and applying are separate pure functions: the numbers drawn for a picture depend on (seed, epoch, index)
-alone, never on its batch or on the worker that reads it, so they can be printed, replayed and fixed in a test.
+`augment_tensors` does the same with torch; a test holds the two equal within rounding.
 """
 
-import dataclasses
+import functools
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ..preprocessing import RESAMPLING, Preprocessing
+from ..preprocessing import Preprocessing
+from .colour import colour_matrices, is_coloured, is_toned, tone_table
+from .draws import CONTROL, NOISE_TABLE
+from .geometry import Geometry, compose, control_points, spline_basis
 
-DRAWS = 5  # uniform numbers used for one picture: area, shape, horizontal and vertical place, mirror
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """What may happen to a training picture.
-
-    `crop="resized"`: a box of `area` (share of the picture) and `ratio` (width / height) is brought to the
-    network's size (Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, section 6).
-    `crop="padded"`: the preprocessed picture is moved by up to `padding` pixels (He et al., CVPR 2016, section 4.2).
-    `mirror`: the left-right mirror image in half of the cases; wrong for digits and letters.
-    """
-
-    crop: Literal["none", "resized", "padded"] = "none"
-    mirror: bool = False
-    area: tuple[float, float] = (0.25, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    padding: int = 4
+WIDEST = 32_000  # pixels: OpenCV holds places in 16 bits
+# Weighs a pixel's neighbours, as Pillow's SMOOTH does.
+SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
 
-class Crop(NamedTuple):
-    """A box in the picture's pixels, right and bottom exclusive, and whether its mirror image is taken."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    mirror: bool
-
-
-def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's output function: neighbouring integers -> unrelated ones (Steele et al., OOPSLA 2014)."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def draw(seed: int, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N,) picture indices -> (N, DRAWS) numbers, uniform in [0, 1)."""
-    step = np.uint64(0x9E3779B97F4A7C15)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is the point
-        key = _mix(_mix(np.array([seed], np.uint64) * step + step) + np.uint64(epoch) * step + step)
-        key = _mix(key + np.asarray(indices).astype(np.uint64) * step + step)
-        bits = _mix(key[:, None] + np.arange(1, DRAWS + 1, dtype=np.uint64) * step)
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def resized_crop(augmentation: Augmentation, draws: NDArray[np.float64], width: int, height: int) -> Crop:
-    """The box for one picture of width x height pixels; one larger than the picture is cut to it."""
-    area = width * height * (augmentation.area[0] + draws[0] * (augmentation.area[1] - augmentation.area[0]))
-    low, high = math.log(augmentation.ratio[0]), math.log(augmentation.ratio[1])
-    ratio = math.exp(low + draws[1] * (high - low))
-    box_width = min(width, max(1, round(math.sqrt(area * ratio))))
-    box_height = min(height, max(1, round(math.sqrt(area / ratio))))
-    left = int(draws[2] * (width - box_width + 1))
-    top = int(draws[3] * (height - box_height + 1))
-    mirror = augmentation.mirror and draws[4] < 0.5
-    return Crop(left, top, left + box_width, top + box_height, bool(mirror))
-
-
-def apply_resized_crop(picture: Image.Image, crop: Crop, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """(size, size, channels) uint8: one anti-aliased resampling of the box."""
-    size = preprocessing.size
-    resampled = picture.resize((size, size), RESAMPLING[preprocessing.interpolation], box=crop[:4])
-    pixels = np.asarray(resampled, dtype=np.uint8).reshape(size, size, preprocessing.channels)
-    return pixels[:, ::-1] if crop.mirror else pixels
-
-
-def padded_crops(
-    augmentation: Augmentation,
-    draws: NDArray[np.float64],
-    pixels: NDArray[np.uint8],
-    fill: NDArray[np.uint8],
+def augment(
+    pictures: Sequence[NDArray[np.uint8]], parameters: NDArray[Any], size: int, fill: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """(N, H, W, C) uint8 -> the same shape, each picture moved and mirrored by its own draws (N, DRAWS).
+    """N pictures (H, W, C) uint8 of any sizes, C being 1 or 3, and (N,) PARAMETERS -> (N, size, size, C) uint8.
 
-    What moves in from outside has the value `fill` (C,). With crop "none" only the mirror applies.
+    `fill` (C,) lies outside the picture and in holes. Blending with other pictures is left to `mixing`.
     """
-    count, height, width, channels = pixels.shape
-    padding = augmentation.padding if augmentation.crop == "padded" else 0
-    mirror = (draws[:, 4] < 0.5) & augmentation.mirror
-    if padding:
-        frame = np.empty((count, height + 2 * padding, width + 2 * padding, channels), np.uint8)
-        frame[:] = fill
-        frame[:, padding : padding + height, padding : padding + width] = pixels
-        windows = np.lib.stride_tricks.sliding_window_view(frame, (height, width), axis=(1, 2))
-        left = (draws[:, 2] * (2 * padding + 1)).astype(np.int64)
-        top = (draws[:, 3] * (2 * padding + 1)).astype(np.int64)
-        pixels = np.moveaxis(windows[np.arange(count), top, left], 1, -1)
-    if mirror.any():
-        pixels = np.where(mirror[:, None, None, None], pixels[:, :, ::-1], pixels)
-    return np.ascontiguousarray(pixels)
+    channels = len(fill)
+    result = np.empty((len(pictures), size, size, channels), np.uint8)
+    if not len(pictures):
+        return result
+    sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures], np.int64)
+    geometry = compose(parameters, sizes, size)
+    warped = parameters["warp"].any((1, 2, 3))
+    points = np.zeros(0)
+    if warped.any():
+        points = control_points(geometry.matrices, parameters["warp"], size).astype(np.float32)
+    border = tuple(int(value) for value in fill)
+    for row, picture in enumerate(pictures):
+        if geometry.upright[row]:
+            resized_crop(picture, geometry, row, bool(parameters["mirror"][row]), result[row])
+        else:
+            warp(picture, geometry, row, bool(parameters["reflect"][row]), border,
+                 points[row] if warped[row] else None, result[row])  # fmt: skip
+    recolour(result, parameters)
+    _filter(result, parameters)
+    for row in np.flatnonzero(parameters["hole"][:, 2:].all(1)):
+        left, top, width, height = parameters["hole"][row]
+        result[row, top : top + height, left : left + width] = fill
+    return result
+
+
+def resized_crop(
+    picture: NDArray[np.uint8], geometry: Geometry, row: int, mirror: bool, out: NDArray[np.uint8]
+) -> None:
+    """Writes an upright crop into `out` (size, size, C)."""
+    (across, down), (left, top, right, bottom) = geometry.cells[row], geometry.boxes[row]
+    part = picture[top * down : bottom * down, left * across : right * across]
+    if across > 1 or down > 1:
+        part = cv2.resize(part, (int(right - left), int(bottom - top)), interpolation=cv2.INTER_AREA)
+    size = len(out)
+    flat = out[:, :, 0] if out.shape[2] == 1 else out
+    if part.shape[0] != size or part.shape[1] != size:
+        part = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
+    part = part.reshape(out.shape) if part.ndim == 2 else part
+    if mirror:
+        part = cv2.flip(part, 1)
+    flat[...] = part.reshape(flat.shape)
+
+
+def reduced(picture: NDArray[np.uint8], across: int, down: int) -> NDArray[np.uint8]:
+    """The picture averaged over cells of `across` x `down` pixels; what is left of a cell at the edge is cut off."""
+    if across == 1 and down == 1:
+        return picture
+    height, width = picture.shape[0] // down, picture.shape[1] // across
+    whole = picture[: height * down, : width * across]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
+
+
+def warp(
+    picture: NDArray[np.uint8], geometry: Geometry, row: int, reflect: bool, fill: tuple[int, ...],
+    points: NDArray[np.float32] | None, out: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Writes the picture read by a matrix, or by the splines of control `points`, into `out` (size, size, C)."""
+    size = len(out)
+    across, down = (int(cell) for cell in geometry.cells[row])
+    source = reduced(picture, min(across, picture.shape[1]), min(down, picture.shape[0]))
+    mode = cv2.BORDER_REFLECT if reflect else cv2.BORDER_CONSTANT
+    matrix = geometry.matrices[row]
+    basis = _basis(size)
+    if points is None and max(source.shape) <= WIDEST:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        read = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=mode, borderValue=fill)
+    else:
+        if points is None:
+            points = control_points(matrix[None], np.zeros((1, 2, CONTROL, CONTROL)), size)[0].astype(np.float32)
+        x, y = basis @ points[0] @ basis.T, basis @ points[1] @ basis.T
+        source, x, y = _around(source, x, y)
+        read = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=mode, borderValue=fill)
+    out[...] = read.reshape(out.shape)
+
+
+def _around(
+    picture: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """The part of a very long picture that is read, and where it is read then: OpenCV takes no wider one."""
+    if max(picture.shape) <= WIDEST:
+        return picture, x, y
+    height, width = picture.shape[:2]
+    left, right = (int(np.clip(edge, 0, width - 1)) for edge in (x.min() - 2, x.max() + 3))
+    top, bottom = (int(np.clip(edge, 0, height - 1)) for edge in (y.min() - 2, y.max() + 3))
+    return picture[top : bottom + 1, left : right + 1], x - left, y - top
+
+
+@functools.lru_cache(maxsize=8)
+def _basis(size: int) -> NDArray[np.float32]:
+    return spline_basis(size).astype(np.float32)
+
+
+def recolour(pixels: NDArray[np.uint8], parameters: NDArray[Any]) -> None:
+    """Changes colours and levels of (N, H, W, C) uint8 in place."""
+    channels = pixels.shape[3]
+    rows = np.flatnonzero(is_coloured(parameters))
+    if len(rows):
+        means = np.array([cv2.mean(pixels[row])[:channels] for row in rows]).reshape(len(rows), channels)
+        for row, matrix in zip(rows, colour_matrices(parameters[rows], means), strict=True):
+            pixels[row] = cv2.transform(pixels[row], matrix).reshape(pixels[row].shape)
+    for row in np.flatnonzero(is_toned(parameters)):
+        flat = pixels[row].reshape(-1, channels)
+        histogram = np.stack([np.bincount(flat[:, channel], minlength=256) for channel in range(channels)])
+        table = tone_table(parameters[row], histogram)
+        pixels[row] = cv2.LUT(pixels[row], table.T[None].copy()).reshape(pixels[row].shape)
+
+
+def _filter(pixels: NDArray[np.uint8], parameters: NDArray[Any]) -> None:
+    """Sharpens, blurs and adds noise to (N, S, S, C) uint8 in place."""
+    shape = pixels.shape[1:]
+    for row in np.flatnonzero(parameters["sharpness"] != 1):
+        kernel = sharpening(float(parameters["sharpness"][row]))
+        pixels[row] = cv2.filter2D(pixels[row], -1, kernel, borderType=cv2.BORDER_REFLECT_101).reshape(shape)
+    for row in np.flatnonzero(parameters["blur"] > 0):
+        kernel = gaussian(float(parameters["blur"][row]), shape[0])
+        blurred = cv2.sepFilter2D(pixels[row], -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+        pixels[row] = blurred.reshape(shape)
+    for row in np.flatnonzero(parameters["noise"] > 0):
+        noise = noise_numbers(int(parameters["noise_place"][row]), math.prod(shape)).reshape(shape)
+        noisy = pixels[row] + np.float32(parameters["noise"][row]) * noise
+        pixels[row] = np.clip(np.rint(noisy, out=noisy), 0, 255, out=noisy)
+
+
+def sharpening(factor: float) -> NDArray[np.float32]:
+    """(3, 3): a pixel moved away from its smoothed neighbourhood by `factor`; 1 is the identity, 0 smooths."""
+    kernel = (1 - factor) * SMOOTH
+    kernel[1, 1] += factor
+    return kernel
+
+
+def gaussian(deviation: float, size: int) -> NDArray[np.float32]:
+    """(2 r + 1,): normalised weights out to three deviations, and to no more than the picture's side."""
+    radius = min(math.ceil(3 * deviation), size - 1)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
+    return (weights / weights.sum()).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def noise_table() -> NDArray[np.float32]:
+    """(NOISE_TABLE,) standard normal numbers, always the same."""
+    return np.random.Generator(np.random.Philox(0)).standard_normal(NOISE_TABLE, np.float32)
+
+
+def noise_numbers(place: int, count: int) -> NDArray[np.float32]:
+    """(count,) numbers of the table from `place` on, from its beginning again after its end."""
+    table = noise_table()
+    if place + count <= len(table):
+        return table[place : place + count]
+    return np.take(table, np.arange(place, place + count), mode="wrap")
 
 
 def fill_colour(preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -5,8 +5,6 @@ augmented. So a training can be taken up at any batch, by any number of processe
 """
 
 import itertools
-import math
-import mmap
 import multiprocessing
 import os
 import signal
@@ -16,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,29 +24,32 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
-from .augment import (
-    Augmentation,
-    apply_resized_crop,
-    draw,
-    fill_colour,
-    padded_crops,
-    resized_crop,
-)
+from .augment import augment, fill_colour
+from .cache import PictureCache
+from .colour import IMAGENET_COMPONENTS, Components
+from .decode import read_file, reduced_size
+from .draws import draw
+from .mixing import mixing_table
+from .policy import Policy
+from .prepared import Form, PreparedFile, in_memory, picture_and_payload
 from .sources import Source
 
-NO_AUGMENTATION = Augmentation()
+UNCHANGED = Policy()
 WHOLE_SIDE = 64  # pictures up to this side are preprocessed once and held in memory as one array
 MEMORY_SHARE = 0.25  # of the free memory may be used for pictures
 WORKER_RESTARTS = 3
 
 
 class Batch(NamedTuple):
-    """images (B, size, size, channels) uint8; labels and indices (B,) int64; pictures that could not be read."""
+    """images (B, size, size, channels) uint8; labels and indices (B,) int64; pictures that could not be read; how
+    pictures blend (B, 5), as mixing.mix takes it; and (B,) PARAMETERS where the augmentation is still to be done."""
 
     images: Tensor
     labels: Tensor
     indices: Tensor
     skipped: tuple[tuple[str, str], ...] = ()
+    mixing: Tensor | None = None
+    parameters: NDArray[Any] | None = None
 
 
 def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
@@ -78,39 +80,6 @@ def free_memory_bytes() -> int:
         return 1 << 30
 
 
-class PictureCache:
-    """Decoded pictures in memory that forked worker processes share, one slot a picture.
-
-    A slot is read only in epochs after the one that wrote it: an epoch's end orders the processes, so no reader
-    sees a half-written picture. Pictures beyond the budget have no slot and are decoded each time.
-    """
-
-    def __init__(self, shapes: Sequence[tuple[int, int, int]], budget_bytes: int):
-        sizes = np.array([math.prod(shape) for shape in shapes], np.int64)
-        self.shapes = list(shapes)
-        self.ends = np.cumsum(sizes)
-        self.num_slots = int(np.searchsorted(self.ends, budget_bytes, side="right"))
-        size_bytes = int(self.ends[self.num_slots - 1]) if self.num_slots else 0
-        size_bytes_in_all = max(1, size_bytes + self.num_slots * 8)
-        self.memory = mmap.mmap(-1, size_bytes_in_all)  # shared, anonymous, zero
-        self.written = np.frombuffer(self.memory, np.int64, self.num_slots)  # 1 + epoch of writing
-        self.bytes = np.frombuffer(self.memory, np.uint8, size_bytes, offset=self.num_slots * 8)
-
-    def _slot(self, place: int) -> NDArray[np.uint8]:
-        start = int(self.ends[place - 1]) if place else 0
-        return self.bytes[start : int(self.ends[place])].reshape(self.shapes[place])
-
-    def get(self, place: int, epoch: int) -> NDArray[np.uint8] | None:
-        if place < self.num_slots and 0 < self.written[place] <= epoch:
-            return self._slot(place)
-        return None
-
-    def put(self, place: int, epoch: int, picture: NDArray[np.uint8]) -> None:
-        if place < self.num_slots and not self.written[place] and picture.shape == self.shapes[place]:
-            self._slot(place)[:] = picture
-            self.written[place] = epoch + 1
-
-
 class Pictures(Dataset):
     """Reads, augments and stacks the pictures of one batch; a key is (epoch, places), as `_Plan` gives them."""
 
@@ -119,30 +88,35 @@ class Pictures(Dataset):
         source: Source,
         indices: NDArray[np.int64],
         preprocessing: Preprocessing,
-        augmentation: Augmentation,
+        policy: Policy,
         seed: int,
         sizes: Sequence[tuple[int, int]] | None,
         budget_bytes: int,
         may_cache: bool,
         draw_keys: NDArray[np.int64],
+        components: Components,
+        on_device: bool,
+        form: Form | None = None,
+        prepared: PreparedFile | None = None,
     ):
         self.source, self.indices, self.seed, self.draw_keys = source, indices, seed, draw_keys
-        self.preprocessing, self.augmentation = preprocessing, augmentation
+        self.preprocessing, self.policy, self.components = preprocessing, policy, components
+        self.on_device = on_device
         self.labels = np.array([source.pictures[i].label for i in indices], np.int64)
         self.whole: NDArray[np.uint8] | None = None
         self.cache: PictureCache | None = None
-        self.targets: list[tuple[int, int]] | None = None  # (width, height) before a resized crop
-        if sizes is not None and augmentation.crop == "resized":
-            self.targets = [_reduced(sizes[i], preprocessing.decode_side) for i in indices]
+        self.form = form or Form(preprocessing.decode_side, preprocessing.mode)
+        self.prepared = prepared if policy.crops_source else None
         size, channels = preprocessing.size, preprocessing.channels
         total_bytes = len(indices) * size * size * channels
-        if augmentation.crop != "resized" and size <= WHOLE_SIDE and total_bytes <= budget_bytes:
+        if not policy.crops_source and size <= WHOLE_SIDE and total_bytes <= budget_bytes:
             self.whole = np.zeros((len(indices), size, size, channels), np.uint8)
             self.bad: dict[int, str] = {}
-        elif may_cache and augmentation.crop != "resized":
+        elif may_cache and not policy.crops_source:
             self.cache = PictureCache([(size, size, channels)] * len(indices), budget_bytes)
-        elif may_cache and self.targets:
-            self.cache = PictureCache([(height, width, channels) for width, height in self.targets], budget_bytes)
+        elif may_cache and sizes is not None and not (self.prepared and self.form.format == "raw"):
+            targets = [reduced_size(sizes[i], self.form.side) for i in indices]
+            self.cache = PictureCache([(height, width, channels) for width, height in targets], budget_bytes)
 
     def read_all(self, workers: int) -> None:
         """Fills `whole`: small pictures are read once and stay in memory."""
@@ -169,18 +143,25 @@ class Pictures(Dataset):
         return self.preprocessing.pixels(self._open(place))
 
     def _cached(self, place: int, epoch: int) -> NDArray[np.uint8]:
-        """The picture before augmentation: preprocessed, or for resized crops reduced to a bounded size."""
+        """The picture before augmentation: preprocessed, or where crops are cut from it reduced to a bounded size."""
         picture = self.cache.get(place, epoch) if self.cache else None
         if picture is None:
-            if self.augmentation.crop == "resized":
-                opened, side = self._open(place), self.preprocessing.decode_side
-                target = self.targets[place] if self.targets else _reduced(opened.size, side)
-                reduced = opened if target == opened.size else opened.resize(target, Image.Resampling.BOX)
-                picture = np.asarray(reduced, np.uint8).reshape(target[1], target[0], -1)
-            else:
-                picture = self._pixels(place)
+            picture = self._reduced(int(self.indices[place])) if self.policy.crops_source else self._pixels(place)
             if self.cache:
                 self.cache.put(place, epoch, picture)
+        return picture
+
+    def _reduced(self, index: int) -> NDArray[np.uint8]:
+        """What crops are cut from: the same pixels whether they are prepared already or not."""
+        if self.prepared is not None and (picture := self.prepared.get(index)) is not None:
+            return picture
+        path, name = self.source.path(index), self.source.pictures[index].name
+        if path is None:
+            return in_memory(self.source, index, self.form)
+        content = read_file(path, name=name)
+        picture, payload = picture_and_payload(content, name, self.form)
+        if self.prepared is not None and picture.shape == self.prepared.layout.shapes[index]:
+            self.prepared.put(index, payload, content)
         return picture
 
     def __len__(self) -> int:
@@ -188,45 +169,48 @@ class Pictures(Dataset):
 
     def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> Batch:
         epoch, places = key
-        draws = draw(self.seed, epoch, self.draw_keys[places])
+        pictures: Sequence[NDArray[np.uint8]]
         if self.whole is not None:
             good = np.array([int(place) not in self.bad for place in places], bool)
             skipped = [(int(place), self.bad[int(place)]) for place in places[~good]]
-            pixels = self.whole[places[good]]
+            pictures = self.whole[places[good]]  # type: ignore[assignment]
         else:
-            rows, good, skipped = [], np.ones(len(places), bool), []
+            pictures, good, skipped = [], np.ones(len(places), bool), []
             for row, place in enumerate(places):
                 try:
-                    picture = self._cached(int(place), epoch)
+                    pictures.append(self._cached(int(place), epoch))
                 except PictureError as error:
                     good[row] = False
                     skipped.append((int(place), error.reason))
-                    continue
-                if self.augmentation.crop == "resized":
-                    height, width, channels = picture.shape
-                    crop = resized_crop(self.augmentation, draws[row], width, height)
-                    image = Image.fromarray(picture if channels == 3 else picture[:, :, 0])
-                    picture = apply_resized_crop(image, crop, self.preprocessing)
-                rows.append(picture)
-            shape = (0, self.preprocessing.size, self.preprocessing.size, self.preprocessing.channels)
-            pixels = np.stack(rows) if rows else np.zeros(shape, np.uint8)
-        if self.augmentation.crop == "padded" or (self.augmentation.crop == "none" and self.augmentation.mirror):
-            pixels = padded_crops(self.augmentation, draws[good], pixels, fill_colour(self.preprocessing))
+        places = places[good]
+        images, parameters = self._augmented(pictures, epoch, places)
         return Batch(
-            torch.from_numpy(np.ascontiguousarray(pixels)),
-            torch.from_numpy(self.labels[places[good]]),
-            torch.from_numpy(self.indices[places[good]]),
+            torch.from_numpy(images),
+            torch.from_numpy(self.labels[places]),
+            torch.from_numpy(self.indices[places]),
             tuple((self.source.pictures[int(self.indices[p])].name, reason) for p, reason in skipped),
+            mixing_table(parameters) if parameters is not None and self.policy.mixes else None,
+            parameters if self._leaves_to_device else None,
         )
 
+    @property
+    def _leaves_to_device(self) -> bool:
+        """Pictures of one size that are all in memory are augmented where the network runs, if that is asked for."""
+        return self.on_device and self.whole is not None and self.policy != UNCHANGED
 
-def _reduced(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """(width, height) with the shorter side brought down to `side`, never up."""
-    width, height = size
-    short = min(width, height)
-    if short <= side:
-        return width, height
-    return max(1, round(width * side / short)), max(1, round(height * side / short))
+    def _augmented(
+        self, pictures: Sequence[NDArray[np.uint8]], epoch: int, places: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
+        """The pictures as the network sees them, or as they are where that is left to the device."""
+        size, fill = self.preprocessing.size, fill_colour(self.preprocessing)
+        if self.policy == UNCHANGED or not len(pictures):
+            shape = (0, size, size, len(fill))
+            return np.ascontiguousarray(pictures if len(pictures) else np.zeros(shape, np.uint8)), None
+        sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures])
+        parameters = draw(self.policy, self.seed, epoch, self.draw_keys[places], sizes, size, self.components)
+        if self._leaves_to_device:
+            return np.ascontiguousarray(pictures), parameters
+        return augment(pictures, parameters, size, fill), parameters
 
 
 class _Plan(Sampler):
@@ -249,6 +233,9 @@ class Batches:
     Evaluation: every picture comes exactly once, over all processes together, in order.
     `sizes` are the (width, height) of all the source's pictures, where known: they make room in the cache.
     `draw_keys`: what the random numbers of each of `indices` are drawn from; the index itself by default.
+    `components`: the principal colours of the policy's "pca". `on_device`: leave small pictures' augmentation to `prepare`.
+    `form`: what crops are cut from; by default the pictures themselves, their shorter side brought down to twice the
+    size at which evaluation cuts its crop. `prepared`: where they are kept in that form; it changes no pixel.
     `skipped` gathers the names of pictures that could not be read, with the reason.
     """
 
@@ -259,7 +246,7 @@ class Batches:
         preprocessing: Preprocessing,
         *,
         batch_size: int,
-        augmentation: Augmentation = NO_AUGMENTATION,
+        policy: Policy = UNCHANGED,
         shuffle: bool = False,
         seed: int = 0,
         rank: int = 0,
@@ -268,9 +255,14 @@ class Batches:
         sizes: Sequence[tuple[int, int]] | None = None,
         memory_share: float = MEMORY_SHARE,
         draw_keys: Sequence[int] | None = None,
+        components: Components = IMAGENET_COMPONENTS,
+        on_device: bool = False,
+        form: Form | None = None,
+        prepared: PreparedFile | None = None,
     ):
         if not len(indices):
             raise DataError(f"{source.name}: no pictures to make batches from")
+        cv2.setNumThreads(1)  # its threads do not survive the fork of a worker, which then waits for them forever
         mine = np.asarray(indices, np.int64)
         keys = mine if draw_keys is None else np.asarray(draw_keys, np.int64)
         self.num_pictures = len(mine)
@@ -282,7 +274,10 @@ class Batches:
         budget_bytes = int(memory_share * free_memory_bytes() / world_size)
         # Workers that are not forked cannot see a common cache.
         may_cache = budget_bytes > 0 and (not workers or multiprocessing.get_start_method() == "fork")
-        self.pictures = Pictures(source, mine, preprocessing, augmentation, seed, sizes, budget_bytes, may_cache, keys)
+        self.pictures = Pictures(
+            source, mine, preprocessing, policy, seed, sizes, budget_bytes, may_cache, keys, components, on_device,
+            form, prepared,
+        )  # fmt: skip
         if self.pictures.whole is not None:
             self.pictures.read_all(os.cpu_count() or 1)
             workers = 0
@@ -324,6 +319,8 @@ class Batches:
         keys = self.keys(epoch, start)
         for batch in self._from_workers(keys) if self.workers else map(self.pictures.__getitem__, keys):
             self.skipped.update(batch.skipped)
+            if self.pictures.prepared is not None:
+                self.pictures.prepared.tell()
             yield batch
 
     def _from_workers(self, keys: list[tuple[int, NDArray[np.int64]]]) -> Iterator[Batch]:

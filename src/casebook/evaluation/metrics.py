@@ -101,6 +101,18 @@ def evaluate_probabilities(
     return evaluation
 
 
+def headline(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> dict[str, Any]:
+    """Of (N, K) probabilities and (N,) labels: the keys of `evaluate_probabilities` for top-1, top-5 and the log loss
+    alone, without the interval of the last; a thousandth of the work."""
+    n, num_classes = probabilities.shape
+    ranks = label_ranks(probabilities, labels)
+    scores: dict[str, Any] = {"n": n, **_share("top1", int((ranks < 1).sum()), n)}
+    if num_classes > 5:
+        scores |= _share("top5", int((ranks < 5).sum()), n)
+    of_label = probabilities[np.arange(n), labels].astype(np.float64)
+    return scores | {"log_loss": float(-np.log(np.clip(of_label, SMALLEST_PROBABILITY, 1.0)).mean())}
+
+
 def label_ranks(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.intp]:
     """(N,) in [0, K): how many classes stand before the true one; equal probabilities in class order."""
     of_label = probabilities[np.arange(len(labels)), labels][:, None]

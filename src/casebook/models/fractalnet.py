@@ -3,7 +3,8 @@
 Source: Larsson et al., "FractalNet: Ultra-Deep Neural Networks without Residuals", ICLR 2017, sections 3 and 4,
 https://arxiv.org/abs/1605.07648; channels, dropout, the order of pooling and last join, and the initial weights are
 those of the authors' generator, https://github.com/gustavla/fractalnet. Departures: batch norms learn a scale and a
-shift, and drop-path has to be asked for, with `drop_path=0.15` for the paper's.
+shift, and drop-path has to be asked for, with `drop_path=0.15` for the paper's; so has dropout in a column of its own,
+with `dropout=True`.
 """
 
 import math
@@ -149,13 +150,22 @@ BLOCKS = ((64, 0.0), (128, 0.1), (256, 0.2), (512, 0.3), (512, 0.4))  # channels
 class FractalNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
-    The stem computes nothing; it draws for drop-path what a mini-batch's joins keep.
+    The stem computes nothing; it draws for drop-path what a mini-batch's joins keep. `dropout` is that of BLOCKS, or
+    none.
 
     Raises:
         ModelError: for a `drop_path` outside [0, 1).
     """
 
-    def __init__(self, variant: Variant, *, num_classes: int = 10, in_channels: int = 3, drop_path: float = 0.0):
+    def __init__(
+        self,
+        variant: Variant,
+        *,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        drop_path: float = 0.0,
+        dropout: bool = True,
+    ):
         super().__init__(in_channels=in_channels, smallest_input=32)
         if not 0 <= drop_path < 1:
             raise ModelError(f"drop_path is {drop_path}, expected at least 0 and below 1")
@@ -163,8 +173,9 @@ class FractalNet(Network):
         self.stem = draw = DropPathDraw(variant.num_columns, drop_path)
         self.stages = nn.Sequential()
         channels = in_channels
-        for out_channels, dropout in BLOCKS:
-            self.stages.append(nn.Sequential(FractalBlock(*variant, channels, out_channels, dropout, draw)))
+        for out_channels, rate in BLOCKS:
+            block = FractalBlock(*variant, channels, out_channels, rate if dropout else 0.0, draw)
+            self.stages.append(nn.Sequential(block))
             channels = out_channels
         self.head = XavierClassifier(channels, num_classes)
         for module in self.stages.modules():
@@ -172,19 +183,26 @@ class FractalNet(Network):
                 draw_xavier(module)
 
 
-def single_column(variant: Variant, *, num_classes: int = 10, in_channels: int = 3) -> FractalNet:
-    """A FractalNet of one column, which has no joins and so no drop-path."""
-    return FractalNet(variant, num_classes=num_classes, in_channels=in_channels)
+def single_column(
+    variant: Variant, *, num_classes: int = 10, in_channels: int = 3, dropout: bool = False
+) -> FractalNet:
+    """A FractalNet of one column, which has no joins and so no drop-path, and no dropout unless it is asked for."""
+    network = FractalNet(variant, num_classes=num_classes, in_channels=in_channels, dropout=dropout)
+    network.undone = ("dropout",) * dropout
+    return network
 
 
 def deepest_column(network: FractalNet) -> FractalNet:
-    """The deepest column of a network that `create_model` built, as a network of its own with copies of its weights:
-    "fractalnet20_column" of "fractalnet20".
+    """The deepest column of a network that `create_model` built, as a network of its own with copies of its weights and
+    with its dropout: "fractalnet20_column" of "fractalnet20".
     """
     from . import create_model
 
-    num_classes = len(network.head.classifier.state_dict()["bias"])
-    column = create_model(f"{network.name}_column", num_classes=num_classes, in_channels=network.in_channels)
+    classes = len(network.head.classifier.state_dict()["bias"])
+    dropout = any(isinstance(module, nn.Dropout) for module in network.stages.modules())
+    column = create_model(
+        f"{network.name}_column", num_classes=classes, in_channels=network.in_channels, dropout=dropout
+    )
     state = network.state_dict()
     column.load_state_dict({key: state[key] for key in column.state_dict()})
     return column.to(next(network.parameters())).train(network.training)  # type: ignore[return-value]

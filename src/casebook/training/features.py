@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..data.augment import Augmentation
-from ..data.loader import NO_AUGMENTATION, Batch, Batches, order, plan
+from ..data.colour import IMAGENET_COMPONENTS, Components
+from ..data.loader import UNCHANGED, Batch, Batches, order, plan
+from ..data.policy import Policy
 from ..data.sources import Source
 from ..errors import DataError, RunError
 from ..files import cache_folder
@@ -107,12 +108,13 @@ def compute_features(
     prepare: Callable[[Batch], Tensor],
     *,
     views: int,
-    augmentation: Augmentation,
+    policy: Policy,
     seed: int,
     dtype: torch.dtype,
     device: torch.device,
     workers: int,
     batch_size: int,
+    components: Components = IMAGENET_COMPONENTS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str], int]:
     """`built_as` is the network's name and options, which decide its features as much as its weights do.
@@ -130,8 +132,8 @@ def compute_features(
         "preprocessing": preprocessing.to_dict(),
         "dtype": str(dtype),
         "device": device.type,
-        "augmentation": [str(augmentation), seed] if views > 1 else None,
-        "version": 3,
+        "policy": [repr(policy), [part.tolist() for part in components], seed] if views > 1 else None,
+        "version": 4,
     }
     cache = FeatureCache(key)
     skipped: dict[str, str] = {}
@@ -146,7 +148,7 @@ def compute_features(
             if wanted:
                 batches = Batches(
                     source, wanted, preprocessing, batch_size=batch_size, workers=workers, seed=seed,
-                    augmentation=augmentation if views > 1 else NO_AUGMENTATION, memory_share=0,
+                    policy=policy if views > 1 else UNCHANGED, components=components, memory_share=0,
                     draw_keys=[int(contents[i][:15], 16) for i in wanted],
                 )  # fmt: skip
                 for batch in batches.epoch(view):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data.loader import Batch
+from ..data.mixing import mix, partners
 from ..errors import DivergedError, RecipeError, RunError
 from ..models.layers import overwriting_activations
 from ..models.weights import save_weights
@@ -38,6 +39,7 @@ MACHINE_SETTINGS = {
     "device",
     "workers",
     "memory_share",
+    "prepared_gib",
     "checkpoint_seconds",
     "tensorboard",
     "compile",
@@ -244,27 +246,31 @@ class Loop:
         """Adds the gradient of the mean loss over `count` pictures; gives (sum of losses, pictures), detached."""
         labels = batch.labels.to(self.device, non_blocking=True)
         inputs = phase.prepare(batch)
+        own: Tensor | None = None
+        if batch.mixing is not None:
+            inputs, own = mix(inputs, batch.mixing.to(self.device, non_blocking=True))
         empty = not len(labels)
         if empty:  # every picture of this part was unreadable; the other processes still wait for a gradient
             inputs, labels = inputs.new_zeros((2, *_one_shape(phase, self))), labels.new_zeros(2)
         with autocast(self.device, phase.dtype):
             outputs = module(inputs)
         losses = self._losses(outputs, labels)
-        if self.class_weights is not None:
-            losses = losses * self.class_weights[labels]
+        if own is not None:
+            losses = own * losses + (1 - own) * self._losses(outputs, partners(labels))
         total = losses.sum() * (0.0 if empty else 1.0)
         (total * (self.place.world_size / count)).backward()
         return torch.stack([total.detach(), total.new_tensor(0 if empty else len(labels))]).to(self.sums)
 
     def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
-        """(B,) the loss of each picture; those of auxiliary heads are added with the network's weight for them."""
+        """(B,) the loss of each picture; those of auxiliary heads are added with the network's weight for them, and
+        the class weights apply to the whole."""
         logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
         smoothing = self.recipe.label_smoothing
         losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
         for extra in auxiliary:
             loss = functional.cross_entropy(extra.float(), labels, reduction="none", label_smoothing=smoothing)
             losses = losses + self.network.auxiliary_weight * loss  # type: ignore[operator]
-        return losses
+        return losses if self.class_weights is None else losses * self.class_weights[labels]
 
     def _look(self, unread: Tensor, rate: float) -> None:
         """Moves the losses since the last look into the position; stops the training on one that is no number."""

@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.augment import Augmentation
+from ..data.augment import fill_colour
+from ..data.augment_tensors import augment_tensors
+from ..data.colour import IMAGENET_COMPONENTS, Components, source_colours
 from ..data.duplicates import duplicates
 from ..data.loader import Batch
+from ..data.policy import POLICIES, Policy
 from ..data.scan import Scan, scan
 from ..data.sources import NAMED, Source, load_source
 from ..data.split import Split, read_split, split_source, write_split
@@ -154,22 +157,47 @@ def build(recipe: Recipe, data: Data) -> Built:
     return Built(network, options, preprocessing, weights, departures, notes)
 
 
-def choose_augmentation(recipe: Recipe, preprocessing: Preprocessing) -> Augmentation:
-    crop = recipe.crop
-    if crop == "auto":
-        crop = "padded" if preprocessing.size <= SMALL_INPUT else "resized"
-    mirror = recipe.mirror and recipe.data not in UNMIRRORED
-    return Augmentation(crop=crop, mirror=mirror, area=recipe.crop_area, padding=recipe.padding)
+def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
+    """The recipe's policy with its other settings laid over it."""
+    changes: dict[str, Any] = {}
+    if recipe.policy == "auto":
+        small = preprocessing.size <= SMALL_INPUT
+        crop = ("padded" if small else "resized") if recipe.crop == "auto" else recipe.crop
+        policy = POLICIES["cifar" if crop == "padded" else "basic"].policy
+    else:
+        policy = POLICIES[recipe.policy].policy
+    if recipe.crop != "auto":
+        changes["crop"] = recipe.crop
+    if recipe.crop_area is not None:
+        changes["area"] = recipe.crop_area
+    if recipe.padding is not None:
+        changes["padding"] = recipe.padding
+    if not recipe.mirror or recipe.data in UNMIRRORED:
+        changes["mirror"] = 0.0
+    return policy.changed(changes | recipe.augment)
+
+
+def principal_colours_of(policy: Policy, preprocessing: Preprocessing, data: Data) -> Components:
+    """The principal colours that the policy's "pca" goes along: ImageNet's, or those of the training pictures."""
+    if not policy.pca or policy.pca_of == "imagenet" or preprocessing.mode != "RGB":
+        return IMAGENET_COMPONENTS
+    return source_colours(data.source, data.split.train)
 
 
 def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_last: bool) -> Callable[[Batch], Tensor]:
-    """A function from a batch's (B, H, W, C) uint8 pictures to the network's normalised (B, C, H, W) float32."""
+    """A function from a batch's (B, H, W, C) uint8 pictures to the network's normalised (B, C, H, W) float32.
+
+    It augments the pictures of which the loader left that to the device.
+    """
     offset, scale = (torch.from_numpy(values).to(device) for values in preprocessing.offset_and_scale)
     # Whole rows at once: eight times as fast on a CPU as three numbers at a time.
     offset, scale = offset.repeat(preprocessing.size), scale.repeat(preprocessing.size)
+    fill = fill_colour(preprocessing)
 
     def prepare(batch: Batch) -> Tensor:
         pixels = batch.images.to(device, non_blocking=True)
+        if batch.parameters is not None:
+            pixels = augment_tensors(pixels, batch.parameters, preprocessing.size, fill)
         rows = pixels.flatten(2).float().sub_(offset).div_(scale)
         images = rows.view(pixels.shape).permute(0, 3, 1, 2)  # a channels-last view
         return images if channels_last else images.contiguous()

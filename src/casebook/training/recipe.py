@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..data.policy import POLICIES, Policy
 from ..errors import RecipeError, did_you_mean
 from ..files import write_atomically
 from ..models import list_models, model_card
@@ -49,12 +50,20 @@ class Recipe(BaseModel):
     stage_decay: float = Field(0.5, gt=0, le=1, description="learning rate of a stage / that of the stage above")
 
     # Augmentation
-    crop: Literal["auto", "none", "resized", "padded"] = Field(
-        "auto", description="random resized crops of large pictures, shifted ones of padded small pictures"
+    policy: str = Field(
+        "auto", description="what may happen to a training picture; auto: basic, or cifar for small pictures"
     )
-    crop_area: tuple[float, float] = Field((0.25, 1.0), description="share of the picture that a resized crop takes")
-    padding: int = Field(4, ge=0, le=64, description="pixels that a padded crop may move")
-    mirror: bool = Field(True, description="mirror half of the pictures; never for digits and letters")
+    augment: dict[str, bool | int | float | str | list[float]] = Field(
+        {}, description="laws laid over those of the policy, such as augment.rotate = 15 (degrees)"
+    )
+    crop: Literal["auto", "none", "resized", "padded", "window"] = Field(
+        "auto", description="in place of the policy's: random resized crops, or shifted ones for small pictures"
+    )
+    crop_area: tuple[float, float] | None = Field(
+        None, description="share of the picture that a resized crop takes; default: the policy's"
+    )
+    padding: int | None = Field(None, ge=0, le=64, description="pixels that a padded crop may move; default: 4")
+    mirror: bool = Field(True, description="false: no mirror images whatever the policy, as for digits and letters")
 
     # Optimisation
     optimiser: Literal["sgd", "adamw"] = Field("sgd", description="stochastic gradient descent, or AdamW")
@@ -87,6 +96,13 @@ class Recipe(BaseModel):
     compile: bool = Field(False, description="compile the network with torch.compile")
     workers: int = Field(-1, ge=-1, le=256, description="processes that read pictures; -1: chosen for this machine")
     memory_share: float = Field(0.25, ge=0, le=0.9, description="of the free memory, for decoded pictures")
+    prepared: Literal["auto", "off", "raw", "jpeg"] = Field(
+        "auto", description="keep reduced pictures on disk: auto where it pays, raw always, jpeg smaller and lossy"
+    )
+    prepared_side: int = Field(
+        0, ge=0, le=8192, description="shorter side of the pictures that crops are cut from; 0: twice evaluation's"
+    )
+    prepared_gib: float = Field(20, ge=0, description="disk space in GiB that prepared pictures may take in all")
     checkpoint_seconds: float = Field(60, ge=0, description="at most this much work is lost by a killed process")
     tensorboard: bool = Field(False, description="also write TensorBoard events into the run folder")
 
@@ -105,10 +121,27 @@ class Recipe(BaseModel):
             raise ValueError(f"are {list(value)}, expected rising shares of the epochs between 0 and 1")
         return value
 
+    @field_validator("policy")
+    @classmethod
+    def _known_policy(cls, value: str) -> str:
+        if value != "auto" and value not in POLICIES:
+            suggestion = did_you_mean(value, POLICIES) or ";"
+            raise ValueError(f"is {value!r}{suggestion} expected auto or one of {', '.join(POLICIES)}")
+        return value
+
+    @field_validator("augment")
+    @classmethod
+    def _known_laws(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Policy().changed(value)
+        except RecipeError as error:
+            raise ValueError(f"has a law that does not fit: {error}") from error
+        return value
+
     @field_validator("crop_area")
     @classmethod
-    def _share(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < value[0] <= value[1] <= 1:
+    def _share(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] <= value[1] <= 1:
             raise ValueError(f"is {list(value)}, expected two rising shares above 0 and at most 1")
         return value
 
@@ -195,6 +228,15 @@ RECIPES = {
         "networks from before batch norm, from random weights: they do not start with sgd's usual rates",
         "depends on the data",
     ),
+    "plain": NamedRecipe(
+        dict(
+            epochs=60, optimiser="adamw", learning_rate=1e-3, weight_decay=0.01, warmup_epochs=3,
+            label_smoothing=0.1, clip_norm=1.0, transfer="none", network={"linear_start": True},
+        ),
+        "the deepest plain networks, plain56 and plain110, from random weights: from the paper's start they hardly "
+        "learn or not at all, which is the paper's point and recipe cifar's outcome",
+        "depends on the data",
+    ),
 }  # fmt: skip
 
 
@@ -227,8 +269,9 @@ def make_recipe(recipe: str | Path | None = None, **overrides: Any) -> Recipe:
     epochs = given.get("epochs")
     if isinstance(epochs, int) and epochs > 0 and "warmup_epochs" not in given and "warmup_epochs" in settings:
         settings["warmup_epochs"] = min(settings["warmup_epochs"], epochs / 5)  # a shorter training, in proportion
-    if isinstance(given.get("network"), dict):
-        given["network"] = settings.get("network", {}) | given["network"]
+    for table in ("network", "augment"):
+        if isinstance(given.get(table), dict):
+            given[table] = settings.get(table, {}) | given[table]
     return validated(settings | given)
 
 

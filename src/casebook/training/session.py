@@ -31,14 +31,16 @@ from .machine import (
     environment,
     tune_allocator,
 )
+from .pipeline import choose_prepared
 from .preparation import (
     SMALL_INPUT,
     Built,
     Data,
     build,
-    choose_augmentation,
+    choose_policy,
     make_prepare,
     prepare_data,
+    principal_colours_of,
     resolve_model,
 )
 from .recipe import Recipe
@@ -234,7 +236,9 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, place
             if strategy == "head":
                 phase, features = _head_phase(recipe, built, data, learning, epochs, device, place, report)
             else:
-                phase = _picture_phase(recipe, built, data, frozen, learning, strategy, epochs, device, place)
+                phase = _picture_phase(
+                    recipe, built, data, frozen, learning, strategy, epochs, device, place, report
+                )
             loop.fit(phase, number)
             wait_for_all(place)  # process 0 may still be writing the best weights
             skipped |= phase.train.skipped | phase.validation.skipped
@@ -261,14 +265,14 @@ def _resolved(
         raise RecipeError(
             f"batch_size is {batch_size}, too few for {place.world_size} processes: each needs at least two pictures"
         )
-    augmentation = choose_augmentation(recipe, built.preprocessing)
+    policy = choose_policy(recipe, built.preprocessing)
     return recipe.model_copy(
         update={
             "batch_size": batch_size,
             "input_size": built.preprocessing.size,
             "transfer": choice.strategy,
-            "crop": augmentation.crop,
-            "mirror": augmentation.mirror,
+            "crop": policy.crop,
+            "mirror": policy.mirror > 0,
             "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
         }
     )
@@ -294,7 +298,7 @@ def _write_start(run: Run, recipe: Recipe, data: Data, built: Built, choice: Cho
 
 def _picture_phase(
     recipe: Recipe, built: Built, data: Data, frozen: Frozen, learning: list, strategy: str, epochs: int,
-    device: torch.device, place: Place,
+    device: torch.device, place: Place, report: Report,
 ) -> Phase:  # fmt: skip
     """The phase that trains on pictures."""
     split, num_pictures = data.split, len(data.split.train) + len(data.split.val)
@@ -307,13 +311,17 @@ def _picture_phase(
             workers=choose_workers(recipe.workers, device, place.world_size), **options,
         )  # fmt: skip
 
-    augmentation = choose_augmentation(recipe, built.preprocessing)
+    policy = choose_policy(recipe, built.preprocessing)
+    kept = choose_prepared(recipe, data, built.preprocessing, policy, epochs, place, report)
     return Phase(
         "train" if strategy == "none" else "tune",
         built.network,
         frozen.train,
         learning,
-        batches(split.train, augmentation=augmentation, shuffle=True),
+        batches(
+            split.train, policy=policy, shuffle=True, on_device=device.type == "cuda",
+            components=principal_colours_of(policy, built.preprocessing, data), **kept._asdict(),
+        ),
         batches(split.val),
         make_prepare(built.preprocessing, device, recipe.channels_last),
         epochs,
@@ -328,6 +336,7 @@ def _head_phase(
     """The phase that trains the head on features computed once; process 0 fills the cache for the others."""
     source, network, preprocessing = data.source, built.network, built.preprocessing
     contents = [facts.sha256 for facts in data.scan.facts]
+    policy = choose_policy(recipe, preprocessing)
 
     def progress(done: int, total: int) -> None:
         report({"kind": "features", "done": done, "total": total})
@@ -336,7 +345,7 @@ def _head_phase(
         return compute_features(
             network, {"architecture": recipe.model, **built.options}, source, indices, contents, preprocessing,
             make_prepare(preprocessing, device, recipe.channels_last), views=views,
-            augmentation=choose_augmentation(recipe, preprocessing), seed=recipe.seed, device=device,
+            policy=policy, components=principal_colours_of(policy, preprocessing, data), seed=recipe.seed, device=device,
             dtype=choose_precision(recipe.precision, device, preprocessing.size),
             batch_size=32 if device.type == "cpu" else 256,
             workers=choose_workers(recipe.workers, device, place.world_size), progress=progress,

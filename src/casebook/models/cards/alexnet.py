@@ -1,6 +1,7 @@
 """AlexNet. The figures of 2012 are those of its abstract and of Tables 1 and 2, for one network."""
 
 from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors
 
 PAPER = Paper(
     title="ImageNet Classification with Deep Convolutional Neural Networks",
@@ -30,10 +31,7 @@ START = Departure(
 )
 
 
-def errors(split: str, top1: float, top5: float, source: str) -> tuple[Figure, Figure]:
-    found = Figure("top1_error", top1, "%", f"{split}, one network, 10 crops", source)
-    return found, found._replace(what="top5_error", value=top5)
-
+ONE = "one network, 10 crops"
 
 CARDS = {
     "alexnet": ModelCard(
@@ -45,8 +43,8 @@ CARDS = {
         prepare=PREPARE,
         published=(
             Figure("parameters", 60e6, "count", "rounded", "abstract"),
-            *errors("ImageNet 2010 test", 37.5, 17.0, "Table 1"),
-            *errors("ImageNet 2012 validation", 40.7, 18.2, "Table 2"),
+            *errors(ONE, 37.5, 17.0, "Table 1", split="ImageNet 2010 test"),
+            *errors(ONE, 40.7, 18.2, "Table 2", split="ImageNet 2012 validation"),
         ),
         departures=(SIDE, INPUT),
         input_size=227,

@@ -6,6 +6,7 @@ results file.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from .published import errors, of_torchvision, on_hub
 from .resnet_cifar import PREPARE as CIFAR_PREPARE
 
 PAPER = Paper(
@@ -26,34 +27,16 @@ LAST_NORM = Departure(
 )
 
 
-def errors(crops: str, top1: float, top5: float | None, source: str = "Table 3") -> tuple[Figure, ...]:
-    found = Figure("top1_error", top1, "%", f"ImageNet validation, {crops}", source)
-    return (found,) if top5 is None else (found, found._replace(what="top5_error", value=top5))
+def table3(crops: str, top1: float, top5: float) -> tuple[Figure, ...]:
+    return errors(crops, top1, top5, "Table 3")
 
 
 def torchvision(name: str, top1: float, top5: float) -> PublishedWeights:
-    return PublishedWeights(
-        name="torchvision/IMAGENET1K_V1",
-        repository=f"timm/{name}.tv_in1k",
-        layout="timm",
-        licence="Apache-2.0",
-        source="the authors' weights as torchvision has them; timm's copy",
-        prepare=PREPARE,
-        top1=top1,
-        top5=top5,
-    )
+    source = "the authors' weights as torchvision has them; timm's copy"
+    return of_torchvision(name, source, top1, top5, prepare=PREPARE, licence="Apache-2.0")
 
 
-RA_IN1K = PublishedWeights(
-    name="timm/densenet121.ra_in1k",
-    repository="timm/densenet121.ra_in1k",
-    layout="timm",
-    licence="Apache-2.0",
-    source="timm, RandAugment",
-    prepare=RA_PREPARE,
-    top1=0.76486,
-    top5=0.93378,
-)
+RA_IN1K = on_hub("densenet121.ra_in1k", "timm, RandAugment", 0.76486, 0.93378, prepare=RA_PREPARE)
 
 
 def card(name: str, parameters: int, multiply_adds: int, *published: Figure, weights=()) -> ModelCard:
@@ -77,16 +60,16 @@ CARDS = {
         "densenet121",
         7_978_856,
         2_834_161_664,
-        *errors("1 crop", 25.02, 7.71),
-        *errors("10 crops", 23.61, 6.66),
+        *table3("1 crop", 25.02, 7.71),
+        *table3("10 crops", 23.61, 6.66),
         weights=(torchvision("densenet121", 0.74434, 0.91972), RA_IN1K),
     ),
     "densenet169": card(
         "densenet169",
         14_149_480,
         3_359_843_328,
-        *errors("1 crop", 23.80, 6.85),
-        *errors("10 crops", 22.08, 5.92),
+        *table3("1 crop", 23.80, 6.85),
+        *table3("10 crops", 22.08, 5.92),
         weights=(torchvision("densenet169", 0.75600, 0.92806),),
     ),
     "densenet201": card(
@@ -94,8 +77,8 @@ CARDS = {
         20_013_928,
         4_291_365_888,
         Figure("parameters", 20e6, "count", "rounded", "section 4.4"),
-        *errors("1 crop", 22.58, 6.34),
-        *errors("10 crops", 21.46, 5.54),
+        *table3("1 crop", 22.58, 6.34),
+        *table3("10 crops", 21.46, 5.54),
         weights=(torchvision("densenet201", 0.76896, 0.93370),),
     ),
     "densenet161": card(
@@ -109,8 +92,8 @@ CARDS = {
         "densenet264",
         33_337_704,
         5_751_653_376,
-        *errors("1 crop", 22.15, 6.12),
-        *errors("10 crops", 20.80, 5.29),
+        *table3("1 crop", 22.15, 6.12),
+        *table3("10 crops", 20.80, 5.29),
     ),
     "densenet_bc_100_12": ModelCard(
         name="densenet_bc_100_12",

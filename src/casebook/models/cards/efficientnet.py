@@ -4,7 +4,8 @@ The paper's figures are those of its Table 2, one network with one crop at its o
 weights are those of timm's results file.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors, on_hub
 
 PAPER = Paper(
     title="EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
@@ -36,13 +37,12 @@ def card(
     parameters: int,
     multiply_adds: int,
     printed: tuple[float, float],  # parameters and multiply-adds
-    errors: tuple[float, float],  # top-1 and top-5
+    top1_and_top5_error: tuple[float, float],
     input_size: int,
     crop_fraction: float,
     **accuracies: tuple[float, float],  # of published weights
 ) -> ModelCard:
     prepare = PREPARE | {"size": input_size, "crop_fraction": crop_fraction}
-    crop = f"ImageNet validation, 1 crop of {input_size}x{input_size}"
     return ModelCard(
         name=name,
         family="efficientnet",
@@ -53,23 +53,12 @@ def card(
         published=(
             Figure("parameters", printed[0], "count", "rounded", TABLE),
             Figure("multiply_adds", printed[1], "count", f"{input_size}x{input_size}, rounded", TABLE),
-            Figure("top1_error", errors[0], "%", crop, TABLE),
-            Figure("top5_error", errors[1], "%", crop, TABLE),
+            *errors(f"1 crop of {input_size}x{input_size}", *top1_and_top5_error, TABLE),
         ),
         departures=DEPARTURES,
         weights=tuple(
-            PublishedWeights(
-                name=f"timm/tf_{name}.{training}",
-                repository=f"timm/tf_{name}.{training}",
-                layout="timm",
-                licence="Apache-2.0",
-                source=TRAININGS[training],
-                prepare=prepare,
-                options={"padding": "same"},
-                top1=top1,
-                top5=top5,
-            )
-            for training, (top1, top5) in accuracies.items()
+            on_hub(f"tf_{name}.{training}", TRAININGS[training], *found, prepare=prepare, options={"padding": "same"})
+            for training, found in accuracies.items()
         ),
         options=("small_stem", "padding", "width", "depth", "norm_eps", "drop_path"),
         input_size=input_size,

@@ -6,6 +6,7 @@ measured there with zeros in v3's averages at the border, which TensorFlow leave
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from .published import errors, on_hub
 
 PAPER_V2 = Paper(
     title="Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
@@ -28,7 +29,12 @@ CAFFE = "as the public weights from Caffe"
 
 DEPARTURES_V2 = (
     Departure("first convolution", "7x7 of each colour apart, 8 filters each, then 1x1", "a whole 7x7", CAFFE),
-    Departure("pooling of 4c and 4d", "96 filters after it, so 576 channels leave", "128, so 608 leave", CAFFE),
+    Departure(
+        "pooling of 4c and 4d",
+        "128 filters after it, beside 576 channels in all, which would take 96 (Figure 5)",
+        "128, so 608 leave",
+        CAFFE,
+    ),
     Departure("convolution bias", "none, for the batch norm would take it away", "in every convolution", CAFFE),
 )
 DEPARTURES_V3 = (
@@ -47,22 +53,9 @@ DEPARTURES_V3 = (
 )
 
 
-def errors(setting: str, top1: float, top5: float, source: str) -> tuple[Figure, Figure]:
-    found = Figure("top1_error", top1, "%", f"ImageNet validation, {setting}", source)
-    return found, found._replace(what="top5_error", value=top5)
-
-
 def timm(repository: str, source: str, top1: float, top5: float, **prepare) -> PublishedWeights:
-    return PublishedWeights(
-        name=f"timm/{repository}",
-        repository=f"timm/{repository}",
-        layout="timm",
-        licence="Apache-2.0",
-        source=source,
-        prepare=PREPARE | {"size": 299, "interpolation": "bicubic"} | prepare,
-        top1=top1,
-        top5=top5,
-    )
+    prepare = PREPARE | {"size": 299, "interpolation": "bicubic"} | prepare
+    return on_hub(repository, source, top1, top5, prepare=prepare)
 
 
 def card(name: str, paper: Paper, parameters: int, multiply_adds: int, *options: str, **known) -> ModelCard:

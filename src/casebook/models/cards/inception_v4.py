@@ -5,7 +5,8 @@ results file, commit aa4b5850.
 """
 
 from ..card import Departure, Paper
-from .inception import CODE, card, errors, timm
+from .inception import CODE, card, timm
+from .published import errors
 
 PAPER = Paper(
     title="Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",

@@ -3,7 +3,8 @@
 The paper's figures are those of its Table 6. Accuracies of published weights are those of timm's results file.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors, on_hub
 
 PAPER = Paper(
     title="MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
@@ -47,7 +48,7 @@ def card(
         published=(
             Figure("parameters", printed[0], "count", "rounded", TABLE),
             Figure("multiply_adds", printed[1], "count", "224x224, rounded", TABLE),
-            Figure("top1_error", top1_error, "%", "ImageNet validation, 1 crop", TABLE),
+            *errors("1 crop", top1_error, None, TABLE),
         ),
         departures=DEPARTURES,
         weights=weights,
@@ -55,16 +56,13 @@ def card(
     )
 
 
-RA4 = PublishedWeights(
-    name="timm/mobilenetv1_100.ra4_e3600_r224_in1k",
-    repository="timm/mobilenetv1_100.ra4_e3600_r224_in1k",
-    layout="timm",
-    licence="Apache-2.0",
-    source="timm, RandAugment, 3600 epochs",
+RA4 = on_hub(
+    "mobilenetv1_100.ra4_e3600_r224_in1k",
+    "timm, RandAugment, 3600 epochs",
+    0.75388,
+    0.92310,
     prepare=PREPARE | {"interpolation": "bicubic"},
     options={"norm_eps": 1e-5},
-    top1=0.75388,
-    top5=0.92310,
 )
 
 CARDS = {

@@ -6,6 +6,7 @@ aa4b5850.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from .published import errors, on_hub
 
 PAPER = Paper(
     title="MobileNetV2: Inverted Residuals and Linear Bottlenecks",
@@ -24,16 +25,7 @@ DEPARTURES = (
 
 
 def timm(repository: str, source: str, top1: float, top5: float) -> PublishedWeights:
-    return PublishedWeights(
-        name=repository,
-        repository=repository,
-        layout="timm",
-        licence="Apache-2.0",
-        source=source,
-        prepare=PREPARE | {"interpolation": "bicubic"},
-        top1=top1,
-        top5=top5,
-    )
+    return on_hub(repository, source, top1, top5, prepare=PREPARE | {"interpolation": "bicubic"})
 
 
 def counts(parameters: float, multiply_adds: float, source: str) -> tuple[Figure, Figure]:
@@ -41,10 +33,6 @@ def counts(parameters: float, multiply_adds: float, source: str) -> tuple[Figure
         Figure("parameters", parameters, "count", "rounded", source),
         Figure("multiply_adds", multiply_adds, "count", "224x224, rounded", source),
     )
-
-
-def top1_error(error: float, source: str) -> Figure:
-    return Figure("top1_error", error, "%", "ImageNet validation, 1 crop", source)
 
 
 def card(name: str, parameters: int, multiply_adds: int, *published: Figure, weights=()) -> ModelCard:
@@ -68,25 +56,33 @@ CARDS = {
         3_504_872,
         300_774_272,
         *counts(3.4e6, 300e6, "Table 4"),
-        top1_error(28.0, "Table 4"),
-        weights=(timm("timm/mobilenetv2_100.ra_in1k", "timm, RandAugment", 0.72910, 0.91000),),
+        *errors("1 crop", 28.0, None, "Table 4"),
+        weights=(timm("mobilenetv2_100.ra_in1k", "timm, RandAugment", 0.72910, 0.91000),),
     ),
     "mobilenet_v2_035": card(
-        "mobilenet_v2_035", 1_677_128, 59_285_808, *counts(1.66e6, 59e6, README), top1_error(39.7, README)
+        "mobilenet_v2_035", 1_677_128, 59_285_808, *counts(1.66e6, 59e6, README), *errors("1 crop", 39.7, None, README)
     ),
     "mobilenet_v2_050": card(
         "mobilenet_v2_050",
         1_968_680,
         97_131_840,
         *counts(1.95e6, 97e6, README),
-        top1_error(34.6, README),
-        weights=(timm("timm/mobilenetv2_050.lamb_in1k", "timm, LAMB", 0.65928, 0.86114),),
+        *errors("1 crop", 34.6, None, README),
+        weights=(timm("mobilenetv2_050.lamb_in1k", "timm, LAMB", 0.65928, 0.86114),),
     ),
     "mobilenet_v2_075": card(
-        "mobilenet_v2_075", 2_636_424, 209_069_792, *counts(2.61e6, 209e6, README), top1_error(30.2, README)
+        "mobilenet_v2_075",
+        2_636_424,
+        209_069_792,
+        *counts(2.61e6, 209e6, README),
+        *errors("1 crop", 30.2, None, README),
     ),
     "mobilenet_v2_130": card(
-        "mobilenet_v2_130", 5_386_792, 509_374_560, *counts(5.34e6, 509e6, README), top1_error(25.6, README)
+        "mobilenet_v2_130",
+        5_386_792,
+        509_374_560,
+        *counts(5.34e6, 509e6, README),
+        *errors("1 crop", 25.6, None, README),
     ),
     "mobilenet_v2_140": card(
         "mobilenet_v2_140",
@@ -94,7 +90,7 @@ CARDS = {
         582_195_824,
         *counts(6.9e6, 585e6, "Table 4"),
         *counts(6.06e6, 582e6, README),
-        top1_error(25.3, "Table 4"),
-        weights=(timm("timm/mobilenetv2_140.ra_in1k", "timm, RandAugment", 0.76528, 0.93008),),
+        *errors("1 crop", 25.3, None, "Table 4"),
+        weights=(timm("mobilenetv2_140.ra_in1k", "timm, RandAugment", 0.76528, 0.93008),),
     ),
 }

@@ -5,6 +5,7 @@ of timm's results file.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from .published import errors, on_hub
 
 PAPER = Paper(
     title="Searching for MobileNetV3",
@@ -25,17 +26,8 @@ DEPARTURES = (
 
 
 def timm(repository: str, top1: float, top5: float) -> PublishedWeights:
-    return PublishedWeights(
-        name=f"timm/{repository}",
-        repository=f"timm/{repository}",
-        layout="timm",
-        licence="Apache-2.0",
-        source="the authors' training in TensorFlow; timm's copy",
-        prepare=PREPARE,
-        options={"padding": "same"},
-        top1=top1,
-        top5=top5,
-    )
+    source = "the authors' training in TensorFlow; timm's copy"
+    return on_hub(repository, source, top1, top5, prepare=PREPARE, options={"padding": "same"})
 
 
 def card(
@@ -56,7 +48,7 @@ def card(
         published=(
             Figure("parameters", printed[0], "count", "rounded", TABLE),
             Figure("multiply_adds", printed[1], "count", "224x224, rounded", TABLE),
-            Figure("top1_error", top1_error, "%", "ImageNet validation, 1 crop", TABLE),
+            *errors("1 crop", top1_error, None, TABLE),
         ),
         departures=DEPARTURES,
         weights=(weights,),

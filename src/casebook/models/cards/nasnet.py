@@ -4,7 +4,8 @@ The paper's figures are its Tables 2 (large) and 3 (mobile). The accuracy of the
 results file.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors, on_hub
 
 PAPER = Paper(
     title="Learning Transferable Architectures for Scalable Image Recognition",
@@ -40,8 +41,7 @@ def figures(parameters: float, multiply_adds: float, side: int, top1: float, top
     return (
         Figure("parameters", parameters, "count", "rounded", source),
         Figure("multiply_adds", multiply_adds, "count", f"{side}x{side}, rounded", source),
-        Figure("top1_error", top1, "%", "ImageNet validation, 1 crop", source),
-        Figure("top5_error", top5, "%", "ImageNet validation, 1 crop", source),
+        *errors("1 crop", top1, top5, source),
     )
 
 
@@ -75,15 +75,12 @@ CARDS = {
         published=figures(88.9e6, 23.8e9, 331, 17.3, 3.8, "Table 2"),
         departures=(MOMENTUM, AUXILIARY, DROP_PATH),
         weights=(
-            PublishedWeights(
-                name="timm/nasnetalarge.tf_in1k",
-                repository="timm/nasnetalarge.tf_in1k",
-                layout="timm",
-                licence="Apache-2.0",
-                source="the authors' weights, trained with TensorFlow; timm's copy",
+            on_hub(
+                "nasnetalarge.tf_in1k",
+                "the authors' weights, trained with TensorFlow; timm's copy",
+                0.82638,
+                0.96066,
                 prepare=TIMM_PREPARE,
-                top1=0.82638,
-                top5=0.96066,
             ),
         ),
     ),

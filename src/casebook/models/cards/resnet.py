@@ -5,6 +5,7 @@ Accuracies of published weights are those of torchvision 0.28 and of timm's resu
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from .published import errors, of_torchvision, on_hub
 
 PAPER = Paper(
     title="Deep Residual Learning for Image Recognition",
@@ -32,35 +33,14 @@ def cost(multiply_adds: float) -> Figure:
     return Figure("multiply_adds", multiply_adds, "count", "224x224", "Table 1")
 
 
-def errors(crops: str, top1: float, top5: float | None, source: str) -> tuple[Figure, ...]:
-    found = Figure("top1_error", top1, "%", f"ImageNet validation, {crops}", source)
-    return (found,) if top5 is None else (found, found._replace(what="top5_error", value=top5))
-
-
 def torchvision(name: str, top1: float, top5: float) -> PublishedWeights:
-    return PublishedWeights(
-        name="torchvision/IMAGENET1K_V1",
-        repository=f"timm/{name}.tv_in1k",
-        layout="timm",
-        licence="BSD-3-Clause",
-        source="torchvision's first training of this network; timm's copy",
-        prepare=PREPARE,
-        top1=top1,
-        top5=top5,
-    )
+    source = "torchvision's first training of this network; timm's copy"
+    return of_torchvision(name, source, top1, top5, prepare=PREPARE)
 
 
-def timm_a1(name: str, top1: float | None = None, top5: float | None = None) -> PublishedWeights:
-    return PublishedWeights(
-        name=f"timm/{name}.a1_in1k",
-        repository=f"timm/{name}.a1_in1k",
-        layout="timm",
-        licence="Apache-2.0",
-        source='timm, recipe A1 of "ResNet strikes back", https://arxiv.org/abs/2110.00476',
-        prepare=A1_PREPARE,
-        top1=top1,
-        top5=top5,
-    )
+def timm_a1(name: str, top1: float, top5: float) -> PublishedWeights:
+    source = 'timm, recipe A1 of "ResNet strikes back", https://arxiv.org/abs/2110.00476'
+    return on_hub(f"{name}.a1_in1k", source, top1, top5, prepare=A1_PREPARE)
 
 
 def card(name: str, parameters: int, multiply_adds: int, **known) -> ModelCard:

@@ -16,7 +16,9 @@ INPUT = Departure(
 )
 
 
-def card(name: str, parameters: int, multiply_adds: int, *published: Figure) -> ModelCard:
+def card(
+    name: str, parameters: int, multiply_adds: int, *published: Figure, option: str = "shortcut", recipe: str = "cifar"
+) -> ModelCard:
     return ModelCard(
         name=name,
         family="resnet_cifar",
@@ -26,12 +28,16 @@ def card(name: str, parameters: int, multiply_adds: int, *published: Figure) -> 
         prepare=PREPARE,
         published=published,
         departures=(INPUT,),
-        options=() if name.startswith("plain") else ("shortcut",),
+        options=(option,),
         input_size=32,
         num_classes=10,
         smallest_input=5,
-        recipe="cifar",
+        recipe=recipe,
     )
+
+
+def plain(name: str, parameters: int, multiply_adds: int, recipe: str = "cifar") -> ModelCard:
+    return card(name, parameters, multiply_adds, option="linear_start", recipe=recipe)
 
 
 def table6(parameters: float, error: float, runs: str = "") -> tuple[Figure, Figure]:
@@ -48,9 +54,9 @@ CARDS = {
     "resnet56": card("resnet56", 853_018, 125_485_696, *table6(0.85e6, 6.97)),
     "resnet110": card("resnet110", 1_727_962, 252_887_680, *table6(1.7e6, 6.43, ", best of 5 runs (6.61 +- 0.16)")),
     "resnet1202": card("resnet1202", 19_421_274, 2_829_238_912, *table6(19.4e6, 7.93)),
-    "plain20": card("plain20", 269_722, 40_551_040),
-    "plain32": card("plain32", 464_154, 68_862_592),
-    "plain44": card("plain44", 658_586, 97_174_144),
-    "plain56": card("plain56", 853_018, 125_485_696),
-    "plain110": card("plain110", 1_727_962, 252_887_680),
+    "plain20": plain("plain20", 269_722, 40_551_040),
+    "plain32": plain("plain32", 464_154, 68_862_592),
+    "plain44": plain("plain44", 658_586, 97_174_144),
+    "plain56": plain("plain56", 853_018, 125_485_696, "plain"),
+    "plain110": plain("plain110", 1_727_962, 252_887_680, "plain"),
 }

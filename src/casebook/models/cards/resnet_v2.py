@@ -4,7 +4,8 @@ The paper's errors are those of its Table 5. Accuracies of published weights are
 aa4b5850.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from ..card import Departure, ModelCard, Paper, PublishedWeights
+from .published import errors, on_hub
 
 PAPER = Paper(
     title="Identity Mappings in Deep Residual Networks",
@@ -46,16 +47,7 @@ def depth(layers: int) -> Departure:
 
 
 def timm(repository: str, recipe: str, top1: float, top5: float) -> PublishedWeights:
-    return PublishedWeights(
-        name=f"timm/{repository}",
-        repository=f"timm/{repository}",
-        layout="timm",
-        licence="Apache-2.0",
-        source=recipe,
-        prepare=PREPARE | {"size": 288, "crop_fraction": 1.0},
-        top1=top1,
-        top5=top5,
-    )
+    return on_hub(repository, recipe, top1, top5, prepare=PREPARE | {"size": 288, "crop_fraction": 1.0})
 
 
 def card(name: str, parameters: int, multiply_adds: int, *departures: Departure, published=(), weights=()) -> ModelCard:
@@ -75,10 +67,7 @@ def card(name: str, parameters: int, multiply_adds: int, *departures: Departure,
 
 RA4 = "timm, RandAugment, 3600 epochs"
 A1H = 'timm, after recipe A1 of "ResNet strikes back", https://arxiv.org/abs/2110.00476'
-RESNET152 = tuple(
-    Figure(what, error, "%", "ImageNet validation, 1 crop of 320x320", "Table 5")
-    for what, error in (("top1_error", 21.1), ("top5_error", 5.5))
-)
+RESNET152 = errors("1 crop of 320x320", 21.1, 5.5, "Table 5")
 CARDS = {
     "resnet18_v2": card(
         "resnet18_v2",

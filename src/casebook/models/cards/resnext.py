@@ -3,8 +3,9 @@
 Accuracies of published weights are those of torchvision 0.28 and of timm's results file, commit aa4b5850.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
-from .resnet import PREPARE, cost, errors, timm_a1, torchvision
+from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors, of_torchvision, on_hub
+from .resnet import PREPARE, cost, timm_a1, torchvision
 
 PAPER = Paper(
     title="Aggregated Residual Transformations for Deep Neural Networks",
@@ -34,25 +35,19 @@ def gflops(value: float) -> Figure:
     return Figure("multiply_adds", value, "count", "224x224, rounded", REPOSITORY)
 
 
-GLUON = PublishedWeights(
-    name="timm/resnext101_32x4d.gluon_in1k",
-    repository="timm/resnext101_32x4d.gluon_in1k",
-    layout="timm",
-    licence="Apache-2.0",
-    source="GluonCV; timm's copy",
+GLUON = on_hub(
+    "resnext101_32x4d.gluon_in1k",
+    "GluonCV; timm's copy",
+    0.80336,
+    0.94908,
     prepare=PREPARE | {"interpolation": "bicubic"},
-    top1=0.80336,
-    top5=0.94908,
 )
-NEW_TORCHVISION = PublishedWeights(
-    name="torchvision/IMAGENET1K_V1",
-    repository="timm/resnext101_64x4d.tv_in1k",
-    layout="timm",
-    licence="BSD-3-Clause",
-    source="torchvision's only training of this network, with its newer recipe; timm's copy",
+NEW_TORCHVISION = of_torchvision(
+    "resnext101_64x4d",
+    "torchvision's only training of this network, with its newer recipe; timm's copy",
+    0.83246,
+    0.96454,
     prepare=PREPARE | {"crop_fraction": 224 / 232},
-    top1=0.83246,
-    top5=0.96454,
 )
 
 CARDS = {

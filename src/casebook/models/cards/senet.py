@@ -4,8 +4,9 @@ Accuracies of published weights are those of timm's results file, commit aa4b585
 loads are not on the Hugging Face hub; their file can be given by its path.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
-from .resnet import PREPARE, STRIDE, errors, timm_a1
+from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors, on_hub
+from .resnet import PREPARE, STRIDE, timm_a1
 
 PAPER = Paper(
     title="Squeeze-and-Excitation Networks",
@@ -35,15 +36,12 @@ CARDS = {
         ),
         departures=(STRIDE, INPUT),
         weights=(
-            PublishedWeights(
-                name="timm/seresnet50.ra2_in1k",
-                repository="timm/seresnet50.ra2_in1k",
-                layout="timm",
-                licence="Apache-2.0",
-                source="timm, RandAugment",
+            on_hub(
+                "seresnet50.ra2_in1k",
+                "timm, RandAugment",
+                0.81288,
+                0.95652,
                 prepare=PREPARE | {"size": 288, "crop_fraction": 0.95, "interpolation": "bicubic"},
-                top1=0.81288,
-                top5=0.95652,
             ),
             timm_a1("seresnet50", 0.81114, 0.95122),
         ),

@@ -5,7 +5,8 @@ with dense evaluation: S is the shorter side of the training pictures and Q that
 published weights are those of torchvision 0.28.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
+from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors, of_torchvision
 
 PAPER = Paper(
     title="Very Deep Convolutional Networks for Large-Scale Image Recognition",
@@ -33,11 +34,6 @@ def size(parameters: float) -> Figure:
     return Figure("parameters", parameters, "count", "rounded", "Table 2")
 
 
-def errors(how: str, top1: float, top5: float, source: str) -> tuple[Figure, Figure]:
-    found = Figure("top1_error", top1, "%", f"ImageNet validation, {how}", source)
-    return found, found._replace(what="top5_error", value=top5)
-
-
 def card(
     name: str,
     parameters: int,
@@ -47,16 +43,8 @@ def card(
     departures: tuple[Departure, ...] = (),
     recipe: str = "classic",
 ) -> ModelCard:
-    weights = accuracies and PublishedWeights(
-        name="torchvision/IMAGENET1K_V1",
-        repository=f"timm/{name}.tv_in1k",
-        layout="timm",
-        licence="BSD-3-Clause",
-        source="torchvision's training of this network; timm's copy",
-        prepare=PREPARE,
-        top1=accuracies[0],
-        top5=accuracies[1],
-    )
+    source = "torchvision's training of this network; timm's copy"
+    weights = accuracies and of_torchvision(name, source, *accuracies, prepare=PREPARE)
     return ModelCard(
         name=name,
         family="vgg",

@@ -3,8 +3,9 @@
 Accuracies of published weights are those of torchvision 0.28 and of timm's results file, commit aa4b5850.
 """
 
-from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
-from .resnet import PREPARE, errors, torchvision
+from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors, on_hub
+from .resnet import PREPARE, torchvision
 from .resnet_cifar import PREPARE as CIFAR_PREPARE
 
 PAPER = Paper(
@@ -30,15 +31,12 @@ CARDS = {
         ),
         weights=(
             torchvision("wide_resnet50_2", 0.78468, 0.94086),
-            PublishedWeights(
-                name="timm/wide_resnet50_2.racm_in1k",
-                repository="timm/wide_resnet50_2.racm_in1k",
-                layout="timm",
-                licence="Apache-2.0",
-                source="timm, RandAugment and mixing of pictures",
+            on_hub(
+                "wide_resnet50_2.racm_in1k",
+                "timm, RandAugment and mixing of pictures",
+                0.82260,
+                0.96062,
                 prepare=PREPARE | {"size": 288, "crop_fraction": 0.95, "interpolation": "bicubic"},
-                top1=0.82260,
-                top5=0.96062,
             ),
         ),
         options=("small_stem",),

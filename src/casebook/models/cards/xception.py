@@ -1,6 +1,7 @@
 """Xception. The paper's figures are those of its Tables 1 and 3."""
 
 from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors
 
 PAPER = Paper(
     title="Xception: Deep Learning with Depthwise Separable Convolutions",
@@ -21,8 +22,7 @@ CARDS = {
         prepare={"mean": HALF, "std": HALF, "interpolation": "bicubic", "crop_fraction": 0.8975},
         published=(
             Figure("parameters", 22_855_952, "count", "exact", "Table 3"),
-            Figure("top1_error", 21.0, "%", "ImageNet validation, 1 crop", "Table 1"),
-            Figure("top5_error", 5.5, "%", "ImageNet validation, 1 crop", "Table 1"),
+            *errors("1 crop", 21.0, 5.5, "Table 1"),
         ),
         departures=(Departure("initialisation", "not stated", "He et al. 2015", "made for ReLU"),),
         options=("small_stem", "padding", "norm_eps"),

@@ -1,6 +1,7 @@
 """ZFNet. The paper's errors are those of its Table 2 for one network."""
 
 from ..card import Departure, Figure, ModelCard, Paper
+from .published import errors
 
 PAPER = Paper(
     title="Visualizing and Understanding Convolutional Networks",
@@ -21,9 +22,8 @@ LECTURE = (
 )
 
 
-def errors(top1: float, top5: float) -> tuple[Figure, Figure]:
-    found = Figure("top1_error", top1, "%", "ImageNet 2012 validation, one network", "Table 2")
-    return found, found._replace(what="top5_error", value=top5)
+def table2(top1: float, top5: float) -> tuple[Figure, ...]:
+    return errors("one network", top1, top5, "Table 2", split="ImageNet 2012 validation")
 
 
 def card(name: str, parameters: int, multiply_adds: int, *, departures=(), **known) -> ModelCard:
@@ -41,13 +41,13 @@ def card(name: str, parameters: int, multiply_adds: int, *, departures=(), **kno
 
 
 CARDS = {
-    "zfnet": card("zfnet", 62_357_608, 1_168_032_896, published=errors(38.4, 16.5), smallest_input=79),
+    "zfnet": card("zfnet", 62_357_608, 1_168_032_896, published=table2(38.4, 16.5), smallest_input=79),
     "zfnet_b": card(
         "zfnet_b",
         107_627_624,
         2_476_704_896,
         published=(
-            *errors(37.5, 16.0),
+            *table2(37.5, 16.0),
             Figure("top5_error", 16.1, "%", "ImageNet 2012 test, one network", "Table 2"),
         ),
         smallest_input=79,

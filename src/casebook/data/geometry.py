@@ -1,0 +1,81 @@
+"""Geometry: parameters -> where in the picture each pixel of the result is read, all changes composed into one.
+
+A point of the result goes back through warp, shift, rotation, shear and scale, mirror and crop, in that order, and the
+picture is read there once, bilinearly. Where the result is smaller than what it shows, the picture is first averaged
+over whole cells of k x k pixels, k being the reduction rounded; so no more than half a pixel is skipped between two that
+are read. Pixel centres lie at whole numbers.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .draws import CONTROL
+
+
+class Geometry(NamedTuple):
+    """How N pictures are read."""
+
+    matrices: NDArray[np.float64]  # (N, 2, 3): (column, row, 1) of the result -> (x, y) in the reduced picture
+    cells: NDArray[np.int64]  # (N, 2): pixels that are averaged into one, across and down
+    upright: NDArray[np.bool_]  # (N,): a crop within the picture, perhaps mirrored, and nothing else
+    boxes: NDArray[np.int64]  # (N, 4): left, top, right, bottom of upright crops in cells; nothing beyond is read
+
+
+def compose(parameters: NDArray[Any], sizes: NDArray[np.integer], size: int) -> Geometry:
+    """The geometry of (N,) PARAMETERS for pictures of (width, height) `sizes` (N, 2) and results of size x size."""
+    corner, window = parameters["window"][:, :2], parameters["window"][:, 2:]
+    shear = np.tan(np.radians(parameters["shear"]))
+    angle = np.radians(parameters["angle"])
+    count = len(parameters)
+    # Forward, about the centre and with y downward: scale, shear, then a turn counter-clockwise.
+    sheared = np.ones((count, 2, 2))
+    sheared[:, 0, 1], sheared[:, 1, 0] = shear.T
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1)
+    inverse = np.linalg.inv(turned @ sheared * parameters["scale"][:, None, None])
+    facing = np.stack([np.where(parameters["mirror"], -1.0, 1.0), np.ones(count)], 1)
+    # From the side of the result to the side of the window, the centre of the one on the centre of the other.
+    linear = (window * facing / size)[:, :, None] * inverse
+    origin = corner + window / 2 - np.einsum("nij,nj->ni", linear, size / 2 + size * parameters["shift"])
+    cells = np.maximum(1, np.rint(np.hypot(linear[:, :, 0], linear[:, :, 1]))).astype(np.int64)
+    upright = ~parameters["warp"].any((1, 2, 3)) & ~parameters["shift"].any(1) & ~parameters["shear"].any(1)
+    upright &= (parameters["angle"] == 0) & (parameters["scale"] == 1)
+    upright &= (corner >= 0).all(1) & (corner + window <= sizes).all(1)
+    linear, origin = linear / cells[:, :, None], origin / cells
+    # Upright crops are cut at whole cells: they can be resized by themselves.
+    low = np.ceil(corner / cells)
+    high = np.maximum(np.floor((corner + window) / cells), low + 1)
+    linear[upright] = (np.eye(2) * ((high - low) * facing / size)[:, :, None])[upright]
+    origin[upright] = np.where(facing > 0, low, high)[upright]
+    # Pixel centres: half a pixel is added to what comes in and taken off what goes out.
+    origin = origin + linear.sum(2) / 2 - 0.5
+    boxes = np.concatenate([low, high], 1).astype(np.int64)
+    return Geometry(np.concatenate([linear, origin[:, :, None]], 2), cells, upright, boxes)
+
+
+@functools.lru_cache(maxsize=8)
+def spline_basis(size: int) -> NDArray[np.float64]:
+    """(size, CONTROL): weights of the control points of a uniform cubic B-spline at each pixel; rows sum to 1."""
+    place = (np.arange(size) + 0.5) / size * (CONTROL - 3)
+    piece = np.minimum(place.astype(np.int64), CONTROL - 4)
+    t = place - piece
+    weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+    basis = np.zeros((size, CONTROL))
+    for number, weight in enumerate(weights):
+        basis[np.arange(size), piece + number] = weight / 6
+    return basis
+
+
+def control_points(matrices: NDArray[np.float64], warp: NDArray[np.floating], size: int) -> NDArray[np.float64]:
+    """(N, 2, CONTROL, CONTROL): control points of the splines that give x and y for each pixel, warp and matrix together.
+
+    A cubic B-spline reproduces straight lines, so the matrix costs nothing: basis @ points @ basis.T is the whole map.
+    """
+    place = (np.arange(CONTROL) - 1) / (CONTROL - 3) * size - 0.5  # where a straight line has its control points
+    across = place[None, None, :] + size * warp[:, 0].astype(np.float64)
+    down = place[None, :, None] + size * warp[:, 1].astype(np.float64)
+    grid = np.stack([across, down], 1)
+    return np.einsum("nij,njrc->nirc", matrices[:, :, :2], grid) + matrices[:, :, 2][:, :, None, None]

@@ -1,0 +1,207 @@
+"""Augmentation policies: what may happen to a training picture, and how likely it is, as plain data.
+
+A policy is a set of laws. `draws` turns it into the parameters of each picture, `augment` (OpenCV, uint8) or
+`augment_tensors` (torch, any device) applies those, and `mixing` blends pictures of a batch.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+from ..errors import RecipeError, did_you_mean
+
+Pair = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """The laws from which each picture's parameters are drawn. "±x" is uniform between -x and x.
+
+    Where the order of operations matters it is this one, whatever the policy: crop, mirror, scale and shear, rotation,
+    shift, warp; brightness, contrast, saturation, hue, colour shifts; equalize, autocontrast, solarize, posterize;
+    sharpness, blur, noise, erasing; mixing.
+    """
+
+    # The window of the picture that is brought to the network's size
+    crop: Literal["none", "resized", "padded", "window"] = "none"
+    """none: what evaluation sees. resized: a box of any `area` and `ratio` (Szegedy et al., CVPR 2015, section 6).
+    padded: what evaluation sees, moved by up to `padding` pixels (He et al., CVPR 2016, section 4.2). window: a square
+    as large as the network's input, after the shorter side was brought to one of `sides`."""
+    area: Pair = (0.25, 1.0)  # share of the picture, uniform
+    ratio: Pair = (3 / 4, 4 / 3)  # width / height, log-uniform
+    padding: int = 4  # pixels
+    sides: Pair = (256, 256)  # shorter side for an input of 224, uniform; in proportion for other inputs
+    central: bool = False  # windows stay within the central square
+
+    # Geometry
+    mirror: float = 0.0  # probability of the left-right mirror image; wrong for digits and letters
+    rotate: float = 0.0  # ± degrees
+    shear: float = 0.0  # ± degrees, along both axes
+    scale: Pair = (1.0, 1.0)  # factor, log-uniform
+    shift: float = 0.0  # ± share of the side, along both axes
+    warp: float = 0.0  # ± share of the side, at each of 8 x 8 control points of a cubic B-spline
+    border: Literal["reflect", "fill"] = "reflect"  # what lies outside the picture: its mirror image, or the mean colour
+
+    # Colour
+    brightness: float = 0.0  # factor 1 ± x, as the next two
+    contrast: float = 0.0  # about the picture's mean grey
+    saturation: float = 0.0
+    hue: float = 0.0  # ± degrees, a rotation of the chroma plane of YIQ
+    channels: float = 0.0  # ± share of 255, each channel on its own
+    pca: float = 0.0  # deviation of the normal factors of the principal colours (Krizhevsky et al., NIPS 2012, 4.1)
+    pca_of: Literal["imagenet", "data"] = "imagenet"  # whose principal colours
+
+    # Filters and holes
+    blur: Pair = (0.0, 0.0)  # deviation in pixels, uniform
+    blur_probability: float = 0.0
+    noise: float = 0.0  # largest deviation, in levels of 255; uniform from 0
+    erase: float = 0.0  # probability of a hole of mean colour (Zhong et al., AAAI 2020)
+    erase_area: Pair = (0.02, 0.33)  # share of the input, uniform
+    erase_ratio: Pair = (0.3, 3.3)  # width / height, log-uniform
+
+    # Operations from a menu, in which each is as likely
+    menu: Literal["", "trivial", "randaugment"] = ""
+    menu_picks: int = 0
+    menu_strength: float | None = None  # share of the menu's largest strength; None: uniform in 31 steps
+
+    # Blending with the next picture of the batch
+    mixup: float = 0.0  # alpha of the Beta law of the shares (Zhang et al., ICLR 2018); 0: none
+    cutmix: float = 0.0  # alpha of the law of the pasted box (Yun et al., ICCV 2019); 0: none
+    mix_probability: float = 1.0  # where both are there, each has half of it
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in PAIRS:
+                object.__setattr__(self, field.name, _pair(field.name, value))
+            elif field.name in CHOICES:
+                if value not in CHOICES[field.name]:
+                    expected = ", ".join(repr(choice) for choice in CHOICES[field.name])
+                    raise RecipeError(f"augment.{field.name} is {value!r}, expected one of {expected}")
+            elif field.name == "central":
+                if not isinstance(value, bool):
+                    raise RecipeError(f"augment.central is {value!r}, expected true or false")
+            elif field.name == "menu_strength" and value is None:
+                continue
+            else:
+                low, high = LIMITS[field.name]
+                whole = field.name in ("padding", "menu_picks")
+                number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+                if not number or not low <= value <= high:
+                    kind = "a whole number" if whole else "a number"
+                    raise RecipeError(f"augment.{field.name} is {value!r}, expected {kind} from {low:g} to {high:g}")
+                object.__setattr__(self, field.name, int(value) if whole else float(value))
+        if self.menu_picks and not self.menu:
+            raise RecipeError("augment.menu_picks is given, but no menu; set augment.menu to trivial or randaugment")
+
+    @property
+    def crops_source(self) -> bool:
+        """Whether the crop is cut out of the picture as it was taken, not out of what evaluation sees."""
+        return self.crop in ("resized", "window")
+
+    @property
+    def mixes(self) -> bool:
+        return bool(self.mixup or self.cutmix) and self.mix_probability > 0
+
+    def changed(self, changes: dict[str, Any]) -> "Policy":
+        """The policy with some laws replaced. Raises RecipeError for an unknown name or a value out of range."""
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in names:
+                suggestion = did_you_mean(name, names) or ";"
+                raise RecipeError(f"augment.{name} is no law of a policy{suggestion} the laws are {', '.join(names)}")
+        return dataclasses.replace(self, **changes)
+
+
+PAIRS = {  # the least and the largest value of each end
+    "area": (1e-4, 1.0), "ratio": (0.01, 100.0), "sides": (224.0, 4096.0), "scale": (0.1, 10.0), "blur": (0.0, 20.0),
+    "erase_area": (0.0, 1.0), "erase_ratio": (0.01, 100.0),
+}  # fmt: skip
+CHOICES = {
+    "crop": ("none", "resized", "padded", "window"), "border": ("reflect", "fill"), "pca_of": ("imagenet", "data"),
+    "menu": ("", "trivial", "randaugment"),
+}  # fmt: skip
+LIMITS = {
+    "padding": (0, 64), "mirror": (0, 1), "rotate": (0, 180), "shear": (0, 60), "shift": (0, 1), "warp": (0, 0.2),
+    "brightness": (0, 1), "contrast": (0, 1), "saturation": (0, 1), "hue": (0, 180), "channels": (0, 1), "pca": (0, 10),
+    "blur_probability": (0, 1), "noise": (0, 255), "erase": (0, 1), "menu_picks": (0, 8), "menu_strength": (0, 1),
+    "mixup": (0, 100), "cutmix": (0, 100), "mix_probability": (0, 1),
+}  # fmt: skip
+
+
+def _pair(name: str, value: Any) -> Pair:
+    low, high = PAIRS[name]
+    numbers = isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)
+    if not numbers or not low <= value[0] <= value[1] <= high:
+        raise RecipeError(f"augment.{name} is {value!r}, expected two rising numbers from {low:g} to {high:g}")
+    return float(value[0]), float(value[1])
+
+
+class NamedPolicy(NamedTuple):
+    policy: Policy
+    purpose: str
+    source: str
+
+
+POLICIES = {
+    "none": NamedPolicy(Policy(), "what evaluation sees, unchanged", ""),
+    "basic": NamedPolicy(
+        Policy(crop="resized", mirror=0.5),
+        "resized crops of a quarter to all of the picture, mirrored; the default for pictures above 64 pixels",
+        "the crop of Szegedy et al., CVPR 2015, section 6, with a larger least area, for small data sets",
+    ),
+    "cifar": NamedPolicy(
+        Policy(crop="padded", padding=4, mirror=0.5, border="fill"),
+        "moved by up to 4 pixels and mirrored; the default for small pictures",
+        "He et al., CVPR 2016, section 4.2",
+    ),
+    "alexnet": NamedPolicy(
+        Policy(crop="window", sides=(256, 256), central=True, mirror=0.5, pca=0.1),
+        "224-pixel windows of the central 256-pixel square, mirrored, with shifts along the principal colours",
+        "Krizhevsky et al., NIPS 2012, section 4.1",
+    ),
+    "googlenet": NamedPolicy(
+        Policy(crop="resized", area=(0.08, 1.0), mirror=0.5, brightness=0.5, contrast=0.5, saturation=0.5),
+        "resized crops from 8 % of the picture on, mirrored, with brightness, contrast and saturation from half to one "
+        "and a half",
+        "Szegedy et al., CVPR 2015, section 6, with the colours of Howard, arXiv 1312.5402, section 2.2",
+    ),
+    "resnet": NamedPolicy(
+        Policy(crop="window", sides=(256, 480), mirror=0.5, pca=0.1),
+        "224-pixel windows after the shorter side was brought to 256 to 480, mirrored, with principal colours",
+        "He et al., CVPR 2016, section 3.4",
+    ),
+    "light": NamedPolicy(
+        Policy(
+            crop="resized", area=(0.5, 1.0), mirror=0.5, rotate=5, brightness=0.15, contrast=0.15, saturation=0.15,
+        ),
+        "half to all of the picture, mirrored, turned by up to 5 degrees, with slight changes of colour",
+        "",
+    ),
+    "strong": NamedPolicy(
+        Policy(
+            crop="resized", area=(0.2, 1.0), mirror=0.5, rotate=15, shear=8, warp=0.03, brightness=0.4, contrast=0.4,
+            saturation=0.4, hue=15, pca=0.1, blur=(0.1, 1.5), blur_probability=0.1, noise=8, erase=0.25, mixup=0.2,
+            cutmix=1.0, mix_probability=0.5,
+        ),
+        "everything at once, for long trainings on little data",
+        "",
+    ),
+    "trivial": NamedPolicy(
+        Policy(crop="resized", mirror=0.5, border="fill", menu="trivial", menu_picks=1),
+        "basic, and one of fourteen operations at a strength from nothing to very much",
+        "Müller and Hutter, ICCV 2021, the wide space of table 1",
+    ),
+    "randaugment": NamedPolicy(
+        Policy(crop="resized", mirror=0.5, border="fill", menu="randaugment", menu_picks=2, menu_strength=0.9),
+        "basic, and two of fourteen operations at nine tenths of their full strength",
+        "Cubuk et al., NeurIPS 2020, section 4.3: N = 2 and M = 9 of 10 for ResNet-50",
+    ),
+}  # fmt: skip
+
+
+def named_policy(name: str) -> Policy:
+    """Raises RecipeError for a name that POLICIES does not have."""
+    if name not in POLICIES:
+        suggestion = did_you_mean(name, POLICIES) or ";"
+        raise RecipeError(f"unknown policy {name!r}{suggestion} expected one of {', '.join(POLICIES)}")
+    return POLICIES[name].policy

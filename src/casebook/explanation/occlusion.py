@@ -1,0 +1,96 @@
+"""What happens when a part of the picture is hidden.
+
+Source: Zeiler and Fergus, ECCV 2014, section 4.2 and figure 7, https://arxiv.org/abs/1311.2901.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .watching import check_class, evaluating
+
+
+class Occlusion(NamedTuple):
+    """What a grey square does to a class wherever it lies.
+
+    `tops` and `lefts` are its places in pixels; `probabilities` (rows, columns) what the class keeps there, `winners`
+    the class that is then the most probable. `drop` (H, W) is, for each pixel, the mean loss of probability over the
+    squares that cover it: above 0 where the pixel speaks for the class. `probability` is the whole picture's.
+    """
+
+    square: int
+    stride: int
+    probability: float
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+    probabilities: NDArray[np.float32]
+    winners: NDArray[np.int64]
+    drop: NDArray[np.float32]
+
+
+def occlusion(
+    network: nn.Module,
+    image: Tensor,
+    class_index: int,
+    *,
+    square: int | None = None,
+    stride: int | None = None,
+    fill: float = 0.0,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Occlusion:
+    """Slides a square over a picture (1, C, H, W) and asks for the class each time, `batch_size` squares at once.
+
+    `square` is its side in pixels, by default a seventh of the shorter side; `stride` is the step, by default half the
+    square. The last square of a row or column is flush with the edge, so every pixel is covered. `fill` is a
+    normalised value: 0 is the mean of the network's pictures, a grey.
+
+    Raises ModelError for a square or stride that does not fit, or an unknown class.
+    """
+    height, width = image.shape[2:]
+    square = max(1, round(min(height, width) / 7)) if square is None else square
+    stride = max(1, square // 2) if stride is None else stride
+    if not 1 <= square <= min(height, width):
+        raise ModelError(f"the square is {square} pixels, expected 1 to {min(height, width)}, the picture's side")
+    if not 1 <= stride <= square:
+        raise ModelError(f"the stride is {stride} pixels, expected 1 to {square}, the square's side, or gaps stay")
+    tops, lefts = _places(height, square, stride), _places(width, square, stride)
+    places = [(top, left) for top in tops for left in lefts]
+    rows: list[Tensor] = []
+    with evaluating(network), torch.inference_mode():
+        logits = network(image[:1])
+        check_class(class_index, logits)
+        whole = torch.softmax(logits.float(), 1)[0, class_index].item()
+        for first in range(0, len(places), batch_size):
+            part = places[first : first + batch_size]
+            hidden = image[:1].repeat(len(part), 1, 1, 1)
+            for picture, (top, left) in zip(hidden, part, strict=True):
+                picture[:, top : top + square, left : left + square] = fill
+            rows.append(torch.softmax(network(hidden).float(), 1).cpu())
+            progress(first + len(part), len(places))
+    answers = torch.cat(rows).numpy()
+    drops, covers = np.zeros((height, width)), np.zeros((height, width))
+    for (top, left), answer in zip(places, answers, strict=True):
+        drops[top : top + square, left : left + square] += whole - answer[class_index]
+        covers[top : top + square, left : left + square] += 1
+    grid = (len(tops), len(lefts))
+    return Occlusion(
+        square=square,
+        stride=stride,
+        probability=whole,
+        tops=tops,
+        lefts=lefts,
+        probabilities=answers[:, class_index].reshape(grid),
+        winners=answers.argmax(1).reshape(grid),
+        drop=(drops / covers).astype(np.float32),
+    )
+
+
+def _places(side: int, square: int, stride: int) -> tuple[int, ...]:
+    last = side - square
+    return tuple(sorted({*range(0, last + 1, stride), last}))

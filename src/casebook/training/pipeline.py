@@ -1,0 +1,192 @@
+"""Pictures kept between epochs and runs: a recipe and data -> the form that crops are cut from, and where it lies.
+
+Prepared pictures are used by themselves where that pays: for large photographs (LARGE times the prepared pixels, so
+that decoding costs far more than reading) that do not fit into the memory set aside for pictures, when the whole
+source fits into `prepared_gib` and into half of the disk's free space, and more than one epoch is to come. A file
+that is there already, made by `prepare_pictures` or an earlier run, is always used. None of this changes a result:
+raw prepared pictures are the pixels that decoding gives. A smaller side or JPEG does, so these are settings of the
+recipe, and hold for pictures that have just been decoded as well.
+"""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ..data.loader import free_memory_bytes
+from ..data.policy import Policy
+from ..data.prepared import (
+    GIB,
+    LARGE,
+    RESERVE_BYTES,
+    SUFFIX,
+    Form,
+    Layout,
+    PreparedFile,
+    fill,
+    find_prepared,
+    jpeg_size_bytes,
+    open_prepared,
+    prepared_folder,
+)
+from ..data.scan import PictureFacts, scan
+from ..data.sources import load_source
+from ..errors import DataError, RecipeError, RunError
+from ..files import cache_folder
+from ..models import model_card
+from ..preprocessing import Preprocessing
+from .distributed import Place
+from .loop import Report
+from .machine import available_cores
+from .preparation import Data
+from .recipe import Recipe
+
+DISK_SHARE = 0.5  # of the free space may go to pictures that nobody asked to prepare
+
+
+class Kept(NamedTuple):
+    """What crops are cut from, and the file that keeps it, if there is one: two arguments of `Batches`."""
+
+    form: Form
+    prepared: PreparedFile | None = None
+
+
+def choose_prepared(
+    recipe: Recipe, data: Data, preprocessing: Preprocessing, policy: Policy, epochs: int, place: Place, report: Report
+) -> Kept:
+    """The form that the recipe asks for, and its prepared file where there is one or one is worth making.
+
+    Raises RecipeError for pictures that would be smaller than the network's input.
+    """
+
+    def say(text: str) -> None:
+        report({"kind": "remark", "text": text})
+
+    if 0 < recipe.prepared_side < preprocessing.size:
+        raise RecipeError(
+            f"prepared_side is {recipe.prepared_side}, but the network takes {preprocessing.size} pixels; "
+            f"expected {preprocessing.size} or more, or 0 for {preprocessing.decode_side}"
+        )
+    side = recipe.prepared_side or preprocessing.decode_side
+    form = Form(side, preprocessing.mode, "jpeg" if recipe.prepared == "jpeg" else "raw")
+    if recipe.prepared == "off" or data.source.root is None or not policy.crops_source:
+        return Kept(form)
+    facts = data.scan.facts
+    prepared = find_prepared(data.source, facts, form)
+    if prepared is None:
+        share = recipe.memory_share * len(data.split.train) / (len(data.split.train) + len(data.split.val))
+        memory_bytes = share * free_memory_bytes() / place.world_size
+        if recipe.prepared == "auto" and not worth_preparing(facts, data.split.train, form, memory_bytes, epochs):
+            return Kept(form)
+        budget_bytes = recipe.prepared_gib * GIB
+        try:
+            prepared = open_prepared(data.source, facts, form, budget_bytes=budget_bytes, disk_share=DISK_SHARE)
+        except RunError as error:
+            say(f"{error}; every picture is decoded anew in each epoch")
+            return Kept(form)
+        say(
+            f"pictures are decoded once and kept in {prepared.path} ({prepared.layout.size_bytes / GIB:.1f} GiB when "
+            "complete); --set prepared=off prevents that"
+        )
+    prepared.say = say
+    return Kept(form, prepared)
+
+
+def worth_preparing(
+    facts: Sequence[PictureFacts], indices: Sequence[int], form: Form, memory_bytes: float, epochs: int
+) -> bool:
+    """Whether keeping the pictures of `indices` on disk pays: they are large, memory cannot hold them, and they are
+    read more than once."""
+    layout = Layout([facts[i] for i in indices], form)
+    pixels = sum(facts[i].width * facts[i].height for i in indices)
+    return epochs > 1 and layout.raw_bytes > memory_bytes and pixels * form.channels >= LARGE * layout.raw_bytes > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """What `prepare_pictures` did, or would do."""
+
+    data: str
+    form: Form
+    file: Path
+    pictures: int  # that can be read
+    already: int  # of these, prepared before
+    complete: int  # prepared now
+    size_bytes: int  # of the whole file: exactly for raw, about for jpeg
+    free_bytes: int  # on its disk, before
+    settings: dict[str, Any]  # of a recipe that uses it
+    skipped: dict[str, str]
+    dry_run: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        skipped = [{"picture": name, "reason": reason} for name, reason in self.skipped.items()]
+        return record | {"file": str(self.file), "form": self.form._asdict(), "skipped": skipped}
+
+
+def prepare_pictures(
+    data: str | Path,
+    *,
+    model: str | None = None,
+    side: int | None = None,
+    format: Literal["raw", "jpeg"] = "raw",
+    workers: int | None = None,
+    dry_run: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> Preparation:
+    """Decodes and reduces every picture of a data set, so that trainings need not.
+
+    Without `side` the pictures are what a training of `model` (a network for 224 pixels by default) cuts its crops
+    from, which changes no result. May be interrupted and called again. `report` gets {"kind": "scan"}, {"kind": "size"}
+    and {"kind": "prepare"} events. Raises DataError, ModelError, and RunError when the disk has no room.
+    """
+    began = time.monotonic()
+    preprocessing = model_card(model).preprocessing if model else Preprocessing()
+    if side is not None and side < preprocessing.size:
+        raise RecipeError(f"side is {side}, expected {preprocessing.size} or more, which the network takes")
+    if format not in ("raw", "jpeg"):
+        raise RecipeError(f"format is {format!r}, expected raw or jpeg")
+    source = load_source(data)
+    if source.root is None:
+        raise DataError(f"{data} is held in memory as it is, so there is nothing to prepare; expected a folder or list")
+
+    def advance(kind: str) -> Callable[[int, int], None]:
+        return lambda done, total: report({"kind": kind, "done": done, "total": total})
+
+    seen = scan(source, progress=advance("scan"), cache_dir=cache_folder() / "scans")
+    form = Form(side or preprocessing.decode_side, preprocessing.mode, format)
+    layout, folder = Layout(seen.facts, form), prepared_folder()
+    size_bytes = layout.size_bytes if format == "raw" else jpeg_size_bytes(source, layout)
+    pictures = len(seen.facts) - len(seen.broken)
+    if not pictures:
+        raise DataError(f"{data}: not one of the {len(seen.facts)} pictures can be read")
+    prepared = find_prepared(source, seen.facts, form)
+    already = prepared.num_complete() if prepared else 0
+    free_bytes = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    settings: dict[str, Any] = {"prepared": "jpeg"} if format == "jpeg" else {}
+    if form.side != preprocessing.decode_side:
+        settings["prepared_side"] = form.side
+    path = folder / f"{layout.key}{SUFFIX}"
+    report({"kind": "size", "file": str(path), "size_bytes": size_bytes, "free_bytes": free_bytes, "pictures": pictures,
+            "already": already, "side": form.side, "format": format})  # fmt: skip
+    complete, skipped = already, {source.pictures[index].name: reason for index, reason in seen.broken.items()}
+    if not dry_run:
+        left_bytes = size_bytes * (1 - already / pictures)
+        if left_bytes > free_bytes - RESERVE_BYTES:
+            raise RunError(
+                f"prepared pictures would take {left_bytes / GIB:.2f} GiB more in {folder}, whose disk has "
+                f"{free_bytes / GIB:.2f} GiB free, of which {RESERVE_BYTES / GIB:.1f} are left alone; choose a smaller "
+                "--side or --format jpeg, or set CASEBOOK_CACHE to another folder"
+            )
+        if prepared is None:
+            prepared = open_prepared(source, seen.facts, form, budget_bytes=float("inf"), disk_share=1)
+        skipped = fill(source, prepared, workers=workers or available_cores(), progress=advance("prepare"))
+        complete = prepared.num_complete()
+        prepared.close()
+    return Preparation(
+        str(data), form, path, pictures, already, complete, size_bytes, free_bytes, settings, skipped, dry_run,
+        time.monotonic() - began,
+    )  # fmt: skip

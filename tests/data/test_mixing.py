@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from casebook.data.draws import draw, identity
+from casebook.data.mixing import mix, mixing_table, partners
+from casebook.data.policy import Policy
+
+
+def test_mixup_blends_pictures_and_labels_in_the_same_shares() -> None:
+    record = identity(3)
+    record["mixup"] = [0.25, 1.0, 0.6]
+    images = torch.randn(3, 2, 4, 4)
+    mixed, own = mix(images, mixing_table(record))
+    assert own.tolist() == pytest.approx([0.25, 1.0, 0.6])
+    assert torch.allclose(mixed[0], 0.25 * images[0] + 0.75 * images[1], atol=1e-6)
+    assert torch.equal(mixed[1], images[1])
+    assert torch.allclose(mixed[2], 0.6 * images[2] + 0.4 * images[0], atol=1e-6)
+
+
+def test_cutmix_pastes_a_box_and_weighs_labels_by_its_area() -> None:
+    record = identity(2)
+    record["cutmix"][0] = (1, 2, 3, 4)
+    images = torch.randn(2, 3, 8, 8)
+    mixed, own = mix(images, mixing_table(record))
+    expected = images[0].clone()
+    expected[:, 2:6, 1:4] = images[1][:, 2:6, 1:4]
+    assert torch.equal(mixed[0], expected)
+    assert torch.equal(mixed[1], images[1])
+    assert own.tolist() == [1 - 12 / 64, 1.0]
+
+
+def test_the_loss_is_that_of_soft_labels() -> None:
+    drawn = draw(Policy(mixup=0.5, cutmix=1.0), 0, 0, np.arange(6), np.array([[8, 8]] * 6), 8)
+    labels = torch.arange(6) % 4
+    _, own = mix(torch.zeros(6, 3, 8, 8), mixing_table(drawn))
+    logits = torch.randn(6, 4)
+    soft = own[:, None] * functional.one_hot(labels, 4) + (1 - own)[:, None] * functional.one_hot(partners(labels), 4)
+    expected = functional.cross_entropy(logits, soft, reduction="none", label_smoothing=0.1)
+    each = [functional.cross_entropy(logits, y, reduction="none", label_smoothing=0.1) for y in (labels, partners(labels))]
+    assert torch.allclose(own * each[0] + (1 - own) * each[1], expected, atol=1e-6)
+
+
+def test_the_own_share_under_cutmix_has_its_law() -> None:
+    drawn = draw(Policy(cutmix=1.0), 0, 0, np.arange(20_000), np.array([[224, 224]] * 20_000), 224)
+    _, own = mix(torch.zeros(1, 1, 224, 224), mixing_table(drawn[:1]))
+    side = drawn["cutmix"][:, 2:]
+    assert 0 < own.item() <= 1
+    # Boxes that the edge does not cut have the share 1 - lambda with lambda uniform: a quarter is above 3/4 of the area.
+    whole = (drawn["cutmix"][:, :2] > 0).all(1) & (drawn["cutmix"][:, :2] + side < 224).all(1)
+    assert (side[whole, 0] == side[whole, 1]).all()
+    assert (side == 224).all(1).mean() < 0.05
+
+
+def test_a_lone_picture_is_its_own_partner() -> None:
+    record = identity(1)
+    record["mixup"] = 0.3
+    image = torch.randn(1, 1, 2, 2)
+    mixed, _ = mix(image, mixing_table(record))
+    assert torch.allclose(mixed, image)
