@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ from .training.machine import choose_device, tune_allocator
 METHODS = (*BY_PICTURE, "filters", "top9", "all")
 OF_A_CLASS = ("grad-cam", "occlusion", "guided", "gradient")
 RANDOMISED = (*OF_A_CLASS, "deconvnet")
-LONGEST_NAME = 80
+LONGEST_NAME = 80  # in characters; bytes may be twice as many
 BATCH_SIZE = 32
 
 
@@ -123,6 +124,8 @@ class Writer:
     def free(self, stem: str) -> str:
         """The name without what a file name cannot hold, with a number where it is taken."""
         stem = re.sub(r"[\x00-\x1f/\\]+", "-", stem)[:LONGEST_NAME] or "picture"
+        while len(os.fsencode(stem)) > 2 * LONGEST_NAME:
+            stem = stem[:-1]
         free, number = stem, 2
         while free in self._taken:
             free, number = f"{stem}-{number}", number + 1

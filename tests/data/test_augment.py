@@ -55,7 +55,10 @@ def test_padded_crops_are_shifts() -> None:
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_quarter_turns_are_counter_clockwise(turns: int) -> None:
     picture = noise(24, 24)
-    assert np.abs(one(picture, parameters(24, 24, angle=90.0 * turns), 24).astype(int) - np.rot90(picture, turns)).max() <= 1
+    assert (
+        np.abs(one(picture, parameters(24, 24, angle=90.0 * turns), 24).astype(int) - np.rot90(picture, turns)).max()
+        <= 1
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def test_the_loss_is_that_of_soft_labels() -> None:
     logits = torch.randn(6, 4)
     soft = own[:, None] * functional.one_hot(labels, 4) + (1 - own)[:, None] * functional.one_hot(partners(labels), 4)
     expected = functional.cross_entropy(logits, soft, reduction="none", label_smoothing=0.1)
-    each = [functional.cross_entropy(logits, y, reduction="none", label_smoothing=0.1) for y in (labels, partners(labels))]
+    each = [
+        functional.cross_entropy(logits, y, reduction="none", label_smoothing=0.1) for y in (labels, partners(labels))
+    ]
     assert torch.allclose(own * each[0] + (1 - own) * each[1], expected, atol=1e-6)
 
 

@@ -9,7 +9,7 @@ import sys
 import typer
 
 from ..errors import CasebookError
-from . import compare, data, evaluate, explain, explain_cost, models, predict, recipes, summary, train
+from . import augment, compare, data, evaluate, explain, explain_cost, models, predict, recipes, summary, train
 from .output import fail
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("augment")(augment.augment)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("recipes")(recipes.recipes)

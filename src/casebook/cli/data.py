@@ -2,7 +2,7 @@
 
 import typer
 
-from .output import plain, print_json, say, skipped_lines, table, wrong_usage
+from .output import plain, print_json, say, size_text, skipped_lines, table, wrong_usage
 from .progress import Display
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
@@ -77,7 +77,7 @@ def prepare(
     skipped = [{"picture": name, "reason": reason} for name, reason in done.skipped.items()]
     for line in skipped_lines(skipped):
         print(plain(line))
-    size = f"{done.size_bytes / 2**30:.2f} GiB"
+    size = size_text(done.size_bytes)
     if dry_run:
         there = f", {done.already} are there already" if done.already else ""
         print(plain(f"{done.pictures} pictures would take {size} in {done.file}{there}"))
@@ -110,14 +110,14 @@ def prepared(
     if not files:
         print(plain(f"no prepared pictures in {prepared_folder()}"))
         return
-    rows = [["name", "source", "side", "format", "pictures", "GiB"]]
+    rows = [["name", "source", "side", "format", "pictures", "size"]]
     for file in files:
         side, format = (str(file.form.side), file.form.format) if file.form else ("damaged", "")
         there = f"{file.complete} of {file.pictures}" if file.complete < file.pictures else str(file.pictures)
-        rows.append([file.name, plain(file.source), side, format, there, f"{file.size_bytes / 2**30:.2f}"])
-    total = sum(file.size_bytes for file in files) / 2**30
+        rows.append([file.name, plain(file.source), side, format, there, size_text(file.size_bytes)])
+    total = size_text(sum(file.size_bytes for file in files))
     print(table(rows, right=(2, 4, 5)))
-    print(plain(f"{'removed' if removing else 'in all'} {total:.2f} GiB, in {prepared_folder()}"))
+    print(plain(f"{'removed' if removing else 'in all'} {total}, in {prepared_folder()}"))
 
 
 @app.command("profile")

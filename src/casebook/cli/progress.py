@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any
 
-from .output import percent, plain, say
+from .output import percent, plain, say, size_text
 
 
 def duration(seconds: float) -> str:
@@ -54,7 +54,7 @@ class Display:
     def _size(self, event: dict[str, Any]) -> None:
         self._line(
             f"{event['pictures']} pictures of at most {event['side']} pixels as {event['format']}: "
-            f"{event['size_bytes'] / 2**30:.2f} GiB in {event['file']}, of {event['free_bytes'] / 2**30:.1f} GiB free"
+            f"{size_text(event['size_bytes'])} in {event['file']}, of {size_text(event['free_bytes'])} free"
             f"{', ' + str(event['already']) + ' are there already' if event['already'] else ''}"
         )
 

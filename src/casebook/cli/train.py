@@ -30,6 +30,7 @@ def train(
     optimiser: str = typer.Option(None, help="sgd or adamw."),
     schedule: str = typer.Option(None, help="cosine, step, one-cycle or constant."),
     input_size: int = typer.Option(None, "--input-size", help="Side of the network's input in pixels."),
+    policy: str = typer.Option(None, help="Augmentation policy; 'casebook augment' lists all."),
     class_weights: str = typer.Option(None, help="none, or balanced for classes of very different sizes."),
     seed: int = typer.Option(None, help="Splits, weights, order and augmentation all follow from it."),
     val_fraction: float = typer.Option(None, help="Share of an unsplit data set for validation (0.15)."),
@@ -42,7 +43,7 @@ def train(
     tensorboard: bool = typer.Option(None, "--tensorboard", help="Also write TensorBoard events."),
     strict: bool = typer.Option(None, "--strict", help="Stop at a picture that cannot be read."),
     settings: list[str] = typer.Option(
-        None, "--set", help="Any other setting of the recipe, as NAME=VALUE, or network.OPTION=VALUE."
+        None, "--set", help="Any other setting of the recipe, as NAME=VALUE, network.OPTION=VALUE or augment.LAW=VALUE."
     ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
@@ -50,11 +51,11 @@ def train(
     given: dict[str, Any] = {
         "data": data or None, "model": model, "weights": weights, "transfer": transfer, "two_phase": two_phase,
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
-        "schedule": schedule, "input_size": input_size, "class_weights": class_weights, "seed": seed,
+        "schedule": schedule, "input_size": input_size, "policy": policy, "class_weights": class_weights, "seed": seed,
         "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by, "device": device,
         "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard, "strict": strict,
     }  # fmt: skip
-    changes = {name: value for name, value in given.items() if value is not None} | _parsed(settings or [])
+    changes = {name: value for name, value in given.items() if value is not None} | parsed_settings(settings or [])
     others = [*changes, *(name for name, value in (("recipe", recipe), ("out", out)) if value)]
     if resume and others:
         raise wrong_usage(f"--resume goes on with a run as it was, so it goes without {', '.join(others)}")
@@ -94,8 +95,8 @@ def _how_to_go_on(run: str | None) -> str:
     return "Interrupted before the first checkpoint; start the training again."
 
 
-def _parsed(settings: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs, or network.NAME=VALUE for the network's options; a value is TOML where it reads as TOML,
+def parsed_settings(settings: list[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs, or network.NAME=VALUE for the network's options and augment.NAME=VALUE for laws; a value is TOML where it reads as TOML,
     else text."""
     import tomllib
 

@@ -105,7 +105,10 @@ def colour_matrices(parameters: NDArray[Any], means: NDArray[np.floating]) -> ND
 def is_toned(parameters: NDArray[Any]) -> NDArray[np.bool_]:
     """(N,) whether a picture's levels go through a table."""
     return (
-        parameters["equalize"] | parameters["autocontrast"] | (parameters["solarize"] < 256) | (parameters["posterize"] < 8)
+        parameters["equalize"]
+        | parameters["autocontrast"]
+        | (parameters["solarize"] < 256)
+        | (parameters["posterize"] < 8)
     )
 
 

@@ -49,7 +49,9 @@ FIELDS: dict[str, tuple[Any, Any]] = {
     "mixup": (np.float64, 1.0),  # share of the picture itself, the rest is the next one of its batch
     "cutmix": ((np.int64, 4), 0),  # box that the next picture of the batch fills
 }  # fmt: skip
-PARAMETERS = np.dtype([(name, *kind) if isinstance(kind, tuple) else (name, kind) for name, (kind, _) in FIELDS.items()])
+PARAMETERS = np.dtype(
+    [(name, *kind) if isinstance(kind, tuple) else (name, kind) for name, (kind, _) in FIELDS.items()]
+)
 
 # Random numbers of each law for one picture: name -> (first, count). Only to be added to: another order is another
 # stream. The first five are those of the crop and the mirror.
@@ -76,7 +78,9 @@ class Uniforms:
     def __init__(self, seed: int, epoch: int, indices: NDArray[np.integer]):
         self.step = np.uint64(0x9E3779B97F4A7C15)
         with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is the point
-            key = _mix(_mix(np.array([seed], np.uint64) * self.step + self.step) + np.uint64(epoch) * self.step + self.step)
+            key = _mix(
+                _mix(np.array([seed], np.uint64) * self.step + self.step) + np.uint64(epoch) * self.step + self.step
+            )
             self.keys = _mix(key + np.asarray(indices).astype(np.uint64) * self.step + self.step)
 
     def __call__(self, law: str) -> NDArray[np.float64]:
@@ -116,8 +120,8 @@ def draw(
         drawn["mirror"] = uniforms("mirror") < policy.mirror
     for law, field, spread in _SYMMETRIC:
         if width := getattr(policy, law):
-            drawn[field] += spread * width * (2 * uniforms(law if law != "rotate" else "angle") - 1).reshape(
-                drawn[field].shape
+            drawn[field] += (
+                spread * width * (2 * uniforms(law if law != "rotate" else "angle") - 1).reshape(drawn[field].shape)
             )
     if policy.scale != (1.0, 1.0):
         drawn["scale"] = _log_uniform(policy.scale, uniforms("scale"))
@@ -190,7 +194,11 @@ def _windows(policy: Policy, uniforms: Uniforms, sizes: NDArray[np.int64], size:
 
 
 def _boxes(
-    area: NDArray[np.float64], ratio: NDArray[np.float64], left: NDArray[np.float64], top: NDArray[np.float64], size: int
+    area: NDArray[np.float64],
+    ratio: NDArray[np.float64],
+    left: NDArray[np.float64],
+    top: NDArray[np.float64],
+    size: int,
 ) -> NDArray[np.int64]:
     """(N, 4) boxes of these shares of a size x size picture, wholly inside it; `left` and `top` in [0, 1)."""
     width = np.clip(np.rint(size * np.sqrt(area * ratio)), 0, size)
@@ -208,7 +216,8 @@ def _mixing(policy: Policy, numbers: NDArray[np.float64], size: int, drawn: NDAr
     cut = chosen & (happens < policy.mix_probability * (0.5 if policy.mixup else 1.0)) & bool(policy.cutmix)
     blend = chosen & ~cut & bool(policy.mixup)
     if policy.mixup:
-        drawn["mixup"][blend] = betaincinv(policy.mixup, policy.mixup, share[blend])
+        own = betaincinv(policy.mixup, policy.mixup, share[blend])
+        drawn["mixup"][blend] = np.maximum(own, 1 - own)  # else a picture may come as its neighbour's twin
     if policy.cutmix:
         side = np.rint(size * np.sqrt(1 - betaincinv(policy.cutmix, policy.cutmix, share)))
         middle = np.stack([left, top], 1) * size

@@ -14,9 +14,7 @@ from torch import Tensor
 
 def mixing_table(parameters: NDArray[Any]) -> Tensor:
     """(B, 5) float32 of (B,) PARAMETERS: the share of the picture itself under mixup, and the box under cutmix."""
-    return torch.from_numpy(
-        np.concatenate([parameters["mixup"][:, None], parameters["cutmix"]], 1).astype(np.float32)
-    )
+    return torch.from_numpy(np.concatenate([parameters["mixup"][:, None], parameters["cutmix"]], 1).astype(np.float32))
 
 
 def mix(images: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:

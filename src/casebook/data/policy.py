@@ -39,7 +39,9 @@ class Policy:
     scale: Pair = (1.0, 1.0)  # factor, log-uniform
     shift: float = 0.0  # ± share of the side, along both axes
     warp: float = 0.0  # ± share of the side, at each of 8 x 8 control points of a cubic B-spline
-    border: Literal["reflect", "fill"] = "reflect"  # what lies outside the picture: its mirror image, or the mean colour
+    border: Literal["reflect", "fill"] = (
+        "reflect"  # what lies outside the picture: its mirror image, or the mean colour
+    )
 
     # Colour
     brightness: float = 0.0  # factor 1 ± x, as the next two
@@ -64,7 +66,7 @@ class Policy:
     menu_strength: float | None = None  # share of the menu's largest strength; None: uniform in 31 steps
 
     # Blending with the next picture of the batch
-    mixup: float = 0.0  # alpha of the Beta law of the shares (Zhang et al., ICLR 2018); 0: none
+    mixup: float = 0.0  # alpha of the Beta law of the shares, of which the larger is the picture's (Zhang et al., ICLR 2018)
     cutmix: float = 0.0  # alpha of the law of the pasted box (Yun et al., ICCV 2019); 0: none
     mix_probability: float = 1.0  # where both are there, each has half of it
 
@@ -192,9 +194,9 @@ POLICIES = {
         "Müller and Hutter, ICCV 2021, the wide space of table 1",
     ),
     "randaugment": NamedPolicy(
-        Policy(crop="resized", mirror=0.5, border="fill", menu="randaugment", menu_picks=2, menu_strength=0.9),
-        "basic, and two of fourteen operations at nine tenths of their full strength",
-        "Cubuk et al., NeurIPS 2020, section 4.3: N = 2 and M = 9 of 10 for ResNet-50",
+        Policy(crop="resized", mirror=0.5, border="fill", menu="randaugment", menu_picks=2, menu_strength=0.3),
+        "basic, and two of fourteen operations at three tenths of their full strength",
+        "Cubuk et al., NeurIPS 2020: N = 2 and M = 9 for ResNet-50, on a scale of 30 as torchvision has it",
     ),
 }  # fmt: skip
 

@@ -225,11 +225,14 @@ def checked(protocol: Protocol, where: str = "") -> Protocol:
     for scale in protocol.scales:
         if scale != OWN and (type(scale) is not int or not 1 <= scale <= MOST_SIDE):
             raise ModelError(f"{where}: a scale is {scale!r}, expected {OWN!r} or 1 to {MOST_SIDE} pixels")
-    for kind, words, known in (("square", protocol.squares, SQUARES), ("crop", protocol.crops, CROPS)):
+    for kind, words, known, short in (
+        ("square", protocol.squares, SQUARES, "all"),
+        ("crop", protocol.crops, CROPS, "corners"),
+    ):
         for word in words:
             if word not in known:
-                suggestion = did_you_mean(str(word), known) or ";"
-                raise ModelError(f"{where}: unknown {kind} {word!r}{suggestion} expected {', '.join(known)}")
+                suggestion = did_you_mean(str(word), (*known, short)) or ";"
+                raise ModelError(f"{where}: unknown {kind} {word!r}{suggestion} expected {', '.join(known)} or {short}")
     for kind, words in (("scale", protocol.scales), ("square", protocol.squares), ("crop", protocol.crops)):
         if len(set(words)) < len(words):
             raise ModelError(f"{where} names a {kind} twice: {', '.join(map(str, words))}; a view counts once")

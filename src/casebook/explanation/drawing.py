@@ -32,7 +32,9 @@ def font(size: int, bold: bool = False) -> Any:
     import matplotlib as mpl
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), size)
+    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / name
+    # Pillow's other layout engine is not everywhere, and gives up on some texts.
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def colours(values: NDArray[Any], name: str) -> NDArray[np.uint8]:

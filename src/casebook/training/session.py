@@ -236,9 +236,7 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, place
             if strategy == "head":
                 phase, features = _head_phase(recipe, built, data, learning, epochs, device, place, report)
             else:
-                phase = _picture_phase(
-                    recipe, built, data, frozen, learning, strategy, epochs, device, place, report
-                )
+                phase = _picture_phase(recipe, built, data, frozen, learning, strategy, epochs, device, place, report)
             loop.fit(phase, number)
             wait_for_all(place)  # process 0 may still be writing the best weights
             skipped |= phase.train.skipped | phase.validation.skipped
@@ -319,8 +317,12 @@ def _picture_phase(
         frozen.train,
         learning,
         batches(
-            split.train, policy=policy, shuffle=True, on_device=device.type == "cuda",
-            components=principal_colours_of(policy, built.preprocessing, data), **kept._asdict(),
+            split.train,
+            policy=policy,
+            shuffle=True,
+            on_device=device.type == "cuda",
+            components=principal_colours_of(policy, built.preprocessing, data),
+            **kept._asdict(),
         ),
         batches(split.val),
         make_prepare(built.preprocessing, device, recipe.channels_last),

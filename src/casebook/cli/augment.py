@@ -1,0 +1,53 @@
+"""casebook augment"""
+
+import typer
+
+from .output import print_json, table, wrong_usage
+from .train import parsed_settings
+
+
+def augment(
+    data: str = typer.Argument(
+        None, help="A picture, of which every epoch is shown, or a data set; without it, the policies are listed."
+    ),
+    policy: str = typer.Option("basic", "--policy", "-p", help="Which policy; without DATA they are listed."),
+    out: str = typer.Option("augmented.png", "--out", "-o", help="The PNG to write."),
+    count: int = typer.Option(12, "--count", "-n", min=1, max=200, help="Pictures on the sheet."),
+    columns: int = typer.Option(4, min=1, max=20, help="Pictures in a row."),
+    size: int = typer.Option(224, min=8, max=1024, help="Side of the network's input in pixels."),
+    seed: int = typer.Option(0, min=0, help="Another seed draws other parameters."),
+    operations: bool = typer.Option(False, "--operations", help="Show one of each operation instead of a policy."),
+    settings: list[str] = typer.Option(
+        None, "--set", help="A law laid over the policy's, as NAME=VALUE, such as rotate=15."
+    ),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Draw a contact sheet of augmented pictures with their parameters, or list the policies."""
+    from casebook.data.policy import POLICIES, named_policy
+
+    if data is None:
+        if json_:
+            print_json({"policies": {name: _entry(*entry) for name, entry in POLICIES.items()}})
+        else:
+            rows = [[name, entry.purpose, entry.source] for name, entry in POLICIES.items()]
+            print(table([["policy", "what it does", "source"], *rows]))
+        return
+    if not out.lower().endswith(".png"):
+        raise wrong_usage(f"--out is {out!r}, expected a name that ends in .png")
+    chosen = named_policy(policy).changed(parsed_settings(settings or []))
+    from casebook.data.sheet import draw_operations, draw_sheet
+
+    if operations:
+        pictures = draw_operations(data, out, size=size, columns=columns)
+    else:
+        pictures = draw_sheet(data, chosen, out, count=count, size=size, seed=seed, columns=columns)
+    if json_:
+        print_json({"data": data, "policy": None if operations else policy, "out": out, "pictures": pictures})
+    else:
+        print(f"{len(pictures)} pictures in {out}")
+
+
+def _entry(policy: object, purpose: str, source: str) -> dict[str, object]:
+    import dataclasses
+
+    return {"purpose": purpose, "source": source, "laws": dataclasses.asdict(policy)}  # type: ignore[call-overload]
