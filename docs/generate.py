@@ -4,6 +4,7 @@ Nothing here asks how wide the terminal is or which version of typer prints the 
 signatures of the commands, the model cards and the fields of the recipe.
 """
 
+import dataclasses
 import inspect
 import json
 import sys
@@ -17,6 +18,7 @@ import typer
 
 from casebook.cli import app
 from casebook.cli.train import train
+from casebook.data.policy import LAWS, POLICIES, Policy
 from casebook.models import FAMILIES, model_card
 from casebook.training.recipe import RECIPES, Recipe
 
@@ -149,8 +151,34 @@ def recipes_page() -> str:
         flag = flags.get(name) or flags.get(f"{name}_")
         meaning = info.description or (flag.default.help if flag else "")
         rows.append([f"`{name}`", setting_type(info), default, meaning])
-    lines += ["## Settings\n", table(rows)]
+    lines += ["## Settings\n", table(rows), *policies()]
     return "\n".join(lines)
+
+
+def policies() -> list[str]:
+    """The augmentation policies, and the laws that they are made of."""
+    rows = [["policy", "what it does", "laws that differ from none", "source"]]
+    plain = dataclasses.asdict(Policy())
+    for name, (policy, purpose, source) in POLICIES.items():
+        laws = {law: value for law, value in dataclasses.asdict(policy).items() if value != plain[law]}
+        rows.append(
+            [f"`{name}`", purpose, ", ".join(f"{law} {plain_value(value)}" for law, value in laws.items()), source]
+        )
+    laws = [["law", "without the policy", "meaning"]]
+    laws += [[f"`{law}`", plain_value(plain[law]), meaning] for law, meaning in LAWS.items()]
+    return [
+        "## Augmentation policies\n",
+        "`policy` names one of these; `casebook augment` draws them. A law is changed by `--set augment.NAME=VALUE`.\n",
+        table(rows),
+        "### Laws\n",
+        table(laws),
+    ]
+
+
+def plain_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(f"{end:.3g}" for end in value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else f"{value}"
 
 
 def setting_type(info: Any) -> str:

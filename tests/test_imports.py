@@ -15,7 +15,8 @@ ORDER = (("errors",), ("files",), ("remote", "preprocessing"), ("data", "models"
          ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 HEAVY = ("torch", "numpy", "PIL", "cv2", "sklearn", "scipy", "pydantic", "matplotlib", "huggingface_hub", "safetensors")
-LIGHT = ("casebook.cli", "casebook.errors", "casebook.cost.worked", "casebook.cost.parameters", "typer")
+LIGHT = ("casebook.cli", "casebook.errors", "casebook.files", "casebook.cost.worked", "casebook.cost.parameters",
+         "typer")  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 

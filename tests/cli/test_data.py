@@ -55,3 +55,83 @@ def test_terminal_codes_in_names_are_shown_not_obeyed(command: Command, digit_fo
     shutil.copytree(digit_folder, "data")
     Path("data/digit_0").rename("data/\x1b[31mred")
     assert "\x1b" not in command("data", "check", "data").out
+
+
+@pytest.fixture
+def photos(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photographs, with a cache folder of the test's own."""
+    monkeypatch.setenv("CASEBOOK_CACHE", "cache")
+    shutil.copytree(photo_folder, "photos")
+    Path("photos/spots/fake.jpg").write_text("no picture")
+    return Path("photos")
+
+
+def test_preparing_says_the_size_first_and_goes_on(command: Command, photos: Path) -> None:
+    dry = command("data", "prepare", photos, "--dry-run")
+    assert dry.code == 0
+    assert "48 pictures would take 1.1 MiB in cache" in dry.out
+    assert "48 pictures of at most 512 pixels as raw: 1.1 MiB in cache" in dry.err
+    assert not Path("cache/prepared").exists()
+    first = command("data", "prepare", photos, "--workers", "1")
+    assert "1 pictures could not be read" in first.out
+    assert "spots/fake.jpg" in first.out
+    assert "48 pictures, 48 of them new, in cache" in first.out
+    assert "used by: casebook train photos --model NAME" in first.out
+    second = command("data", "prepare", photos)
+    assert "48 pictures, 0 of them new" in second.out
+    assert "48 are there already" in second.err
+
+
+def test_settings_that_a_training_needs_are_told(command: Command, photos: Path) -> None:
+    result = command("data", "prepare", photos, "--model", "resnet18", "--format", "jpeg", "--side", "256")
+    assert "casebook train photos --model resnet18 --set prepared=jpeg --set prepared_side=256" in result.out
+
+
+def test_an_interrupted_preparation_ends_quietly(
+    command: Command, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("casebook.training.pipeline.fill", interrupt)
+    result = command("data", "prepare", photos)
+    assert result.code == 130
+    assert "interrupted; the same command goes on where it stopped" in result.err
+
+
+def test_listing_and_removing_prepared_pictures(command: Command, photos: Path) -> None:
+    assert "no prepared pictures in cache" in command("data", "prepared").out
+    command("data", "prepare", photos)
+    command("data", "prepare", photos, "--format", "jpeg")
+    listed = command("data", "prepared")
+    assert listed.out.count(str(photos.resolve())) == 2
+    name = next(Path("cache/prepared").iterdir()).stem
+    assert "removed" in command("data", "prepared", name, "--remove").out
+    assert len(list(Path("cache/prepared").iterdir())) == 1
+    assert "no prepared pictures 'nonsense'" in one_line(command("data", "prepared", "nonsense", "--remove"))
+    command("data", "prepared", "--remove-all")
+    assert not list(Path("cache/prepared").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("prepare", "photos", "--format", "png"), "--format is 'png', expected raw or jpeg"),
+        (("prepared", "--remove"), "--remove takes the names"),
+        (("prepared", "name"), "names are for --remove alone"),
+        (("prepared", "name", "--remove", "--remove-all"), "contradict each other"),
+    ],
+)
+def test_wrong_usage_of_prepared_pictures(
+    command: Command, photos: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in one_line(command("data", *arguments), code=2)
+
+
+def test_what_cannot_be_prepared_is_one_line(command: Command, photos: Path) -> None:
+    assert "digits is held in memory" in one_line(command("data", "prepare", "digits"))
+    assert "there is no folder" in one_line(command("data", "prepare", "nowhere"))
+    assert "unknown network 'resnet19'" in one_line(command("data", "prepare", photos, "--model", "resnet19"))
+    assert "side is 10, expected 224" in one_line(command("data", "prepare", photos, "--side", "10"))
+    Path("cache").write_text("a file where the folder should be")
+    one_line(command("data", "prepare", photos))

@@ -1,14 +1,17 @@
 """casebook evaluate: the run's own test set, other data, class lists."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+import casebook
 from casebook.models.weights import read_weights
 
 from .conftest import Command, one_line
+from .test_json import all_keys, check, documented, must
 
 
 def test_without_data_it_scores_the_locked_test_set(command: Command, small_run: Path) -> None:
@@ -80,3 +83,100 @@ def test_what_a_user_can_mend_is_one_line(
 @pytest.mark.parametrize("flag", ["--batch-size", "--workers"])
 def test_wrong_usage(command: Command, small_run: Path, flag: str) -> None:
     assert flag in one_line(command("evaluate", small_run, flag, "-1"), code=2)
+
+
+@pytest.fixture(scope="module")
+def ten_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two runs over the ten digits with one split. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, rate in (("one", 0.05), ("two", 0.02)):
+        casebook.train(
+            "digits", out=folder / name, epochs=1, warmup_epochs=0, learning_rate=rate, near_duplicates=False
+        )
+    return folder / "one", folder / "two"
+
+
+def test_protocols_side_by_side(command: Command, small_run: Path) -> None:
+    result = command("evaluate", small_run, "--protocol", "flip,10-crop", "-p", "scales=256;crops=corners")
+    assert result.code == 0
+    assert re.search(r"^10-crop +10 +\d", result.out, re.MULTILINE)
+    assert re.search(r"^scales=256;crops=corners +4 ", result.out, re.MULTILINE)
+    assert re.search(r"^flip +center +[+-]\d+\.\d\d +[+-]", result.out, re.MULTILINE)
+    assert "trained without mirror images" in result.err
+    assert result.out.startswith("24 pictures\n")
+
+
+def test_what_is_compared_is_documented(command: Command, ten_runs: tuple[Path, Path], small_run: Path) -> None:
+    sections = documented()
+    known = sections["casebook evaluate"] | sections["Metrics"] | sections["Comparisons"]
+    documents = (
+        command("evaluate", *ten_runs, "--ensemble", "--soup", "-p", "10-crop", "--json").json,
+        command("evaluate", small_run, "-p", "flip", "--json").json,
+    )
+    seen = [check(document, known) for document in documents]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys({key: kind for key, kind in known.items() if not key.startswith("skipped")}, *seen)
+
+
+def test_the_data_of_an_ensemble_comes_last_or_by_name(
+    command: Command, ten_runs: tuple[Path, Path], digit_folder: Path
+) -> None:
+    shutil.copytree(digit_folder / "digit_0", "data/0")
+    shutil.copytree(digit_folder / "digit_1", "data/1")
+    last = command("evaluate", *ten_runs, "data", "--ensemble", "--json").json
+    named = command("evaluate", *ten_runs, "--data", "data", "--ensemble", "--json").json
+    assert last["compared"] == named["compared"]
+    assert last["data"] == "data"
+    assert last["n"] == 80
+    own = command("evaluate", *ten_runs, "--ensemble", "--json").json
+    assert own["data"] == "digits"
+    one = command("evaluate", ten_runs[0], "--data", "data", "--json").json
+    assert one["n"] == 80
+
+
+def test_saved_predictions_give_the_same_scores(command: Command, ten_runs: tuple[Path, Path]) -> None:
+    for name, run in zip("ab", ten_runs, strict=True):
+        assert command("evaluate", run, "--save", f"{name}.csv").err.endswith(f"predictions: {name}.csv\n")
+    command("evaluate", ten_runs[0], "--save", "sub/a.parquet")
+    plain = command("evaluate", ten_runs[0], "--json").json
+    for file in ("a.csv", "sub/a.parquet"):
+        again = command("evaluate", file, "--json").json
+        assert again["top1"] == plain["top1"]
+        assert again["confusion"] == plain["confusion"]
+    asked = command("evaluate", *ten_runs, "--ensemble", "--json", "--save", "both.csv").json
+    together = command("evaluate", "a.csv", "b.csv", "--ensemble", "--json").json
+    assert together["top1"] == asked["top1"] == command("evaluate", "both.csv", "--json").json["top1"]
+    assert together["compared"][-1]["log_loss"] == asked["compared"][-1]["log_loss"]
+
+
+def test_the_page_of_a_comparison(command: Command, small_run: Path) -> None:
+    result = command("evaluate", small_run, "-p", "flip", "--html", "page.html")
+    assert "page: page.html" in result.err
+    page = Path("page.html").read_text()
+    assert page.count("<table") == 2
+    assert "no detectable difference" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["RUN", "RUN2"], 2, "2 models; add --ensemble or --soup"),
+        (["RUN", "RUN2", "data"], 2, "3 models; add --ensemble or --soup"),
+        (["RUN", "RUN2", "--data", "data"], 2, "2 models and --data"),
+        (["RUN", "--html", "p.html"], 2, "add --protocol, --ensemble or --soup"),
+        (["RUN", "--save", "p.txt"], 1, "saved as .csv or .parquet"),
+        (["RUN", "-p", "10crop"], 1, "did you mean '10-crop'?"),
+        (["RUN", "-p", "dense"], 1, "takes 32x32 pixels alone"),
+        (["RUN", "--ensemble"], 1, "alone makes no ensemble"),
+        (["RUN", "--fit-weights"], 1, "weights are fitted for an ensemble"),
+        (["gone.csv"], 1, "there is no file of predictions 'gone.csv'"),
+        (["RUN", "gone", "--ensemble"], 1, "alone makes no ensemble"),
+        (["RUN", "gone", "RUN2", "--ensemble"], 1, "there is no run folder and no network 'gone'"),
+    ],
+)
+def test_contradictions_are_one_line(
+    command: Command, ten_runs: tuple[Path, Path], arguments: list[str], code: int, expected: str
+) -> None:
+    names = {"RUN": str(ten_runs[0]), "RUN2": str(ten_runs[1])}
+    assert expected in one_line(command("evaluate", *(names.get(a, a) for a in arguments)), code=code)

@@ -177,3 +177,33 @@ def test_data_check(command: Command, sections, digit_folder: Path) -> None:
     broken = command("data", "check", "broken", "--json").json
     assert broken["split"] is None
     all_keys(known, seen, check(broken, known))
+
+
+def test_data_prepare_and_prepared(command: Command, sections, photo_folder: Path, monkeypatch) -> None:
+    shutil.copytree(photo_folder, "photos")
+    Path("photos/spots/fake.jpg").write_text("no picture")
+    monkeypatch.setenv("CASEBOOK_CACHE", "cache")
+    known = sections["casebook data prepare"]
+    raw = command("data", "prepare", "photos", "--dry-run", "--json").json
+    lossy = command("data", "prepare", "photos", "--format", "jpeg", "--side", "300", "--json").json
+    seen = [check(document, known) for document in (raw, lossy)]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys(known, *seen)
+    Path("cache/prepared/damaged.pictures").write_text("nothing")
+    known = sections["casebook data prepared"]
+    listed = command("data", "prepared", "--json").json
+    all_keys(known, check(listed, known))
+    removed = command("data", "prepared", "--remove-all", "--json").json
+    assert removed["files"] == listed["files"]
+    assert command("data", "prepared", "--json").json["files"] == []
+
+
+def test_data_profile(command: Command, sections, photo_folder: Path, monkeypatch) -> None:
+    from casebook.training import profile
+
+    monkeypatch.setattr(profile, "ROUND_SECONDS", 0.01)
+    monkeypatch.setattr(profile, "TOGETHER_SECONDS", 0.05)
+    known = sections["casebook data profile"]
+    document = command("data", "profile", photo_folder, "--model", "lenet5", "--json").json
+    all_keys(known, check(document, known))

@@ -13,6 +13,7 @@ from casebook.preprocessing import Preprocessing
 from .augmenting import FILL, noise, parameters, ramp, smooth
 
 BLACK = np.zeros(1, np.uint8)
+ROOT = 3**0.5 / 2
 FIXED_POINT = 0.9  # levels: half for rounding, and OpenCV's matrices have 10 bits behind the point
 
 
@@ -65,7 +66,7 @@ def test_quarter_turns_are_counter_clockwise(turns: int) -> None:
     ("changes", "place"),
     [
         # Where the point (x, y) of the result, from the centre, is read; y is downward.
-        ({"angle": 30.0}, lambda x, y: (x * np.cos(np.pi / 6) - y * np.sin(np.pi / 6), x * np.sin(np.pi / 6) + y * np.cos(np.pi / 6))),
+        ({"angle": 30.0}, lambda x, y: (x * ROOT - y / 2, x / 2 + y * ROOT)),
         ({"scale": 1.25}, lambda x, y: (x / 1.25, y / 1.25)),
         ({"shift": (0.1, -0.05)}, lambda x, y: (x - 6.4, y + 3.2)),
         ({"shear": (45.0, 0.0)}, lambda x, y: (x - y, y)),
@@ -167,8 +168,8 @@ def test_brightness_contrast_saturation_and_shifts() -> None:
         "brightness": (1.2, levels * 1.2),
         "contrast": (0.5, 0.5 * levels + 0.5 * grey.mean()),
         "saturation": (0.3, 0.3 * levels + 0.7 * grey[:, :, None]),
-        "channels": ((10, -20, 30), levels + [10, -20, 30]),
-        "pca": ((1, 2, 3), levels + [1, 2, 3]),
+        "channels": ((10, -20, 30), levels + np.array([10, -20, 30])),
+        "pca": ((1, 2, 3), levels + np.array([1, 2, 3])),
     }
     for name, (value, result) in expected.items():
         found = one(picture, parameters(16, 16, **{name: value}), 16)
@@ -181,7 +182,7 @@ def test_colour_changes_follow_each_other_in_the_stated_order() -> None:
     grey = (step @ [0.299, 0.587, 0.114]).mean()
     step = 0.7 * step + 0.3 * grey
     step = 0.6 * step + 0.4 * (step @ [0.299, 0.587, 0.114])[:, :, None]
-    step = step + [5, 0, -5]
+    step = step + np.array([5, 0, -5])
     found = one(picture, parameters(16, 16, brightness=1.1, contrast=0.7, saturation=0.6, channels=(5, 0, -5)), 16)
     assert np.abs(found - step).max() <= FIXED_POINT
 

@@ -36,9 +36,10 @@ def test_identity_parameters_return_the_input_exactly(dtype: Any, channels: int)
 # OpenCV loses to the fixed point of its crops and matrices.
 SINGLE = {
     "crop": (Policy("resized"), 2), "window": (Policy("window"), 1), "padded": (Policy("padded", border="fill"), 1),
-    "mirror": (Policy(mirror=0.5), 1), "rotate": (Policy(rotate=40), 1), "filled": (Policy(rotate=40, border="fill"), 1),
-    "shear": (Policy(shear=20), 1), "scale": (Policy(scale=(0.5, 2)), 1), "shift": (Policy(shift=0.3), 1),
-    "warp": (Policy(warp=0.05), 1), "brightness": (Policy(brightness=0.5), 2), "contrast": (Policy(contrast=0.5), 2),
+    "mirror": (Policy(mirror=0.5), 1), "rotate": (Policy(rotate=40), 1),
+    "filled": (Policy(rotate=40, border="fill"), 1), "shear": (Policy(shear=20), 1),
+    "scale": (Policy(scale=(0.5, 2)), 1), "shift": (Policy(shift=0.3), 1), "warp": (Policy(warp=0.05), 1),
+    "brightness": (Policy(brightness=0.5), 2), "contrast": (Policy(contrast=0.5), 2),
     "saturation": (Policy(saturation=0.8), 2), "hue": (Policy(hue=90), 3), "channels": (Policy(channels=0.2), 1),
     "pca": (Policy(pca=0.3), 1), "blur": (Policy(blur=(0.3, 2), blur_probability=1), 2), "noise": (Policy(noise=20), 1),
     "erase": (Policy(erase=1), 1),
@@ -78,7 +79,7 @@ def test_the_back_ends_have_the_same_tables(changes: dict) -> None:
 
 
 def test_composed_equals_chained_exactly_where_reading_between_pixels_is_exact() -> None:
-    """On a picture whose levels rise linearly, each of a chain of resamplings is exact inside; so is the composed one."""
+    """On a picture whose levels rise linearly, each resampling of a chain is exact inside; so is the composed one."""
     side = 96
     picture = ramp(side, side) / 2 + 40
     chain: list[dict] = [

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from casebook.data.policy import Policy
 from casebook.data.loader import Batch, Batches, PictureCache, order, plan
+from casebook.data.policy import POLICIES, Policy
 from casebook.data.scan import scan
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError
 from casebook.preprocessing import Preprocessing
+from casebook.training.preparation import make_prepare
 
 LARGE = Preprocessing(size=72, crop_fraction=1.0)  # above the size that is held in memory as one array
 SMALL = Preprocessing(size=32, crop_fraction=1.0)
 RESIZED = Policy("resized", mirror=0.5)
+STRONG, ALEXNET = POLICIES["strong"].policy, POLICIES["alexnet"].policy
 PADDED = Policy("padded", mirror=0.5)
 
 
@@ -39,7 +41,8 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("preprocessing", "policy"), [(LARGE, RESIZED), (LARGE, PADDED), (LARGE, Policy()), (SMALL, PADDED)]
+    ("preprocessing", "policy"),
+    [(LARGE, RESIZED), (LARGE, PADDED), (LARGE, Policy()), (SMALL, PADDED), (LARGE, STRONG), (SMALL, ALEXNET)],
 )
 def test_the_stream_does_not_depend_on_workers_or_cache(
     source: Source, preprocessing: Preprocessing, policy: Policy
@@ -63,6 +66,33 @@ def test_the_stream_does_not_depend_on_workers_or_cache(
     assert sorted(torch.cat([b.indices for b in first]).tolist()) == list(range(48))
     assert first[0].images.shape == (7, preprocessing.size, preprocessing.size, 3)
     assert first[0].images.dtype == torch.uint8
+
+
+def test_blending_comes_with_the_batch_and_with_any_worker(source: Source) -> None:
+    tables = []
+    for workers in (0, 2):
+        batches = Batches(source, range(48), LARGE, policy=STRONG, batch_size=9, shuffle=True, seed=2, workers=workers)
+        stream_ = stream(batches, 1)
+        batches.close()
+        assert all(batch.mixing is not None and batch.mixing.shape == (len(batch.labels), 5) for batch in stream_)
+        assert all(batch.parameters is None for batch in stream_)
+        tables.append(torch.cat([batch.mixing for batch in stream_ if batch.mixing is not None]))
+    assert torch.equal(*tables)
+    assert stream(Batches(source, range(48), LARGE, policy=RESIZED, batch_size=9), 0)[0].mixing is None
+
+
+def test_small_pictures_may_be_augmented_where_the_network_runs(source: Source) -> None:
+    policy = Policy("padded", rotate=20, brightness=0.3, border="fill")
+    here = Batches(source, range(48), SMALL, policy=policy, batch_size=16, shuffle=True, seed=2)
+    there = Batches(source, range(48), SMALL, policy=policy, batch_size=16, shuffle=True, seed=2, on_device=True)
+    prepare = make_prepare(SMALL, torch.device("cpu"), True)
+    _, scale = SMALL.offset_and_scale
+    for first, second in zip(stream(here, 3), stream(there, 3), strict=True):
+        assert second.parameters is not None
+        assert torch.equal(first.indices, second.indices)
+        levels = (prepare(first) - prepare(second)).abs() * torch.from_numpy(scale)[:, None, None]
+        assert levels.max() < 2.01  # two roundings, and what brightness makes of the first
+        assert not torch.equal(first.images, second.images)
 
 
 def test_evaluation_sees_what_preprocessing_gives(source: Source) -> None:

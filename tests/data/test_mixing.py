@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.nn import functional
 
 from casebook.data.draws import draw, identity
@@ -44,15 +45,16 @@ def test_the_loss_is_that_of_soft_labels() -> None:
     assert torch.allclose(own * each[0] + (1 - own) * each[1], expected, atol=1e-6)
 
 
-def test_the_own_share_under_cutmix_has_its_law() -> None:
-    drawn = draw(Policy(cutmix=1.0), 0, 0, np.arange(20_000), np.array([[224, 224]] * 20_000), 224)
-    _, own = mix(torch.zeros(1, 1, 224, 224), mixing_table(drawn[:1]))
-    side = drawn["cutmix"][:, 2:]
-    assert 0 < own.item() <= 1
-    # Boxes that the edge does not cut have the share 1 - lambda with lambda uniform: a quarter is above 3/4 of the area.
-    whole = (drawn["cutmix"][:, :2] > 0).all(1) & (drawn["cutmix"][:, :2] + side < 224).all(1)
-    assert (side[whole, 0] == side[whole, 1]).all()
-    assert (side == 224).all(1).mean() < 0.05
+def test_the_areas_of_cutmix_follow_the_papers_law() -> None:
+    """The side is the root of 1 - lambda, the centre is anywhere, and what sticks out is cut off (section 3.1)."""
+    drawn = draw(Policy(cutmix=1.0), 0, 0, np.arange(5000), np.array([[224, 224]] * 5000), 224)
+    area = drawn["cutmix"][:, 2] * drawn["cutmix"][:, 3] / 224**2
+    generator = np.random.default_rng(0)
+    side = np.sqrt(1 - generator.beta(1.0, 1.0, 50_000))[:, None]
+    middle = generator.random((50_000, 2))
+    expected = (np.clip(middle + side / 2, 0, 1) - np.clip(middle - side / 2, 0, 1)).prod(1)
+    assert stats.ks_2samp(area, expected).pvalue > 1e-3
+    assert area.mean() == pytest.approx(expected.mean(), abs=0.01)
 
 
 def test_a_lone_picture_is_its_own_partner() -> None:

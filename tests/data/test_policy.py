@@ -2,13 +2,14 @@ import dataclasses
 
 import pytest
 
-from casebook.data.policy import CHOICES, LIMITS, PAIRS, POLICIES, Policy, named_policy
+from casebook.data.policy import CHOICES, LAWS, LIMITS, PAIRS, POLICIES, Policy, named_policy
 from casebook.errors import RecipeError
 
 
-def test_every_law_has_its_limits() -> None:
+def test_every_law_has_its_limits_and_its_meaning() -> None:
     names = {field.name for field in dataclasses.fields(Policy)}
     assert names == {*LIMITS, *PAIRS, *CHOICES, "central"}
+    assert names == set(LAWS)
 
 
 def test_the_policies_of_the_papers() -> None:

@@ -1,11 +1,20 @@
 """Small runs over the same digits, with the same and with other splits."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import casebook
+
+Runs = tuple[Path, Path, Path]
+
+
+def parts(run: Path) -> dict[str, str]:
+    """The part that each picture is in, by name."""
+    with (run / "split.csv").open() as file:
+        return {row["name"]: row["split"] for row in csv.DictReader(file)}
 
 
 def train(data: Path, out: Path, **settings: Any) -> Path:
@@ -15,7 +24,7 @@ def train(data: Path, out: Path, **settings: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
-def runs(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+def runs(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Three LeNets of different quality with one split. Not to be changed: copy them."""
     folder = tmp_path_factory.mktemp("runs")
     return (

@@ -138,6 +138,47 @@ def test_the_losses_of_auxiliary_heads_are_added_with_their_weight(tmp_path: Pat
         assert torch.allclose(weight, value, atol=1e-6)
 
 
+class Mixed(Memory):
+    """The same, with what is to be blended with the next picture of each batch."""
+
+    def __init__(self, inputs: torch.Tensor, labels: torch.Tensor, batch_size: int, table: torch.Tensor):
+        super().__init__(inputs, labels, batch_size)
+        self.table = table
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        for batch in super().epoch(epoch, start):
+            yield batch._replace(mixing=self.table[batch.indices])
+
+
+def test_mixed_pictures_are_learnt_with_mixed_labels(tmp_path: Path) -> None:
+    inputs, labels = real_digits(8)
+    table = torch.zeros(8, 5)
+    table[:, 0] = torch.linspace(0.5, 1, 8)
+    table[3] = torch.tensor([1.0, 2, 4, 16, 8])  # cutmix: a sixteenth and more of 32 x 32 pixels
+    weights = torch.linspace(0.5, 1.5, 10)
+    network, reference = linear(), linear()
+    loop = Loop(Run(tmp_path), plain_recipe(label_smoothing=0.1), network, device=torch.device("cpu"), place=Place(),
+                class_weights=weights)  # fmt: skip
+    stream = Mixed(inputs, labels, 8, table)
+    loop.fit(Phase("train", network, network.train, [("network", network, 1.0)], stream, Memory(inputs, labels, 64),
+                   lambda batch: batch.images, 1, torch.float32), 0)  # fmt: skip
+    nexts, next_labels = inputs.roll(-1, 0), labels.roll(-1, 0)
+    share = table[:, 0].clone()
+    mixed = share[:, None, None, None] * inputs + (1 - share[:, None, None, None]) * nexts
+    mixed[3] = inputs[3]
+    mixed[3, :, 4:12, 2:18] = nexts[3, :, 4:12, 2:18]
+    share[3] = 1 - 16 * 8 / 32**2
+    cross_entropy = nn.functional.cross_entropy
+
+    def losses(targets: torch.Tensor) -> torch.Tensor:
+        return weights[targets] * cross_entropy(reference(mixed), targets, label_smoothing=0.1, reduction="none")
+
+    loss = (share * losses(labels) + (1 - share) * losses(next_labels)).mean()
+    gradients = torch.autograd.grad(loss, list(reference.parameters()))
+    for ours, theirs, gradient in zip(network.parameters(), reference.parameters(), gradients, strict=True):
+        torch.testing.assert_close(ours, theirs - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
 def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
     inputs, labels = real_digits(40)
     small, large = linear(), linear()

@@ -2,7 +2,7 @@
 
 import typer
 
-from .output import print_json, table, wrong_usage
+from .output import print_json, table
 from .train import parsed_settings
 
 
@@ -11,7 +11,7 @@ def augment(
         None, help="A picture, of which every epoch is shown, or a data set; without it, the policies are listed."
     ),
     policy: str = typer.Option("basic", "--policy", "-p", help="Which policy; without DATA they are listed."),
-    out: str = typer.Option("augmented.png", "--out", "-o", help="The PNG to write."),
+    out: str = typer.Option("augmented.png", "--out", "-o", help="The PNG or JPEG to write."),
     count: int = typer.Option(12, "--count", "-n", min=1, max=200, help="Pictures on the sheet."),
     columns: int = typer.Option(4, min=1, max=20, help="Pictures in a row."),
     size: int = typer.Option(224, min=8, max=1024, help="Side of the network's input in pixels."),
@@ -32,8 +32,6 @@ def augment(
             rows = [[name, entry.purpose, entry.source] for name, entry in POLICIES.items()]
             print(table([["policy", "what it does", "source"], *rows]))
         return
-    if not out.lower().endswith(".png"):
-        raise wrong_usage(f"--out is {out!r}, expected a name that ends in .png")
     chosen = named_policy(policy).changed(parsed_settings(settings or []))
     from casebook.data.sheet import draw_operations, draw_sheet
 

@@ -2,7 +2,8 @@
 
 import typer
 
-from .output import plain, print_json, say, size_text, skipped_lines, table, wrong_usage
+from ..files import size_text
+from .output import plain, print_json, say, skipped_lines, table, wrong_usage
 from .progress import Display
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)

@@ -51,7 +51,7 @@ def evaluate(
     import casebook
     from casebook.evaluation.saved import check_suffix, save_predictions
 
-    models, data = models_and_data(given, data, ensemble or soup)
+    models, pictures = models_and_data(given, data, ensemble or soup)
     if html and not (protocol or ensemble or soup):
         raise wrong_usage("--html shows what is compared; add --protocol, --ensemble or --soup")
     if save:
@@ -59,7 +59,7 @@ def evaluate(
     display = Display()
     try:
         evaluation = casebook.evaluate(
-            models if ensemble or soup else models[0], data, protocol=protocol or None, ensemble=ensemble,
+            models if ensemble or soup else models[0], pictures, protocol=protocol or None, ensemble=ensemble,
             fit_weights=fit_weights, soup=soup, weights=weights, classes=classes, split=split, device=device,
             precision=precision, batch_size=batch_size, workers=workers, report=display,
         )  # fmt: skip

@@ -42,11 +42,6 @@ def print_json(document: Any) -> None:
     print(text)
 
 
-def size_text(size_bytes: float) -> str:
-    """In GiB, or in MiB below one."""
-    return f"{size_bytes / 2**30:.2f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.1f} MiB"
-
-
 def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 

@@ -5,7 +5,8 @@ import sys
 import time
 from typing import Any
 
-from .output import percent, plain, say, size_text
+from ..files import size_text
+from .output import percent, plain, say
 
 
 def duration(seconds: float) -> str:

@@ -96,8 +96,8 @@ def _how_to_go_on(run: str | None) -> str:
 
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs, or network.NAME=VALUE for the network's options and augment.NAME=VALUE for laws; a value is TOML where it reads as TOML,
-    else text."""
+    """NAME=VALUE pairs, or network.NAME=VALUE for the network's options and augment.NAME=VALUE for laws; a value is
+    TOML where it reads as TOML, else text."""
     import tomllib
 
     parsed: dict[str, Any] = {}

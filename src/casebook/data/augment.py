@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ..preprocessing import Preprocessing
 from .colour import colour_matrices, is_coloured, is_toned, tone_table
-from .draws import CONTROL, NOISE_TABLE
+from .draws import NOISE_TABLE
 from .geometry import Geometry, compose, control_points, spline_basis
 
 WIDEST = 32_000  # pixels: OpenCV holds places in 16 bits
+BORDERS = {True: cv2.BORDER_REFLECT, False: cv2.BORDER_CONSTANT}
 # Weighs a pixel's neighbours, as Pillow's SMOOTH does.
 SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
@@ -35,17 +36,23 @@ def augment(
         return result
     sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures], np.int64)
     geometry = compose(parameters, sizes, size)
-    warped = parameters["warp"].any((1, 2, 3))
-    points = np.zeros(0)
-    if warped.any():
-        points = control_points(geometry.matrices, parameters["warp"], size).astype(np.float32)
+    # A matrix alone is read faster without a map of places, as long as OpenCV takes the picture.
+    mapped = np.asarray(parameters["warp"].any((1, 2, 3)) | (sizes.max(1) > WIDEST))
     border = tuple(int(value) for value in fill)
     for row, picture in enumerate(pictures):
         if geometry.upright[row]:
             resized_crop(picture, geometry, row, bool(parameters["mirror"][row]), result[row])
+            continue
+        across, down = np.minimum(geometry.cells[row], sizes[row])
+        source = reduced(picture, int(across), int(down))
+        how = {"borderMode": BORDERS[bool(parameters["reflect"][row])], "borderValue": border}
+        matrix = geometry.matrices[row]
+        if mapped[row]:
+            part, x, y = _around(source, *_places(matrix, parameters["warp"][row], size))
+            read = cv2.remap(part, x, y, cv2.INTER_LINEAR, **how)
         else:
-            warp(picture, geometry, row, bool(parameters["reflect"][row]), border,
-                 points[row] if warped[row] else None, result[row])  # fmt: skip
+            read = cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **how)
+        result[row] = read.reshape(result[row].shape)
     recolour(result, parameters)
     _filter(result, parameters)
     for row in np.flatnonzero(parameters["hole"][:, 2:].all(1)):
@@ -63,13 +70,11 @@ def resized_crop(
     if across > 1 or down > 1:
         part = cv2.resize(part, (int(right - left), int(bottom - top)), interpolation=cv2.INTER_AREA)
     size = len(out)
-    flat = out[:, :, 0] if out.shape[2] == 1 else out
     if part.shape[0] != size or part.shape[1] != size:
         part = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
-    part = part.reshape(out.shape) if part.ndim == 2 else part
     if mirror:
         part = cv2.flip(part, 1)
-    flat[...] = part.reshape(flat.shape)
+    out[...] = part.reshape(out.shape)
 
 
 def reduced(picture: NDArray[np.uint8], across: int, down: int) -> NDArray[np.uint8]:
@@ -77,31 +82,24 @@ def reduced(picture: NDArray[np.uint8], across: int, down: int) -> NDArray[np.ui
     if across == 1 and down == 1:
         return picture
     height, width = picture.shape[0] // down, picture.shape[1] // across
-    whole = picture[: height * down, : width * across]
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
+    averaged: Any = cv2.resize(
+        picture[: height * down, : width * across], (width, height), interpolation=cv2.INTER_AREA
+    )
+    return averaged.reshape(height, width, -1)
 
 
-def warp(
-    picture: NDArray[np.uint8], geometry: Geometry, row: int, reflect: bool, fill: tuple[int, ...],
-    points: NDArray[np.float32] | None, out: NDArray[np.uint8],
-) -> None:  # fmt: skip
-    """Writes the picture read by a matrix, or by the splines of control `points`, into `out` (size, size, C)."""
-    size = len(out)
-    across, down = (int(cell) for cell in geometry.cells[row])
-    source = reduced(picture, min(across, picture.shape[1]), min(down, picture.shape[0]))
-    mode = cv2.BORDER_REFLECT if reflect else cv2.BORDER_CONSTANT
-    matrix = geometry.matrices[row]
+def _places(
+    matrix: NDArray[np.float64], warp: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(size, size) each: the x and the y at which each pixel of the result is read."""
     basis = _basis(size)
-    if points is None and max(source.shape) <= WIDEST:
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        read = cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=mode, borderValue=fill)
-    else:
-        if points is None:
-            points = control_points(matrix[None], np.zeros((1, 2, CONTROL, CONTROL)), size)[0].astype(np.float32)
-        x, y = basis @ points[0] @ basis.T, basis @ points[1] @ basis.T
-        source, x, y = _around(source, x, y)
-        read = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=mode, borderValue=fill)
-    out[...] = read.reshape(out.shape)
+    across, down = control_points(matrix[None], warp[None], size)[0].astype(np.float32)
+    return basis @ across @ basis.T, basis @ down @ basis.T
+
+
+@functools.lru_cache(maxsize=8)
+def _basis(size: int) -> NDArray[np.float32]:
+    return spline_basis(size).astype(np.float32)
 
 
 def _around(
@@ -114,11 +112,6 @@ def _around(
     left, right = (int(np.clip(edge, 0, width - 1)) for edge in (x.min() - 2, x.max() + 3))
     top, bottom = (int(np.clip(edge, 0, height - 1)) for edge in (y.min() - 2, y.max() + 3))
     return picture[top : bottom + 1, left : right + 1], x - left, y - top
-
-
-@functools.lru_cache(maxsize=8)
-def _basis(size: int) -> NDArray[np.float32]:
-    return spline_basis(size).astype(np.float32)
 
 
 def recolour(pixels: NDArray[np.uint8], parameters: NDArray[Any]) -> None:
@@ -154,7 +147,7 @@ def _filter(pixels: NDArray[np.uint8], parameters: NDArray[Any]) -> None:
 
 def sharpening(factor: float) -> NDArray[np.float32]:
     """(3, 3): a pixel moved away from its smoothed neighbourhood by `factor`; 1 is the identity, 0 smooths."""
-    kernel = (1 - factor) * SMOOTH
+    kernel = np.asarray((1 - factor) * SMOOTH, np.float32)
     kernel[1, 1] += factor
     return kernel
 
@@ -163,7 +156,7 @@ def gaussian(deviation: float, size: int) -> NDArray[np.float32]:
     """(2 r + 1,): normalised weights out to three deviations, and to no more than the picture's side."""
     radius = min(math.ceil(3 * deviation), size - 1)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
-    return (weights / weights.sum()).astype(np.float32)
+    return np.asarray(weights / weights.sum(), np.float32)
 
 
 @functools.lru_cache(maxsize=1)

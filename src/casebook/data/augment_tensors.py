@@ -1,4 +1,4 @@
-"""Augmentation of batches with torch, on any device; the same parameters as `augment`, and the same result within rounding."""
+"""Augmentation of batches with torch, on any device: the parameters of `augment`, and its results within rounding."""
 
 from typing import Any
 

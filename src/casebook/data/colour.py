@@ -22,7 +22,7 @@ _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
 class Components(NamedTuple):
-    """Principal colours of pixels on the scale 0 to 1: variances (3,), largest first, and unit vectors in columns (3, 3)."""
+    """Principal colours of pixels on the scale 0 to 1: variances (3,), largest first, and unit vectors in columns."""
 
     values: NDArray[np.float64]
     vectors: NDArray[np.float64]

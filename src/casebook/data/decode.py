@@ -137,8 +137,9 @@ def decode_reduced(content: bytes, *, name: str, mode: Literal["RGB", "L"], side
 
     A function of the file's content alone. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as `side` pixels
     are left. OpenCV reads RGB and grey JPEGs of 8 bits; all else, and what makes it stumble, is left to Pillow. The
-    pixels of both are equal where both bring the same libjpeg-turbo, else they differ by a few levels; grey ones
-    differ by up to 2, as OpenCV takes the stored luma and Pillow computes it from the colours. Raises PictureError.
+    pixels of both are equal where both bring the same libjpeg-turbo, else they differ by a few levels. A grey picture
+    of a coloured JPEG is its stored luma; Pillow computes it from the colours, which differs by 1 on average at most
+    and by more where a colour is saturated. Raises PictureError.
     """
     try:
         pixels, size = _by_opencv(content, name, mode, side)

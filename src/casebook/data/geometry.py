@@ -2,8 +2,8 @@
 
 A point of the result goes back through warp, shift, rotation, shear and scale, mirror and crop, in that order, and the
 picture is read there once, bilinearly. Where the result is smaller than what it shows, the picture is first averaged
-over whole cells of k x k pixels, k being the reduction rounded; so no more than half a pixel is skipped between two that
-are read. Pixel centres lie at whole numbers.
+over whole cells of k x k pixels, k being the reduction rounded; so no more than half a pixel is skipped between two
+that are read. Pixel centres lie at whole numbers.
 """
 
 import functools
@@ -70,7 +70,7 @@ def spline_basis(size: int) -> NDArray[np.float64]:
 
 
 def control_points(matrices: NDArray[np.float64], warp: NDArray[np.floating], size: int) -> NDArray[np.float64]:
-    """(N, 2, CONTROL, CONTROL): control points of the splines that give x and y for each pixel, warp and matrix together.
+    """(N, 2, CONTROL, CONTROL): control points of the splines of x and y over the result, warp and matrix together.
 
     A cubic B-spline reproduces straight lines, so the matrix costs nothing: basis @ points @ basis.T is the whole map.
     """

@@ -233,7 +233,7 @@ class Batches:
     Evaluation: every picture comes exactly once, over all processes together, in order.
     `sizes` are the (width, height) of all the source's pictures, where known: they make room in the cache.
     `draw_keys`: what the random numbers of each of `indices` are drawn from; the index itself by default.
-    `components`: the principal colours of the policy's "pca". `on_device`: leave small pictures' augmentation to `prepare`.
+    `components`: the principal colours of the policy's "pca". `on_device`: small pictures are augmented by `prepare`.
     `form`: what crops are cut from; by default the pictures themselves, their shorter side brought down to twice the
     size at which evaluation cuts its crop. `prepared`: where they are kept in that form; it changes no pixel.
     `skipped` gathers the names of pictures that could not be read, with the reason.

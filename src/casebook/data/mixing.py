@@ -1,6 +1,6 @@
 """Mixing: pictures of one batch blended with their neighbours, and their labels in the same shares.
 
-The partner of a picture is the next one of its batch, the first one's that of the last. Shares and boxes are drawn for
+The partner of a picture is the next one of its batch, that of the last is the first. Shares and boxes are drawn for
 each picture on its own. Which picture is the partner depends on the batch, so on its size and on the number of processes.
 """
 

@@ -14,61 +14,50 @@ Pair = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """The laws from which each picture's parameters are drawn. "±x" is uniform between -x and x.
+    """The laws from which each picture's parameters are drawn; LAWS says what each one means.
 
     Where the order of operations matters it is this one, whatever the policy: crop, mirror, scale and shear, rotation,
     shift, warp; brightness, contrast, saturation, hue, colour shifts; equalize, autocontrast, solarize, posterize;
     sharpness, blur, noise, erasing; mixing.
     """
 
-    # The window of the picture that is brought to the network's size
     crop: Literal["none", "resized", "padded", "window"] = "none"
-    """none: what evaluation sees. resized: a box of any `area` and `ratio` (Szegedy et al., CVPR 2015, section 6).
-    padded: what evaluation sees, moved by up to `padding` pixels (He et al., CVPR 2016, section 4.2). window: a square
-    as large as the network's input, after the shorter side was brought to one of `sides`."""
-    area: Pair = (0.25, 1.0)  # share of the picture, uniform
-    ratio: Pair = (3 / 4, 4 / 3)  # width / height, log-uniform
-    padding: int = 4  # pixels
-    sides: Pair = (256, 256)  # shorter side for an input of 224, uniform; in proportion for other inputs
-    central: bool = False  # windows stay within the central square
+    area: Pair = (0.25, 1.0)
+    ratio: Pair = (3 / 4, 4 / 3)
+    padding: int = 4
+    sides: Pair = (256, 256)
+    central: bool = False
 
-    # Geometry
-    mirror: float = 0.0  # probability of the left-right mirror image; wrong for digits and letters
-    rotate: float = 0.0  # ± degrees
-    shear: float = 0.0  # ± degrees, along both axes
-    scale: Pair = (1.0, 1.0)  # factor, log-uniform
-    shift: float = 0.0  # ± share of the side, along both axes
-    warp: float = 0.0  # ± share of the side, at each of 8 x 8 control points of a cubic B-spline
-    border: Literal["reflect", "fill"] = (
-        "reflect"  # what lies outside the picture: its mirror image, or the mean colour
-    )
+    mirror: float = 0.0
+    rotate: float = 0.0
+    shear: float = 0.0
+    scale: Pair = (1.0, 1.0)
+    shift: float = 0.0
+    warp: float = 0.0
+    border: Literal["reflect", "fill"] = "reflect"
 
-    # Colour
-    brightness: float = 0.0  # factor 1 ± x, as the next two
-    contrast: float = 0.0  # about the picture's mean grey
+    brightness: float = 0.0
+    contrast: float = 0.0
     saturation: float = 0.0
-    hue: float = 0.0  # ± degrees, a rotation of the chroma plane of YIQ
-    channels: float = 0.0  # ± share of 255, each channel on its own
-    pca: float = 0.0  # deviation of the normal factors of the principal colours (Krizhevsky et al., NIPS 2012, 4.1)
-    pca_of: Literal["imagenet", "data"] = "imagenet"  # whose principal colours
+    hue: float = 0.0
+    channels: float = 0.0
+    pca: float = 0.0
+    pca_of: Literal["imagenet", "data"] = "imagenet"
 
-    # Filters and holes
-    blur: Pair = (0.0, 0.0)  # deviation in pixels, uniform
+    blur: Pair = (0.0, 0.0)
     blur_probability: float = 0.0
-    noise: float = 0.0  # largest deviation, in levels of 255; uniform from 0
-    erase: float = 0.0  # probability of a hole of mean colour (Zhong et al., AAAI 2020)
-    erase_area: Pair = (0.02, 0.33)  # share of the input, uniform
-    erase_ratio: Pair = (0.3, 3.3)  # width / height, log-uniform
+    noise: float = 0.0
+    erase: float = 0.0
+    erase_area: Pair = (0.02, 0.33)
+    erase_ratio: Pair = (0.3, 3.3)
 
-    # Operations from a menu, in which each is as likely
     menu: Literal["", "trivial", "randaugment"] = ""
     menu_picks: int = 0
-    menu_strength: float | None = None  # share of the menu's largest strength; None: uniform in 31 steps
+    menu_strength: float | None = None
 
-    # Blending with the next picture of the batch
-    mixup: float = 0.0  # alpha of the Beta law of the shares, of which the larger is the picture's (Zhang et al., ICLR 2018)
-    cutmix: float = 0.0  # alpha of the law of the pasted box (Yun et al., ICCV 2019); 0: none
-    mix_probability: float = 1.0  # where both are there, each has half of it
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -114,6 +103,43 @@ class Policy:
         return dataclasses.replace(self, **changes)
 
 
+LAWS = {
+    "crop": "none: what evaluation sees; resized: a box of any area and ratio (Szegedy et al., CVPR 2015, section 6); "
+    "padded: what evaluation sees, moved by up to padding (He et al., CVPR 2016, section 4.2); window: a square as large "
+    "as the network's input, after the shorter side was brought to one of sides",
+    "area": "of a resized crop: share of the picture, uniform",
+    "ratio": "of a resized crop: width / height, log-uniform",
+    "padding": "pixels that a padded crop may move",
+    "sides": "shorter side for windows of 224 pixels, uniform; in proportion for other inputs",
+    "central": "windows stay within the central square",
+    "mirror": "probability of the left-right mirror image",
+    "rotate": "± degrees, uniform, as all that is ±",
+    "shear": "± degrees, along both axes",
+    "scale": "factor, log-uniform",
+    "shift": "± share of the side, along both axes",
+    "warp": "± share of the side, at each of 8 x 8 control points of a cubic B-spline",
+    "border": "what lies outside the picture: its mirror image, or the mean colour",
+    "brightness": "factor 1 ± x",
+    "contrast": "factor 1 ± x, about the picture's mean grey",
+    "saturation": "factor 1 ± x",
+    "hue": "± degrees, a rotation of the chroma plane of YIQ",
+    "channels": "± share of 255, each channel on its own",
+    "pca": "deviation of the normal factors along the principal colours (Krizhevsky et al., NIPS 2012, section 4.1)",
+    "pca_of": "whose principal colours: ImageNet's or those of the training pictures",
+    "blur": "deviation in pixels, uniform",
+    "blur_probability": "how often",
+    "noise": "largest deviation in levels of 255, uniform from 0",
+    "erase": "probability of a hole of mean colour (after Zhong et al., AAAI 2020)",
+    "erase_area": "share of the input, uniform",
+    "erase_ratio": "width / height, log-uniform",
+    "menu": "a list of fourteen operations, from which menu_picks are taken, each as likely",
+    "menu_picks": "how many",
+    "menu_strength": "share of the menu's largest strength; not given: one of 31 steps",
+    "mixup": "alpha of the Beta law of the share that blends a picture with its neighbour, the larger share being its "
+    "own (Zhang et al., ICLR 2018); 0: none",
+    "cutmix": "alpha of the law of the box that the neighbour fills (Yun et al., ICCV 2019); 0: none",
+    "mix_probability": "how often one of the two happens; where both are there, each has half of it",
+}
 PAIRS = {  # the least and the largest value of each end
     "area": (1e-4, 1.0), "ratio": (0.01, 100.0), "sides": (224.0, 4096.0), "scale": (0.1, 10.0), "blur": (0.0, 20.0),
     "erase_area": (0.0, 1.0), "erase_ratio": (0.01, 100.0),

@@ -32,7 +32,7 @@ import PIL
 from numpy.typing import NDArray
 
 from ..errors import PictureError, RunError
-from ..files import cache_folder
+from ..files import cache_folder, size_text
 from .decode import decode_reduced, read_file, reduce_pixels, reduced_size
 from .pictures import Source
 from .scan import PictureFacts
@@ -358,18 +358,18 @@ def open_prepared(
     outdated = [file for file in list_prepared(folder) if file.source == _place(source) and file.form == form]
     others = sum(file.planned_bytes for file in list_prepared(folder) if file not in outdated)
     if layout.size_bytes + others > budget_bytes:
-        beside = f" beside {others / GIB:.1f} GiB that lie there already" if others else ""
+        beside = f" beside {size_text(others)} that lie there already" if others else ""
         raise RunError(
-            f"prepared pictures would take {layout.size_bytes / GIB:.1f} GiB{beside}, and {budget_bytes / GIB:.1f} GiB "
-            "are allowed (prepared_gib)"
+            f"prepared pictures would take {size_text(layout.size_bytes)}{beside}, more than the "
+            f"{size_text(budget_bytes)} that are allowed (prepared_gib)"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if layout.size_bytes > disk_share * free - RESERVE_BYTES:
             raise RunError(
-                f"prepared pictures would take {layout.size_bytes / GIB:.1f} GiB in {folder}, whose disk has "
-                f"{free / GIB:.1f} GiB free; CASEBOOK_CACHE names another folder"
+                f"prepared pictures would take {size_text(layout.size_bytes)} in {folder}, whose disk has "
+                f"{size_text(free)} free; CASEBOOK_CACHE names another folder"
             )
         for file in outdated:
             file.path.unlink(missing_ok=True)

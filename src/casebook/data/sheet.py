@@ -23,6 +23,7 @@ from .sources import Source, load_source
 GAP, MARGIN, FONT_PIXELS, LINE_PIXELS = 14, 18, 12, 16
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 MOST_PICTURES = 200
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 # One of each operation, at a strength that shows.
 OPERATIONS: dict[str, dict[str, Any]] = {
@@ -60,13 +61,15 @@ def draw_sheet(
     columns: int = 4,
     crop_fraction: float = 0.875,
 ) -> list[dict[str, Any]]:
-    """Writes a PNG of `count` augmented pictures and gives the parameters of each as plain data.
+    """Writes a PNG or JPEG of `count` augmented pictures and gives the parameters of each as plain data.
 
     `data` is one picture, of which every epoch from 0 on is shown, or a data set, of which some pictures are shown as
     they are in epoch 0. The pictures are prepared as for a network with inputs of `size` pixels.
 
-    Raises DataError where there is nothing to show, PictureError for a picture that cannot be read.
+    Raises DataError where there is nothing to show or `out` is of another kind, PictureError for a picture that cannot
+    be read.
     """
+    _check_name(out)
     if not 1 <= count <= MOST_PICTURES:
         raise DataError(f"{count} pictures are asked for, expected 1 to {MOST_PICTURES}")
     preprocessing = Preprocessing(size=size, crop_fraction=crop_fraction)
@@ -100,7 +103,8 @@ def draw_sheet(
 
 
 def draw_operations(picture: str | Path, out: str | Path, *, size: int = 224, columns: int = 5) -> list[dict[str, Any]]:
-    """Writes a PNG of one picture under one operation after the other."""
+    """Writes a PNG or JPEG of one picture under one operation after the other."""
+    _check_name(out)
     path = Path(picture).expanduser()
     preprocessing = Preprocessing(size=size)
     pixels = preprocessing.pixels(open_picture(path, name=path.name, min_side=preprocessing.decode_side))
@@ -113,6 +117,11 @@ def draw_operations(picture: str | Path, out: str | Path, *, size: int = 224, co
     captions = [[name, *told(row)] for name, row in zip(OPERATIONS, parameters, strict=True)]
     save_sheet(results, captions, out, columns=columns)
     return [{"picture": name, "parameters": described(row)} for name, row in zip(OPERATIONS, parameters, strict=True)]
+
+
+def _check_name(out: str | Path) -> None:
+    if Path(out).suffix.lower() not in FORMATS:
+        raise DataError(f"the sheet is to be {str(out)!r}, expected a name that ends in {', '.join(FORMATS)}")
 
 
 def _spread(total: int, count: int) -> list[int]:
@@ -172,7 +181,7 @@ def _signed(value: float) -> str:
 
 
 def save_sheet(results: NDArray[np.uint8], captions: Sequence[Sequence[str]], out: str | Path, *, columns: int) -> None:
-    """Writes (N, S, S, 3) pictures with their captions, the first line of each in bold, as a PNG."""
+    """Writes (N, S, S, 3) pictures with their captions, the first line of each in bold, as a PNG or a JPEG."""
     size = results.shape[1]
     font = ImageFont.load_default(FONT_PIXELS)
     letters = max(12, int(size / (FONT_PIXELS * 0.52)))
@@ -193,7 +202,7 @@ def save_sheet(results: NDArray[np.uint8], captions: Sequence[Sequence[str]], ou
                 pen.text(place, text, fill=INK, font=font, stroke_width=weight, stroke_fill=INK)
         top += height
     content = io.BytesIO()
-    sheet.save(content, "PNG", optimize=True)
+    sheet.save(content, FORMATS[Path(out).suffix.lower()], optimize=True, quality=88)
     path = Path(out).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content.getvalue())

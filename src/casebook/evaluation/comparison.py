@@ -113,7 +113,7 @@ def difference_rows(compared: Sequence[dict[str, Any]]) -> list[list[str]]:
     cells = [head]
     for row in compared:
         for other in row["against"]:
-            line = [_said(row, other, several), _said(other, row, several)]
+            line = [said(row, other, several), said(other, row, several)]
             for name in ("top1_error", "top5_error") if has_top5 else ("top1_error",):
                 low, high = other[name]["interval"]
                 line += [f"{100 * other[name]['difference']:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}"]
@@ -122,8 +122,8 @@ def difference_rows(compared: Sequence[dict[str, Any]]) -> list[list[str]]:
     return cells
 
 
-def _said(row: dict[str, Any], other: dict[str, Any], several: bool) -> str:
-    """The row's name, its protocol, or both: what tells it from the other."""
+def said(row: dict[str, Any], other: dict[str, Any], several: bool) -> str:
+    """The row's name, its protocol, or both: what tells it from the other, where `several` names occur."""
     if not several:
         return str(row["protocol"])
     return row["name"] if row["protocol"] == other["protocol"] == "center" else f"{row['name']}, {row['protocol']}"

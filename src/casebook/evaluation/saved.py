@@ -47,10 +47,11 @@ def save_predictions(path: str | Path, predictions: Predictions) -> None:
     probabilities = np.asarray(predictions.probabilities, np.float32)
     if str(path).lower().endswith(".csv"):
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        # With all text quoted, no line end in a name can be taken for one of the file's.
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow([*COLUMNS, *classes])
         for name, label, row in zip(predictions.names, labels, probabilities, strict=True):
-            writer.writerow([name, label, *map(str, row)])  # the shortest text that gives the 32 bits back
+            writer.writerow([name, label, *row])  # each number as the shortest text that gives its 32 bits back
         write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
         return
     arrow = _pyarrow()

@@ -1,10 +1,11 @@
 """A network, pictures and a protocol -> the mean of the class probabilities of each picture's views."""
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def predict_views(
             workers=workers, progress=progress,
         )  # fmt: skip
         size = (preprocessing.size, preprocessing.size)
-        cost = multiply_adds(network, preprocessing.channels, Counter({size: 1}), 1) if counted else None
+        cost = multiply_adds(network, preprocessing.channels, Counter({size: 1}), {}, 1) if counted else None
         return Shown(*answer, cost)
     module: nn.Module = network
     smallest = preprocessing.size
@@ -100,22 +101,54 @@ def predict_views(
         probabilities.astype(np.float32),
         tuple(classes),
     )
-    cost = multiply_adds(module, preprocessing.channels, runner.sizes, len(readable)) if counted else None
+    cost = None
+    if counted:
+        cost = multiply_adds(module, preprocessing.channels, runner.sizes, runner.seen, len(readable))
     return Shown(predictions, tuple(readable), skipped, cost)
 
 
-def multiply_adds(module: nn.Module, in_channels: int, sizes: Counter[Size], num_pictures: int) -> int | None:
-    """Of one picture, when views of these (width, height) were run for all; None where they cannot be counted."""
+def multiply_adds(
+    module: nn.Module, in_channels: int, sizes: Counter[Size], seen: dict[Size, int], num_pictures: int
+) -> int | None:
+    """Of one picture, when views of these (width, height) were run for all; None where they cannot be counted.
+
+    `seen` is what `_Meter` saw of each size. Where it agrees with `count` at the smallest size, it is taken for the
+    others, of which there may be hundreds; else each is counted.
+    """
+
+    def counted(size: Size) -> int | None:
+        return count(module, (size[1], size[0]), in_channels=in_channels).total.multiply_adds
+
     try:
-        each = {
-            (width, height): count(module, (height, width), in_channels=in_channels).total.multiply_adds
-            for width, height in sizes
-        }
+        smallest = min(sizes, key=lambda size: size[0] * size[1])
+        each: dict[Size, int | None] = {smallest: counted(smallest)}
+        agrees = each[smallest] == seen.get(smallest)
+        for size in sizes:
+            each[size] = seen[size] if agrees else counted(size)
     except ModelError:
         return None
     if any(cost is None for cost in each.values()):
         return None
     return round(sum((each[size] or 0) * number for size, number in sizes.items()) / num_pictures)
+
+
+class _Meter:
+    """Inside, sums the multiply-adds of convolutions and linear layers for one picture of each batch."""
+
+    def __init__(self, module: nn.Module):
+        self.total = 0
+        self._layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+    def _add(self, layer: nn.Module, _: Any, output: Tensor) -> None:
+        self.total += output[0].numel() * layer.weight[0].numel()  # type: ignore[index, operator]
+
+    def __enter__(self) -> "_Meter":
+        self._hooks = [layer.register_forward_hook(self._add) for layer in self._layers]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
 
 class _Runner:
@@ -131,6 +164,7 @@ class _Runner:
         self.waiting_pixels: Counter[Size] = Counter()
         self.sums: dict[int, NDArray[np.float64]] = {}
         self.sizes: Counter[Size] = Counter()
+        self.seen: dict[Size, int] = {}  # multiply-adds of a view of each size
 
     def add(self, index: int, weight: int, array: NDArray[np.uint8]) -> None:
         """One view, (height, width, channels), of the picture `index`, that counts `weight` times."""
@@ -153,8 +187,11 @@ class _Runner:
             return
         self.sizes[size] += len(entries)
         images = self._prepared(np.stack([array for _, _, array in entries]))
-        with autocast(self.device, self.dtype):
+        with autocast(self.device, self.dtype), contextlib.ExitStack() as stack:
+            meter = stack.enter_context(_Meter(self.module)) if size not in self.seen else None
             logits = self.module(images)
+        if meter is not None:
+            self.seen[size] = meter.total
         probabilities = torch.softmax(logits.float(), 1).cpu().numpy().astype(np.float64)
         for (index, weight, _), row in zip(entries, probabilities, strict=True):
             self.sums[index] = self.sums.get(index, 0) + weight * row

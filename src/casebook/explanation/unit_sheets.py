@@ -99,8 +99,8 @@ def _projections_row(view: View, layer: str, found: Sequence[Projection]) -> Ima
     for projection in found:
         title = f"{projection.channel}: {short(projection.activation)}"
         tiles.append(pair(view, projection, title))
-    seen = found[0].window
-    side = f", sees {max(p.window.bottom - p.window.top for p in found if p.window)} pixels" if seen else ""
+    sides = [max(p.window.bottom - p.window.top, p.window.right - p.window.left) for p in found if p.window]
+    side = f", sees {max(sides)} pixels" if sides else ""
     return drawing.panel(Panel(drawing.grid(tiles, 4, gap=16), f"{layer}{side}"))
 
 

@@ -74,8 +74,8 @@ class View:
 
     @property
     def answer(self) -> str:
-        """tabby 62.1 %"""
-        return f"{self.classes[self.target]} {percent_text(self.probability)}"
+        """tabby: 62.1 %"""
+        return f"{self.classes[self.target]}: {percent_text(self.probability)}"
 
     @property
     def caption(self) -> str:
@@ -83,7 +83,7 @@ class View:
         if self.target == self.predicted:
             return f"{self.answer} (the network's answer)"
         best = self.predicted
-        return f"{self.answer}; the network's answer: {self.classes[best]} {percent_text(self.probabilities[best])}"
+        return f"{self.answer}; the network says {self.classes[best]}: {percent_text(self.probabilities[best])}"
 
 
 def look(subject: Subject, picture: Image.Image, name: str, target: int | None = None) -> View:

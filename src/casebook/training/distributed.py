@@ -6,12 +6,15 @@ Under torchrun each process finds its place in the environment; gloo joins CPUs,
 import contextlib
 import datetime
 import os
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+LETTING_GO_SECONDS = 0.1
 
 
 class Place(NamedTuple):
@@ -44,6 +47,9 @@ def joined(device: torch.device) -> Iterator[Place]:
     try:
         yield Place(dist.get_rank(), dist.get_world_size())
     finally:
+        # Gloo's threads let go of the last tensors only when they get the interpreter; in one that ends meanwhile they
+        # abort the process (seen with torch 2.13 on a busy machine, once in ten jobs).
+        time.sleep(LETTING_GO_SECONDS)
         dist.destroy_process_group()
 
 

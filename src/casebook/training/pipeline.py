@@ -34,7 +34,7 @@ from ..data.prepared import (
 from ..data.scan import PictureFacts, scan
 from ..data.sources import load_source
 from ..errors import DataError, RecipeError, RunError
-from ..files import cache_folder
+from ..files import cache_folder, size_text
 from ..models import model_card
 from ..preprocessing import Preprocessing
 from .distributed import Place
@@ -71,7 +71,12 @@ def choose_prepared(
         )
     side = recipe.prepared_side or preprocessing.decode_side
     form = Form(side, preprocessing.mode, "jpeg" if recipe.prepared == "jpeg" else "raw")
-    if recipe.prepared == "off" or data.source.root is None or not policy.crops_source:
+    if recipe.prepared == "off":
+        return Kept(form)
+    if data.source.root is None or not policy.crops_source:
+        if recipe.prepared != "auto":
+            why = "this policy cuts no crops from them" if data.source.root else "they are in memory as they are"
+            say(f"prepared = {recipe.prepared!r} has no effect on these pictures: {why}")
         return Kept(form)
     facts = data.scan.facts
     prepared = find_prepared(data.source, facts, form)
@@ -87,8 +92,8 @@ def choose_prepared(
             say(f"{error}; every picture is decoded anew in each epoch")
             return Kept(form)
         say(
-            f"pictures are decoded once and kept in {prepared.path} ({prepared.layout.size_bytes / GIB:.1f} GiB when "
-            "complete); --set prepared=off prevents that"
+            f"pictures are decoded once and kept in {prepared.path} ({size_text(prepared.layout.size_bytes)} "
+            "when complete); --set prepared=off prevents that"
         )
     prepared.say = say
     return Kept(form, prepared)
@@ -177,8 +182,8 @@ def prepare_pictures(
         left_bytes = size_bytes * (1 - already / pictures)
         if left_bytes > free_bytes - RESERVE_BYTES:
             raise RunError(
-                f"prepared pictures would take {left_bytes / GIB:.2f} GiB more in {folder}, whose disk has "
-                f"{free_bytes / GIB:.2f} GiB free, of which {RESERVE_BYTES / GIB:.1f} are left alone; choose a smaller "
+                f"prepared pictures would take {size_text(left_bytes)} more in {folder}, whose disk has "
+                f"{size_text(free_bytes)} free, of which {size_text(RESERVE_BYTES)} are left alone; choose a smaller "
                 "--side or --format jpeg, or set CASEBOOK_CACHE to another folder"
             )
         if prepared is None:

@@ -145,7 +145,8 @@ def profile_data(
     def measuring(number: int) -> None:
         report({"kind": "profile", "what": steps[number], "done": number, "total": len(steps)})
 
-    with tempfile.TemporaryDirectory() as scratch, _one_opencv_thread():
+    cv2.setNumThreads(1)  # as `Batches` does: speeds are those of one core
+    with tempfile.TemporaryDirectory() as scratch:
         speeds = _reading_speeds(recipe, part, facts, preprocessing, Path(scratch), measuring)
         dtype = choose_precision("auto", where, preprocessing.size)
         batch_size = (256 if where.type == "cuda" else 32) if preprocessing.size > 64 else 128
@@ -174,16 +175,6 @@ def _part_of(source: Source, indices: list[int]) -> Source:
     """A source of these pictures alone."""
     arrays = None if source.arrays is None else source.arrays[indices]
     return dataclasses.replace(source, pictures=tuple(source.pictures[i] for i in indices), arrays=arrays)
-
-
-@contextlib.contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _rounds(work: Callable[[], int]) -> Speed:

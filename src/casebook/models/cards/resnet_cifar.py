@@ -53,7 +53,8 @@ CARDS = {
     "resnet44": card("resnet44", 658_586, 97_174_144, *table6(0.66e6, 7.17)),
     "resnet56": card("resnet56", 853_018, 125_485_696, *table6(0.85e6, 6.97)),
     "resnet110": card("resnet110", 1_727_962, 252_887_680, *table6(1.7e6, 6.43, ", best of 5 runs (6.61 +- 0.16)")),
-    "resnet1202": card("resnet1202", 19_421_274, 2_829_238_912, *table6(19.4e6, 7.93)),
+    # SGD at the rate of the others throws the sum of 600 branches far off in its first steps.
+    "resnet1202": card("resnet1202", 19_421_274, 2_829_238_912, *table6(19.4e6, 7.93), recipe="classic"),
     "plain20": plain("plain20", 269_722, 40_551_040),
     "plain32": plain("plain32", 464_154, 68_862_592),
     "plain44": plain("plain44", 658_586, 97_174_144),
