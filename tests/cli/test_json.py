@@ -179,6 +179,15 @@ def test_data_check(command: Command, sections, digit_folder: Path) -> None:
     all_keys(known, seen, check(broken, known))
 
 
+def test_augment(command: Command, sections, photo_folder: Path) -> None:
+    known = sections["casebook augment"]
+    listed = command("augment", "--json").json
+    drawn = command("augment", photo_folder, "-p", "strong", "-n", "3", "--size", "32", "-o", "a.png", "--json").json
+    each = command("augment", photo_folder / "spots" / "00.jpg", "--operations", "-o", "a.png", "--json").json
+    all_keys(known, *(check(document, known) for document in (listed, drawn, each)))
+    assert (drawn["policy"], each["policy"]) == ("strong", None)
+
+
 def test_data_prepare_and_prepared(command: Command, sections, photo_folder: Path, monkeypatch) -> None:
     shutil.copytree(photo_folder, "photos")
     Path("photos/spots/fake.jpg").write_text("no picture")

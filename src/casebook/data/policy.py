@@ -105,8 +105,8 @@ class Policy:
 
 LAWS = {
     "crop": "none: what evaluation sees; resized: a box of any area and ratio (Szegedy et al., CVPR 2015, section 6); "
-    "padded: what evaluation sees, moved by up to padding (He et al., CVPR 2016, section 4.2); window: a square as large "
-    "as the network's input, after the shorter side was brought to one of sides",
+    "padded: what evaluation sees, moved by up to padding (He et al., CVPR 2016, section 4.2); window: a square as "
+    "large as the network's input, after the shorter side was brought to one of sides",
     "area": "of a resized crop: share of the picture, uniform",
     "ratio": "of a resized crop: width / height, log-uniform",
     "padding": "pixels that a padded crop may move",
