@@ -24,7 +24,10 @@ from casebook.training.recipe import RECIPES, Recipe
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTICE = "<!-- Written by docs/generate.py; edit what it reads, then run it again. -->\n"
-TYPES = {str: "text", int: "integer", float: "number", bool: "flag", list[str]: "text, repeatable"}
+TYPES = {
+    str: "text", int: "integer", float: "number", bool: "flag",
+    list[str]: "text, repeatable", list[int]: "integer, repeatable",
+}  # fmt: skip
 
 
 def cli_page() -> str:

@@ -169,6 +169,7 @@ def test_the_page_of_a_comparison(command: Command, small_run: Path) -> None:
         (["RUN", "-p", "10crop"], 1, "did you mean '10-crop'?"),
         (["RUN", "-p", "dense"], 1, "takes 32x32 pixels alone"),
         (["RUN", "--ensemble"], 1, "alone makes no ensemble"),
+        (["RUN", "RUN/", "--ensemble"], 1, "is named twice"),
         (["RUN", "--fit-weights"], 1, "weights are fitted for an ensemble"),
         (["gone.csv"], 1, "there is no file of predictions 'gone.csv'"),
         (["RUN", "gone", "--ensemble"], 1, "alone makes no ensemble"),
@@ -178,5 +179,5 @@ def test_the_page_of_a_comparison(command: Command, small_run: Path) -> None:
 def test_contradictions_are_one_line(
     command: Command, ten_runs: tuple[Path, Path], arguments: list[str], code: int, expected: str
 ) -> None:
-    names = {"RUN": str(ten_runs[0]), "RUN2": str(ten_runs[1])}
+    names = {"RUN": str(ten_runs[0]), "RUN/": f"{ten_runs[0]}/", "RUN2": str(ten_runs[1])}
     assert expected in one_line(command("evaluate", *(names.get(a, a) for a in arguments)), code=code)

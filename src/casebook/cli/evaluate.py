@@ -10,11 +10,11 @@ from .progress import Display
 
 
 def evaluate(
-    given: list[str] = typer.Argument(
+    models: list[str] = typer.Argument(
         ...,
-        metavar="MODEL... [DATA]",
+        metavar="MODEL [DATA]",
         help="Run folder, the name of a network (then with --weights), or saved predictions; several with --ensemble "
-        "or --soup. DATA is a folder, CSV file or built-in name; default: the run's own locked test set.",
+        "or --soup. Last the data: folder, CSV file or built-in name; default: the run's own locked test set.",
     ),
     data: str = typer.Option(None, "--data", metavar="DATA", help="The data, where it should not come last."),
     protocol: list[str] = typer.Option(
@@ -44,14 +44,11 @@ def evaluate(
     workers: int = typer.Option(0, min=0, help="Processes, with a protocol threads, that read pictures."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:  # fmt: skip
-    """Score a run, or a network with given weights, on labelled pictures.
-
-    With --protocol, --ensemble or --soup, several ways to do it side by side: errors, what each gains, what it costs.
-    """
+    """Score a run, or a network with given weights, on labelled pictures; or several, or several ways, side by side."""
     import casebook
     from casebook.evaluation.saved import check_suffix, save_predictions
 
-    models, pictures = models_and_data(given, data, ensemble or soup)
+    members, pictures = models_and_data(models, data, ensemble or soup)
     if html and not (protocol or ensemble or soup):
         raise wrong_usage("--html shows what is compared; add --protocol, --ensemble or --soup")
     if save:
@@ -59,7 +56,7 @@ def evaluate(
     display = Display()
     try:
         evaluation = casebook.evaluate(
-            models if ensemble or soup else models[0], pictures, protocol=protocol or None, ensemble=ensemble,
+            members if ensemble or soup else members[0], pictures, protocol=protocol or None, ensemble=ensemble,
             fit_weights=fit_weights, soup=soup, weights=weights, classes=classes, split=split, device=device,
             precision=precision, batch_size=batch_size, workers=workers, report=display,
         )  # fmt: skip

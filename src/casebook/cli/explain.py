@@ -34,8 +34,7 @@ def explain(
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:  # fmt: skip
-    """Show what a network sees in pictures: a PNG to look at and a NumPy array each. Ends with code 1 if a picture
-    could not be read; the others are explained."""
+    """Show what a network sees in pictures, as PNGs and NumPy arrays. Ends with code 1 if a picture cannot be read."""
     import casebook
 
     from .progress import Display

@@ -186,7 +186,8 @@ class PreparedFile:
 
     def __del__(self) -> None:
         if getattr(self, "bytes", None) is not None:
-            self.close()
+            with contextlib.suppress(OSError):
+                self.close()
 
     def has(self, index: int) -> bool:
         """Whether the picture's slot is whole, as far as the index says."""

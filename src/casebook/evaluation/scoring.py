@@ -106,8 +106,9 @@ def _check_names(names: Sequence[str], together: bool) -> None:
         raise DataError(f"{len(names)} runs came without ensemble or soup; say which, or evaluate one at a time")
     if together and len(names) < 2:
         raise DataError(f"{names[0]} alone makes no ensemble and no soup; name two runs or more")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise DataError(f"{twice[0]} is named twice; a member counts once")
+    places = [Path(name).resolve() for name in names]
+    if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
+        raise DataError(f"{twice[-1]} is named twice; a member counts once")
 
 
 def _evaluate_saved(names: Sequence[str], ensemble: bool) -> Evaluation:

@@ -52,9 +52,9 @@ def _short(value: object) -> str:
 
 
 def average_state(states: Sequence[State]) -> State:
-    """The mean of the states, computed in float64; what is no float is the first one's."""
+    """The mean of the states, computed in float64 on the CPU; what is no float is the first one's."""
     return {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+        name: torch.stack([state[name].cpu().double() for state in states]).mean(0).to(value.dtype)
         if value.is_floating_point()
         else value.clone()
         for name, value in states[0].items()
