@@ -7,7 +7,7 @@ photographs of at least 400 pixels, cut to 4:3, with quality 90 and halved chrom
 
 - 500x375: resized, as the pictures of ImageNet are;
 - 4000x3000: resized to twelve megapixels: smooth, about 0.8 MB each;
-- 4000x3000 dense: 64 of the first kind tiled, as much detail a pixel as they have, about 3 MB each. Photographs of good
+- 4000x3000 dense: 64 of the first kind tiled, as much detail a pixel as they have, about 3 MB each. Photographs of
   cameras lie between the two. Here all arms spend most of their time on the entropy decoding, which none can avoid.
 
 The arms, all with windows of 8 to 100 % of the area and 3:4 to 4:3, resampled bilinearly:

@@ -26,7 +26,7 @@ REFERENCE = Path(__file__).parent / "reference"
 NOTICE = "<!-- Written by docs/generate.py; edit what it reads, then run it again. -->\n"
 TYPES = {
     str: "text", int: "integer", float: "number", bool: "flag",
-    list[str]: "text, repeatable", list[int]: "integer, repeatable",
+    list[str]: "text, repeatable", list[int]: "integer, repeatable", tuple[float, float]: "two numbers",
 }  # fmt: skip
 
 

@@ -71,6 +71,7 @@ def test_quarter_turns_are_counter_clockwise(turns: int) -> None:
         ({"shift": (0.1, -0.05)}, lambda x, y: (x - 6.4, y + 3.2)),
         ({"shear": (45.0, 0.0)}, lambda x, y: (x - y, y)),
         ({"shear": (0.0, 45.0)}, lambda x, y: (x, y - x)),
+        ({"shear": (45.0, 45.0)}, lambda x, y: (2 * x - y, y - x)),  # first along x, then along y
         ({"mirror": True, "shift": (0.1, 0.0)}, lambda x, y: (-(x - 6.4), y)),
         ({"angle": 90.0, "scale": 2.0}, lambda x, y: (-y / 2, x / 2)),
     ],
@@ -81,6 +82,7 @@ def test_geometry_reads_where_the_closed_form_says(changes: dict, place) -> None
     column, row = np.meshgrid(np.arange(size), np.arange(size))
     x, y = place(column + 0.5 - size / 2, row + 0.5 - size / 2)
     found = np.einsum("ij,jrc->irc", geometry.matrices[0], np.stack([column, row, np.ones_like(row)]).astype(float))
+    found = (found + 0.5) * geometry.cells[0][:, None, None] - 0.5  # in pixels of the picture, not of the reduced one
     assert np.allclose(found, np.stack([x, y]) + size / 2 - 0.5, atol=1e-10)
 
 
@@ -148,6 +150,21 @@ def test_a_fine_chequerboard_becomes_grey_and_does_not_alias(side: int) -> None:
     assert small.std() < 30  # read without averaging, its contrast would stay above 60
 
 
+@pytest.mark.parametrize(("side", "cells"), [(47, 1), (49, 2), (79, 2), (81, 3)])
+def test_cells_are_the_reduction_rounded(side: int, cells: int) -> None:
+    for changes in ({}, {"angle": 90.0}):
+        geometry = compose(parameters(side, side, **changes), np.array([[side, side]]), 32)
+        assert geometry.cells.tolist() == [[cells, cells]]
+
+
+@pytest.mark.parametrize("side", [36, 40, 44, 47])
+def test_small_reductions_are_read_as_they_are(side: int) -> None:
+    """They leave some of the finest pattern as aliasing, as geometry.py says: about a third of its contrast."""
+    board = np.indices((side, side)).sum(0) % 2 * 255
+    picture = np.repeat(board[:, :, None], 3, 2).astype(np.uint8)
+    assert one(picture, parameters(side, side, angle=20.0, reflect=True), 32).std() < 127.5 * 0.4
+
+
 def test_long_and_tiny_pictures() -> None:
     wide = np.tile(smooth(16, 400), (1, 100, 1))  # 40,000 pixels, more than OpenCV warps
     record = parameters(40_000, 16, window=(20_000, 0, 16, 16), angle=10.0)
@@ -185,6 +202,17 @@ def test_colour_changes_follow_each_other_in_the_stated_order() -> None:
     step = step + np.array([5, 0, -5])
     found = one(picture, parameters(16, 16, brightness=1.1, contrast=0.7, saturation=0.6, channels=(5, 0, -5)), 16)
     assert np.abs(found - step).max() <= FIXED_POINT
+
+
+def test_hue_turns_chroma_from_red_to_green() -> None:
+    """By its own matrix: Y stays, and the angle of (I, Q) grows."""
+    forward = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+    red = np.full((4, 4, 3), (140, 90, 90), np.uint8)
+    y, i, q = forward @ [140, 90, 90]
+    turn = np.radians(40)
+    chroma = np.cos(turn) * i - np.sin(turn) * q, np.sin(turn) * i + np.cos(turn) * q
+    expected = np.linalg.solve(forward, [y, *chroma])
+    assert np.abs(one(red, parameters(4, 4, hue=40.0), 4) - expected).max() <= FIXED_POINT
 
 
 def test_hue_keeps_grey_and_luma_and_comes_round() -> None:

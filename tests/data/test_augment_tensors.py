@@ -78,6 +78,24 @@ def test_the_back_ends_have_the_same_tables(changes: dict) -> None:
     assert np.array_equal(one(picture, record, 32), augment([picture], record, 32, FILL)[0])
 
 
+def test_floats_are_not_rounded_between_steps() -> None:
+    picture = noise(96, 96).astype(np.float64)
+    record = parameters(96, 96, angle=10.0, brightness=1.1)
+    exact = one(picture, record, 32)
+    single = one(picture.astype(np.float32), record, 32)
+    assert np.abs(single - exact).max() < 0.01
+    assert np.abs(exact - np.rint(exact)).max() > 0.4
+    with pytest.raises(ValueError, match="float16, expected uint8, float32 or float64"):
+        one(picture.astype(np.float16), record, 32)
+
+
+def test_reduced_pictures_are_rounded_as_opencv_rounds_them() -> None:
+    picture = noise(96, 96)
+    record = parameters(96, 96, angle=10.0)
+    here, there = one(picture, record, 32).astype(int), augment([picture], record, 32, FILL)[0]
+    assert (here != there).mean() < 0.002  # without that rounding a third of the levels would differ by one
+
+
 def test_composed_equals_chained_exactly_where_reading_between_pixels_is_exact() -> None:
     """On a picture whose levels rise linearly, each resampling of a chain is exact inside; so is the composed one."""
     side = 96

@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from casebook.data.colour import IMAGENET_COMPONENTS
-from casebook.data.draws import FIELDS, MENUS, PARAMETERS, SLOTS, Uniforms, described, draw, identity, replayed
+from casebook.data.draws import (
+    FIELDS,
+    NOISE_TABLE,
+    PARAMETERS,
+    SLOTS,
+    Uniforms,
+    described,
+    draw,
+    identity,
+    replayed,
+)
 from casebook.data.policy import POLICIES, Policy
+from casebook.errors import DataError
 
 COUNT, SIZE = 4000, 224
 SMALLEST_P = 1e-3  # with fixed seeds a failure means a wrong law
@@ -33,11 +44,11 @@ def uniform(low: float, high: float) -> Any:
 
 
 def test_numbers_depend_on_seed_epoch_and_picture_alone() -> None:
-    together = Uniforms(1, 2, np.arange(100))("menu")
+    together = Uniforms(1, 2, np.arange(100))("picks")
     assert together.shape == (100, 24)
-    assert np.array_equal(Uniforms(1, 2, np.array([42, 7]))("menu"), together[[42, 7]])
+    assert np.array_equal(Uniforms(1, 2, np.array([42, 7]))("picks"), together[[42, 7]])
     for other in (Uniforms(2, 2, np.arange(100)), Uniforms(1, 3, np.arange(100)), Uniforms(1, 2, np.arange(100, 200))):
-        assert not np.isin(other("menu"), together).any()
+        assert not np.isin(other("picks"), together).any()
 
 
 def test_no_two_laws_share_a_number() -> None:
@@ -47,11 +58,11 @@ def test_no_two_laws_share_a_number() -> None:
 
 
 def test_numbers_are_uniform_and_unrelated() -> None:
-    numbers = Uniforms(0, 0, np.arange(20_000))("menu")
+    numbers = Uniforms(0, 0, np.arange(20_000))("picks")
     assert all(follows(column, uniform(0, 1)) for column in numbers.T)
     correlations = np.corrcoef(numbers.T) - np.eye(numbers.shape[1])
     assert np.abs(correlations).max() < 0.035
-    later = Uniforms(0, 1, np.arange(20_000))("menu")
+    later = Uniforms(0, 1, np.arange(20_000))("picks")
     assert abs(np.corrcoef(numbers[:, 0], later[:, 0])[0, 1]) < 0.03
 
 
@@ -139,6 +150,20 @@ def test_resized_crops_have_the_stated_areas_and_ratios() -> None:
     assert follows(free, uniform(0, 1))
 
 
+@pytest.mark.parametrize("side", [(500, 375), (375, 500), (640, 640), (3000, 500)])
+def test_resized_crops_keep_their_ratio_and_the_area_that_fits(side: tuple[int, int]) -> None:
+    window = drawn(POLICIES["googlenet"].policy, side=(side[0] * 8, side[1] * 8))["window"]
+    ratio = window[:, 2] / window[:, 3]
+    assert follows(ratio, stats.loguniform(3 / 4, 4 / 3))
+    picture = side[0] / side[1]
+    most = np.minimum(picture / ratio, ratio / picture)
+    area = window[:, 2] * window[:, 3] / (64 * side[0] * side[1])
+    assert follows((area - 0.08) / (most - 0.08), uniform(0, 1))
+    for axis in (0, 1):
+        free = side[axis] * 8 - window[:, 2 + axis] + 1
+        assert follows((window[:, axis] + 0.5) / free, uniform(0, 1))
+
+
 def test_windows_are_as_large_as_after_resizing_the_shorter_side() -> None:
     alexnet = drawn(POLICIES["alexnet"].policy, side=(1000, 512))["window"]
     assert (alexnet[:, 2:] == 448).all()  # 224 of 256
@@ -171,18 +196,33 @@ def test_padded_crops_reach_every_place_as_often() -> None:
         assert stats.chisquare(counts).pvalue > SMALLEST_P
 
 
-def test_boxes_lie_in_the_result_and_have_their_area() -> None:
-    parameters = drawn(Policy(erase=1.0, erase_area=(0.1, 0.2), erase_ratio=(0.5, 2.0), cutmix=1.0))
-    for box in (parameters["hole"], parameters["cutmix"]):
-        assert (box >= 0).all()
-        assert (box[:, :2] + box[:, 2:] <= SIZE).all()
-    share = parameters["hole"][:, 2] * parameters["hole"][:, 3] / SIZE**2
-    assert share.min() > 0.098
-    assert share.max() < 0.202
-    assert share.mean() == pytest.approx(0.15, abs=0.003)
+def test_holes_follow_their_laws_and_lie_in_the_result() -> None:
+    policy = Policy(erase=1.0, erase_area=(0.1, 0.2), erase_ratio=(0.5, 2.0))
+    hole = draw(policy, 0, 0, np.arange(COUNT), np.array([[5000, 5000]] * COUNT), 5000)["hole"]
+    assert (hole >= 0).all()
+    assert (hole[:, :2] + hole[:, 2:] <= 5000).all()
+    assert follows(hole[:, 2] * hole[:, 3] / 5000**2, uniform(0.1, 0.2))
+    assert follows(hole[:, 2] / hole[:, 3], stats.loguniform(0.5, 2.0))
+    for axis in (0, 1):
+        assert follows((hole[:, axis] + 0.5) / (5001 - hole[:, 2 + axis]), uniform(0, 1))
+    pasted = drawn(Policy(cutmix=1.0))["cutmix"]
+    assert (pasted >= 0).all()
+    assert (pasted[:, :2] + pasted[:, 2:] <= SIZE).all()
 
 
-def test_the_trivial_menu_serves_each_dish_as_often_and_in_31_strengths() -> None:
+def test_whether_pictures_are_pasted_does_not_tell_how_much() -> None:
+    both, alone = drawn(Policy(mixup=0.2, cutmix=1.0))["cutmix"], drawn(Policy(cutmix=1.0))["cutmix"]
+    happened = both.any(1)
+    assert np.array_equal(both[happened], alone[happened])
+    area, whole = (box[:, 2] * box[:, 3] for box in (both[happened], alone))
+    assert stats.ks_2samp(area, whole).pvalue > SMALLEST_P
+
+
+def test_noise_begins_anywhere_in_its_table() -> None:
+    assert follows(drawn(Policy(noise=5.0))["noise_place"] / NOISE_TABLE, uniform(0, 1))
+
+
+def test_trivialaugment_picks_each_operation_as_often_and_in_31_strengths() -> None:
     parameters = drawn(POLICIES["trivial"].policy, count=14_000)
     changed = {
         "shear_x": parameters["shear"][:, 0] != 0, "shift_y": parameters["shift"][:, 1] != 0,
@@ -193,19 +233,43 @@ def test_the_trivial_menu_serves_each_dish_as_often_and_in_31_strengths() -> Non
         assert stats.binomtest(int(rows.sum()), 14_000, 30 / 31 / 14).pvalue > SMALLEST_P, name
     assert stats.binomtest(int(parameters["equalize"].sum()), 14_000, 1 / 14).pvalue > SMALLEST_P
     assert len(np.unique(parameters["angle"])) == 61
-    assert np.abs(parameters["angle"]).max() == 135
-    assert np.tan(np.radians(parameters["shear"])).max() == pytest.approx(0.99)
     assert set(parameters["posterize"]) == {2, 3, 4, 5, 6, 7, 8}
     happened = np.stack([*changed.values(), parameters["equalize"], parameters["autocontrast"]])
     assert happened.sum(0).max() == 1
 
 
-def test_randaugment_serves_two_dishes_at_one_strength() -> None:
+def test_randaugment_picks_two_operations_at_one_strength() -> None:
     parameters = drawn(POLICIES["randaugment"].policy)
     once = parameters["angle"][np.abs(parameters["angle"]) < 10]
     assert set(np.round(once, 9)) == {-9.0, 0.0, 9.0}
     assert set(np.round(np.abs(parameters["angle"]), 9)) == {0.0, 9.0, 18.0}
-    assert len(MENUS["randaugment"].dishes()) == 14
+
+
+@pytest.mark.parametrize(
+    ("space", "shear_slope", "shift", "angle", "colour", "bits"),
+    [("trivial", 0.99, 32 / 224, 135.0, 0.99, 2), ("randaugment", 0.3, 150 / 331, 30.0, 0.9, 4)],
+)
+def test_the_largest_strengths_are_those_of_the_papers(
+    space: Any, shear_slope: float, shift: float, angle: float, colour: float, bits: int
+) -> None:
+    parameters = drawn(Policy(space=space, strength=1.0))
+    assert np.abs(np.tan(np.radians(parameters["shear"]))).max(0) == pytest.approx([shear_slope] * 2)
+    assert np.abs(parameters["shift"]).max(0) == pytest.approx([shift] * 2)
+    assert set(parameters["angle"]) == {0.0, angle, -angle}
+    for name in ("brightness", "saturation", "contrast", "sharpness"):
+        assert sorted(set(parameters[name])) == pytest.approx([1 - colour, 1, 1 + colour])
+    assert set(parameters["posterize"]) == {bits, 8}
+    assert set(parameters["solarize"]) == {0.0, 256.0}
+    assert set(drawn(Policy(space=space, strength=0.25))["solarize"]) == {192.0, 256.0}
+
+
+def test_operations_picked_twice_come_together() -> None:
+    parameters = drawn(Policy(space="trivial", picks=8, strength=1.0))
+    slopes = np.tan(np.radians(parameters["shear"])) / 0.99
+    assert np.allclose(slopes, np.rint(slopes), atol=1e-6)  # slopes add up, not degrees
+    assert np.abs(slopes).max() >= 2
+    assert np.abs(parameters["angle"]).max() >= 270
+    assert np.isin(parameters["posterize"], [2, 8]).all()
 
 
 def test_parameters_can_be_printed_and_replayed() -> None:
@@ -215,3 +279,33 @@ def test_parameters_can_be_printed_and_replayed() -> None:
     plain = described(identity(1)[0])
     assert plain == {"window": [0, 0, 0, 0]}
     assert set(FIELDS) == set(PARAMETERS.names or ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"foo": 1}, "parameters 1: unknown field 'foo'"),
+        ({"scale": 0}, "scale is 0, expected a number from 0.01 to 100"),
+        ({"angle": float("nan")}, "angle is nan, expected a number"),
+        ({"posterize": -3}, "posterize is -3"),
+        ({"posterize": 99}, "posterize is 99, expected a number from 0 to 8"),
+        ({"noise_place": -4}, "noise_place is -4"),
+        ({"window": 5}, r"window is 5, expected \(4,\) numbers"),
+        ({"window": [0, 0, 0, 4]}, "has a side below 1 pixel"),
+        ({"mixup": 7}, "mixup is 7, expected a number from 0 to 1"),
+        ({"hole": [-5, -5, 10, 10]}, "hole is .*, expected"),
+        ({"warp": [[1, 2], [3]]}, "warp is"),
+        ({"mirror": "perhaps not"}, None),
+        ({"angle": "much"}, "angle is 'much'"),
+    ],
+)
+def test_records_from_outside_are_checked(changes: dict, said: str | None) -> None:
+    good = {"window": [0, 0, 4, 4]}
+    if said is None:  # any text is true in Python; it is a flag all the same
+        assert replayed([good, good | changes])["mirror"][1]
+        return
+    with pytest.raises(DataError, match=said):
+        replayed([good, good | changes])
+    for row in ([1, 2], None, {}):
+        with pytest.raises(DataError, match="expected an object with a window"):
+            replayed([row])  # type: ignore[list-item]

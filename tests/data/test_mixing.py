@@ -30,6 +30,8 @@ def test_cutmix_pastes_a_box_and_weighs_labels_by_its_area() -> None:
     assert torch.equal(mixed[0], expected)
     assert torch.equal(mixed[1], images[1])
     assert own.tolist() == [1 - 12 / 64, 1.0]
+    _, own = mix(torch.randn(2, 3, 8, 12), mixing_table(record))
+    assert own.tolist() == [1 - 12 / 96, 1.0]
 
 
 def test_the_loss_is_that_of_soft_labels() -> None:

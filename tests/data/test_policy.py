@@ -33,7 +33,9 @@ def test_the_policies_of_the_papers() -> None:
         ({"area": (0, 1)}, "augment.area is .*, expected two rising numbers from 0.0001 to 1"),
         ({"crop": "odd"}, "augment.crop is 'odd', expected one of 'none', 'resized', 'padded', 'window'"),
         ({"central": 1}, "augment.central is 1, expected true or false"),
-        ({"menu_picks": 2}, "augment.menu_picks is given, but no menu"),
+        ({"blur": (1, 2)}, "both must be above 0 for anything to be blurred"),
+        ({"blur_probability": 0.5}, "both must be above 0 for anything to be blurred"),
+        ({"area": (False, True)}, "augment.area is .*, expected two rising numbers"),
         ({"rotat": 5}, "augment.rotat is no law of a policy; did you mean 'rotate'?"),
     ],
 )

@@ -383,12 +383,12 @@ def test_two_writers_at_once(root: Path, source: Source, opened: Opener, folder:
 
 def test_many_makers_make_one_file(opened: Opener, folder: Path) -> None:
     files: list[PreparedFile] = []
-    threads = [threading.Thread(target=lambda: files.append(opened())) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: files.append(opened())) for _ in range(24)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(files) == 8
+    assert len(files) == 24
     assert {os.fstat(file.descriptor).st_ino for file in files} == {files[0].path.stat().st_ino}
     assert len(list(folder.iterdir())) == 1
 
@@ -490,6 +490,27 @@ def test_a_folder_that_cannot_be_written(source: Source, facts: tuple[PictureFac
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot keep prepared pictures in"):
         open_prepared(source, facts, RAW, budget_bytes=ANY_SIZE, disk_share=1, folder=tmp_path / "file" / "below")
+
+
+def test_a_file_that_may_only_be_read(source: Source, opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = opened()
+    put(first, source, 0)
+    put(first, source, 1)
+    flip(first.path, int(first.layout.starts[1]))
+    monkeypatch.setattr(module.os, "access", lambda *_: False)  # root, who runs tests, may write everything
+    file = opened()
+    put(file, source, 2)
+    assert file.num_complete() == 2
+    assert np.array_equal(file.get(0), expected(source, 0))  # type: ignore[arg-type]
+    assert file.get(1) is None
+    assert file.trouble[0] == 0
+    assert oct(file.path.stat().st_mode & 0o777) == oct(0o666 & ~umask())
+
+
+def umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 # Budgets

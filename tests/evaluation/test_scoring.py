@@ -36,7 +36,9 @@ def test_center_is_always_the_reference_and_unchanged(runs: Runs) -> None:
     assert only.top1 == plain.top1
 
 
-def test_a_network_of_fixed_input_cannot_be_dense(runs: Runs) -> None:
+def test_a_network_of_fixed_input_cannot_be_dense(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so before any picture is read."""
+    monkeypatch.setattr(Source, "open", None)
     with pytest.raises(ModelError, match="lenet5 takes 32x32 pixels alone, so it cannot be dense"):
         casebook.evaluate(runs[0], protocol=["flip", "dense"])
 

@@ -38,7 +38,9 @@ def test_what_another_split_trained_on_is_left_out(runs: Runs, other_split: Path
     both = {name for name, part in ours.items() if part == "test" == theirs[name]}
     assert 0 < len(both) < len(test)
     assert names(source, left) == both
-    assert f"{len(test) - len(both)} of {len(test)} pictures" in notes[0]
+    gone = len(test) - len(both)
+    assert f"{gone} of {len(test)} pictures" in notes[0]
+    assert f"({gone} by name, {gone} by content)" in notes[0]
     assert str(other_split) in notes[0]
     trained = [i for i in test if theirs[source.pictures[i].name] == "train"]
     allowed, _ = unseen([open_run(other_split)], source, test, parts=("train",))

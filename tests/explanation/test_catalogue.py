@@ -62,8 +62,7 @@ def test_deconvnet_and_grad_cam(untouched, name) -> None:
     assert found.maps.shape == (1, *image.shape[2:])
     assert np.isfinite(found.maps).all()
     assert found.layer in stages_of(network)
-    both = [found.coarse.any(), *(grad_cam(network, image, [index]).coarse.any() for index in (0, 5))]
-    assert any(both)
+    assert any(grad_cam(network, image, [index]).coarse.any() for index in range(7))
 
     layer = stages_of(network)[len(stages_of(network)) // 2]
     projections = project(network, image, layer, num_channels=2)

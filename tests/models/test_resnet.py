@@ -85,11 +85,20 @@ def test_gradients_explode_in_deep_plain_networks_unless_they_start_nearly_linea
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES["resnet_cifar"] if name.startswith("plain")])
-def test_a_linear_start_is_a_shift_and_a_departure(name):
-    papers, linear = create_model(name), create_model(name, linear_start=True)
-    for network, shift in ((papers, 0), (linear, 2)):
-        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-        assert {(norm.weight[0].item(), norm.bias[0].item()) for norm in norms} == {(1, shift)}
+def test_a_linear_start_is_near_the_identity_and_a_departure(name):
+    networks = []
+    for options in ({}, {"linear_start": True}):
+        torch.manual_seed(0)
+        networks.append(create_model(name, **options))
+    papers, linear = networks
+    for drawn, module in zip(papers.modules(), linear.modules(), strict=True):
+        if isinstance(module, nn.BatchNorm2d):
+            assert torch.equal(module.weight, torch.ones_like(module.weight))
+            assert (set(drawn.bias.tolist()), set(module.bias.tolist())) == ({0}, {1})
+        if isinstance(module, nn.Conv2d):
+            x = torch.randn(2, module.in_channels, 5, 5)
+            keeps = module.in_channels == module.out_channels
+            torch.testing.assert_close(module(x), 0.2 * drawn(x) + x if keeps else drawn(x))
     assert [d.what for d in linear.departures] == [*(d.what for d in papers.departures), "initialisation"]
     with pytest.raises(ModelError, match="resnet20 has no option 'linear_start'"):
         create_model("resnet20", linear_start=True)

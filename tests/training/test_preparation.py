@@ -33,6 +33,9 @@ BASIC, CIFAR = POLICIES["basic"].policy, POLICIES["cifar"].policy
         (SMALL, {"policy": "none"}, Policy()),
         (LARGE, {"augment": {"rotate": 20, "area": [0.3, 0.9]}}, BASIC.changed({"rotate": 20, "area": (0.3, 0.9)})),
         (LARGE, {"policy": "light", "crop": "window"}, POLICIES["light"].policy.changed({"crop": "window"})),
+        (LARGE, {"augment": {"crop": "padded"}}, CIFAR),
+        (LARGE, {"mirror": False, "augment": {"mirror": 0.5}}, BASIC.changed({"mirror": 0.0})),
+        (LARGE, {"policy": "trivial", "augment": {"picks": 2}}, POLICIES["trivial"].policy.changed({"picks": 2})),
     ],
 )
 def test_settings_lie_over_the_policy(preprocessing: Preprocessing, settings: dict[str, Any], expected: Policy) -> None:
@@ -42,6 +45,16 @@ def test_settings_lie_over_the_policy(preprocessing: Preprocessing, settings: di
     # The recipe in the run folder has crop and mirror decided, and gives the same policy again.
     resolved = recipe.model_copy(update={"crop": policy.crop, "mirror": policy.mirror > 0})
     assert choose_policy(resolved, preprocessing) == expected
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("recipe", ["scratch", "transfer", "cifar"])
+def test_a_policy_that_is_named_wins_over_the_crop_of_a_named_recipe(name: str, recipe: str) -> None:
+    for preprocessing in (LARGE, SMALL):
+        chosen = make_recipe(recipe, data="photos", policy=name)
+        assert choose_policy(chosen, preprocessing) == POLICIES[name].policy
+    moved = make_recipe("digits", policy="none", crop="padded", padding=2)
+    assert choose_policy(moved, SMALL) == Policy(crop="padded", padding=2)
 
 
 def test_the_digits_are_moved_but_never_mirrored() -> None:

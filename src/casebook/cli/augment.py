@@ -2,7 +2,7 @@
 
 import typer
 
-from .output import print_json, table
+from .output import print_json, table, wrong_usage
 from .train import parsed_settings
 
 
@@ -10,13 +10,13 @@ def augment(
     data: str = typer.Argument(
         None, help="A picture, of which every epoch is shown, or a data set; without it, the policies are listed."
     ),
-    policy: str = typer.Option("basic", "--policy", "-p", help="Which policy; without DATA they are listed."),
+    policy: str = typer.Option(None, "--policy", "-p", help="Which policy (basic); without DATA they are listed."),
     out: str = typer.Option("augmented.png", "--out", "-o", help="The PNG or JPEG to write."),
-    count: int = typer.Option(12, "--count", "-n", min=1, max=200, help="Pictures on the sheet."),
+    count: int = typer.Option(12, "--count", "-n", min=1, max=200, help="Pictures on the sheet of a policy."),
     columns: int = typer.Option(4, min=1, max=20, help="Pictures in a row."),
     size: int = typer.Option(224, min=8, max=1024, help="Side of the network's input in pixels."),
     seed: int = typer.Option(0, min=0, help="Another seed draws other parameters."),
-    operations: bool = typer.Option(False, "--operations", help="Show one of each operation instead of a policy."),
+    operations: bool = typer.Option(False, "--operations", help="Show one of each operation, without a policy."),
     settings: list[str] = typer.Option(
         None, "--set", help="A law laid over the policy's, as NAME=VALUE, such as rotate=15."
     ),
@@ -25,6 +25,8 @@ def augment(
     """Draw a contact sheet of augmented pictures with their parameters, or list the policies."""
     from casebook.data.policy import POLICIES, named_policy
 
+    if operations and (data is None or policy or settings):
+        raise wrong_usage("--operations takes a picture and shows each operation once, without a policy or laws")
     if data is None:
         if json_:
             print_json({"policies": {name: _entry(*entry) for name, entry in POLICIES.items()}})
@@ -32,7 +34,9 @@ def augment(
             rows = [[name, entry.purpose, entry.source] for name, entry in POLICIES.items()]
             print(table([["policy", "what it does", "source"], *rows]))
         return
-    chosen = named_policy(policy).changed(parsed_settings(settings or []))
+    laws = parsed_settings(settings or [])
+    laws |= laws.pop("augment", {})  # as casebook train spells them
+    chosen = named_policy(policy or "basic").changed(laws)
     from casebook.data.sheet import draw_operations, draw_sheet
 
     if operations:
@@ -40,7 +44,9 @@ def augment(
     else:
         pictures = draw_sheet(data, chosen, out, count=count, size=size, seed=seed, columns=columns)
     if json_:
-        print_json({"data": data, "policy": None if operations else policy, "out": out, "pictures": pictures})
+        print_json(
+            {"data": data, "policy": None if operations else policy or "basic", "out": out, "pictures": pictures}
+        )
     else:
         print(f"{len(pictures)} pictures in {out}")
 

@@ -1,5 +1,6 @@
 """Augmentation of batches with torch, on any device: the parameters of `augment`, and its results within rounding."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .augment import gaussian, noise_table, sharpening
-from .colour import colour_matrices, is_coloured, is_toned, tone_table
+from .colour import colour_matrices, is_coloured, is_toned, needs_histogram, tone_table
 from .draws import NOISE_TABLE
 from .geometry import Geometry, compose, control_points, spline_basis
 
@@ -19,9 +20,13 @@ BLOCK = 16  # pictures at a time on a CPU, so that what a step leaves is still i
 def augment_tensors(images: Tensor, parameters: NDArray[Any], size: int, fill: NDArray[np.uint8]) -> Tensor:
     """(B, H, W, C) of levels 0 to 255, C being 1 or 3, and (B,) PARAMETERS -> (B, size, size, C) of the same dtype.
 
-    uint8 is rounded after each step, as `augment` does; float32 and float64 are not rounded at all, only clipped. On a
-    GPU nothing but the parameters and, for tables of levels, histograms cross the bus.
+    uint8 is rounded after each step, as `augment` does; float32 and float64 are not rounded at all, only clipped. What
+    the parameters say is worked out on the CPU, so the mean colours and histograms that some of them need come back.
+
+    Raises ValueError for another dtype.
     """
+    if images.dtype not in (torch.uint8, torch.float32, torch.float64):
+        raise ValueError(f"images are {images.dtype}, expected uint8, float32 or float64")
     block = BLOCK if images.device.type == "cpu" else len(images)
     parts = [
         _augment(images[start : start + block], parameters[start : start + block], size, fill)
@@ -34,7 +39,7 @@ def _augment(images: Tensor, parameters: NDArray[Any], size: int, fill: NDArray[
     whole = not images.is_floating_point()
     values = images.float() if whole else images
     sizes = np.tile(np.array([images.shape[2], images.shape[1]]), (len(images), 1))
-    levels = _settle(_read(values, parameters, compose(parameters, sizes, size), size, fill), whole)
+    levels = _settle(_read(values, parameters, compose(parameters, sizes, size), size, fill, whole), whole)
     levels = _recolour(levels, parameters, whole)
     levels = _filter(levels, parameters, whole)
     for row in np.flatnonzero(parameters["hole"][:, 2:].all(1)):
@@ -53,7 +58,14 @@ def _tensor(values: NDArray[Any], like: Tensor) -> Tensor:
     return torch.as_tensor(values).to(like.device, like.dtype)
 
 
-def _read(values: Tensor, parameters: NDArray[Any], geometry: Geometry, size: int, fill: NDArray[np.uint8]) -> Tensor:
+@functools.lru_cache(maxsize=4)
+def _noise_on(device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(noise_table()).to(device, dtype)
+
+
+def _read(
+    values: Tensor, parameters: NDArray[Any], geometry: Geometry, size: int, fill: NDArray[np.uint8], whole: bool
+) -> Tensor:
     """(B, H, W, C) -> (B, C, size, size), read bilinearly once."""
     basis = _tensor(spline_basis(size), values)
     points = _tensor(control_points(geometry.matrices, parameters["warp"], size), values)
@@ -75,8 +87,7 @@ def _read(values: Tensor, parameters: NDArray[Any], geometry: Geometry, size: in
         some, grid = (pictures, places) if alone else (pictures[rows], places[rows])
         if across > 1 or down > 1:
             some = functional.avg_pool2d(some, (down, across))
-            if values.dtype == torch.float32:
-                some = some.round()  # as the reduced picture of uint8 is
+            some = _settle(some, whole)
         if not reflect:
             some = some - colour  # what lies outside is then zero
         extent = torch.tensor([some.shape[3], some.shape[2]], dtype=values.dtype, device=values.device)
@@ -102,7 +113,8 @@ def _recolour(levels: Tensor, parameters: NDArray[Any], whole: bool) -> Tensor:
     for row in np.flatnonzero(is_toned(parameters)):
         bins = levels[row].flatten(1).round().long()
         histogram = torch.zeros((len(bins), 256), dtype=torch.int64, device=levels.device)
-        histogram.scatter_add_(1, bins, torch.ones_like(bins))
+        if needs_histogram(parameters[row]):
+            histogram.scatter_add_(1, bins, torch.ones_like(bins))
         table = _tensor(tone_table(parameters[row], histogram.cpu().numpy()), levels)
         levels[row] = table.gather(1, bins).view_as(levels[row])
     return levels
@@ -122,7 +134,7 @@ def _filter(levels: Tensor, parameters: NDArray[Any], whole: bool) -> Tensor:
         levels[row] = _settle(functional.conv2d(across, kernel[None, None, :, None])[:, 0], whole)
     rows = np.flatnonzero(parameters["noise"] > 0)
     if len(rows):
-        table = _tensor(noise_table(), levels)
+        table = _noise_on(levels.device, levels.dtype)
         pixel = torch.arange(levels[0].numel(), device=levels.device)
         for row in rows:
             places = (pixel + int(parameters["noise_place"][row])) % NOISE_TABLE

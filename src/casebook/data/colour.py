@@ -52,7 +52,7 @@ def source_colours(source: Source, indices: Sequence[int]) -> Components:
 
     Raises DataError where not one of them can be read.
     """
-    step = max(1, len(indices) // COLOUR_SAMPLE)
+    step = max(1, -(-len(indices) // COLOUR_SAMPLE))
     samples = []
     for index in indices[::step]:
         with contextlib.suppress(PictureError):
@@ -112,8 +112,14 @@ def is_toned(parameters: NDArray[Any]) -> NDArray[np.bool_]:
     )
 
 
-def tone_table(parameters: Any, histogram: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """(C, 256) uint8: the new value of each level, for one picture with the histograms (C, 256) of its channels.
+def needs_histogram(parameters: Any) -> bool:
+    """Whether one picture's table of levels depends on its pixels."""
+    return bool(parameters["equalize"] or parameters["autocontrast"])
+
+
+def tone_table(parameters: Any, histogram: NDArray[Any]) -> NDArray[np.uint8]:
+    """(C, 256) uint8: the new value of each level, for one picture with the histograms (C, 256) of its channels, which
+    count only where `needs_histogram`.
 
     Equalising as Pillow does: levels are spread so that their cumulated counts become straight. Autocontrast
     stretches the levels that occur to 0 to 255; it follows equalising, of which the table's levels are the input.

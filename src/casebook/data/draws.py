@@ -5,20 +5,21 @@ law has random numbers of its own, so one that is added or taken away changes no
 needed: they can be printed, stored, edited and applied again without the policy that they came from.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
 from .colour import IMAGENET_COMPONENTS, Components
-from .policy import Pair, Policy
+from .policy import MOST_PICKS, Pair, Policy
+from .spaces import add_picks
 
 CONTROL = 8  # control points of a warp along each axis
 REFERENCE_SIDE = 224  # the input that a policy's `sides` are meant for
-STEPS = 31  # strengths that a menu's operations have, the first of them none
+NOISE_TABLE = 1 << 20  # normal numbers that noise is taken from, beginning anywhere
 
 # What happens to one picture, and the value that changes nothing. A window is in pixels of the picture that is read;
 # holes and pasted boxes are in pixels of the result, as left, top, width, height.
@@ -56,13 +57,19 @@ PARAMETERS = np.dtype(
 # Random numbers of each law for one picture: name -> (first, count). Only to be added to: another order is another
 # stream. The first five are those of the crop and the mirror.
 _COUNTS = (
-    ("area", 1), ("ratio", 1), ("left", 1), ("top", 1), ("mirror", 1), ("angle", 1), ("shear", 2), ("scale", 1),
+    ("area", 1), ("ratio", 1), ("left", 1), ("top", 1), ("mirror", 1), ("rotate", 1), ("shear", 2), ("scale", 1),
     ("shift", 2), ("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 1), ("channels", 3), ("pca", 3),
-    ("blur", 2), ("noise", 2), ("erase", 5), ("mix", 4), ("menu", 24), ("warp", 2 * CONTROL * CONTROL),
+    ("blur", 2), ("noise", 2), ("erase", 5), ("mix", 4), ("picks", 3 * MOST_PICKS), ("warp", 2 * CONTROL * CONTROL),
 )  # fmt: skip
 SLOTS: dict[str, tuple[int, int]] = {}
 for _name, _count in _COUNTS:
     SLOTS[_name] = (sum(count for _, count in SLOTS.values()), _count)
+# Laws that are uniform about the value that changes nothing: law of the policy, field, what one unit of the law is.
+_SYMMETRIC = (
+    ("rotate", "angle", 1.0), ("shear", "shear", 1.0), ("shift", "shift", 1.0), ("warp", "warp", 1.0),
+    ("brightness", "brightness", 1.0), ("contrast", "contrast", 1.0), ("saturation", "saturation", 1.0),
+    ("hue", "hue", 1.0), ("channels", "channels", 255.0),
+)  # fmt: skip
 
 
 def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -73,7 +80,7 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class Uniforms:
-    """Numbers uniform in [0, 1) for the laws of some pictures: `Uniforms(...)("angle")` is (N,), of "shear" (N, 2)."""
+    """Numbers uniform in [0, 1) for the laws of some pictures: `Uniforms(...)("rotate")` is (N,), of "shear" (N, 2)."""
 
     def __init__(self, seed: int, epoch: int, indices: NDArray[np.integer]):
         self.step = np.uint64(0x9E3779B97F4A7C15)
@@ -120,9 +127,7 @@ def draw(
         drawn["mirror"] = uniforms("mirror") < policy.mirror
     for law, field, spread in _SYMMETRIC:
         if width := getattr(policy, law):
-            drawn[field] += (
-                spread * width * (2 * uniforms(law if law != "rotate" else "angle") - 1).reshape(drawn[field].shape)
-            )
+            drawn[field] += spread * width * (2 * uniforms(law) - 1).reshape(drawn[field].shape)
     if policy.scale != (1.0, 1.0):
         drawn["scale"] = _log_uniform(policy.scale, uniforms("scale"))
     if policy.pca:
@@ -141,21 +146,12 @@ def draw(
         happens, area, ratio, left, top = uniforms("erase").T
         holes = _boxes(_uniform(policy.erase_area, area), _log_uniform(policy.erase_ratio, ratio), left, top, size)
         drawn["hole"] = np.where((happens < policy.erase)[:, None], holes, 0)
-    if policy.menu:
-        _order(policy, uniforms("menu").reshape(len(drawn), 8, 3), drawn)
+    if policy.space:
+        numbers = uniforms("picks").reshape(len(drawn), MOST_PICKS, 3)
+        add_picks(drawn, numbers, policy.space, policy.picks, policy.strength)
     if policy.mixes:
         _mixing(policy, uniforms("mix"), size, drawn)
     return drawn
-
-
-NOISE_TABLE = 1 << 20  # normal numbers that noise is taken from, beginning anywhere
-
-# Laws that are uniform about the value that changes nothing: law of the policy, field, what one unit of the law is.
-_SYMMETRIC = (
-    ("rotate", "angle", 1.0), ("shear", "shear", 1.0), ("shift", "shift", 1.0), ("warp", "warp", 1.0),
-    ("brightness", "brightness", 1.0), ("contrast", "contrast", 1.0), ("saturation", "saturation", 1.0),
-    ("hue", "hue", 1.0), ("channels", "channels", 255.0),
-)  # fmt: skip
 
 
 def _uniform(law: Pair, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -179,8 +175,10 @@ def _windows(policy: Policy, uniforms: Uniforms, sizes: NDArray[np.int64], size:
     room = np.stack([width, height], 1)
     corner = np.zeros((count, 2))
     if policy.crop == "resized":
-        area = width * height * _uniform(policy.area, uniforms("area"))
         ratio = _log_uniform(policy.ratio, uniforms("ratio"))
+        most = np.minimum(width / height / ratio, ratio * height / width)  # the largest share with this ratio
+        low, high = (np.minimum(end, most) for end in policy.area)
+        area = width * height * (low + uniforms("area") * (high - low))
         box = np.rint(np.sqrt(np.stack([area * ratio, area / ratio], 1)))
     else:
         sides = _uniform(policy.sides, uniforms("area"))
@@ -226,75 +224,6 @@ def _mixing(policy: Policy, numbers: NDArray[np.float64], size: int, drawn: NDAr
         drawn["cutmix"][cut] = np.concatenate([low, high - low], 1)[cut].astype(np.int64)
 
 
-class Dish(NamedTuple):
-    """One operation of a menu: its field, and (strength in [0, 1], sign) -> value."""
-
-    field: str
-    value: Callable[[float, float], Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Menu:
-    """The largest strengths of the fourteen operations of a menu; the least are none."""
-
-    shear_slope: float
-    shift: float  # share of the side
-    angle_degrees: float
-    colour: float  # factor 1 ± x of brightness, contrast, saturation and sharpness
-    posterize_bits: int  # kept at most strength
-
-    def dishes(self) -> tuple[Dish, ...]:
-        def turn(slope: float) -> float:
-            return math.degrees(math.atan(slope))
-
-        def factor(strength: float, sign: float) -> float:
-            return 1 + sign * self.colour * strength
-
-        return (
-            Dish("angle", lambda strength, sign: 0.0),  # the identity
-            Dish("shear", lambda strength, sign: (sign * turn(self.shear_slope * strength), 0.0)),
-            Dish("shear", lambda strength, sign: (0.0, sign * turn(self.shear_slope * strength))),
-            Dish("shift", lambda strength, sign: (sign * self.shift * strength, 0.0)),
-            Dish("shift", lambda strength, sign: (0.0, sign * self.shift * strength)),
-            Dish("angle", lambda strength, sign: sign * self.angle_degrees * strength),
-            Dish("brightness", factor),
-            Dish("saturation", factor),
-            Dish("contrast", factor),
-            Dish("sharpness", factor),
-            Dish("posterize", lambda strength, sign: 8 - round((8 - self.posterize_bits) * strength)),
-            Dish("solarize", lambda strength, sign: 256 * (1 - strength)),
-            Dish("autocontrast", lambda strength, sign: True),
-            Dish("equalize", lambda strength, sign: True),
-        )
-
-
-MENUS = {
-    # Müller and Hutter, ICCV 2021, table 1; a shift of 32 pixels of a CIFAR picture padded to 40, here of 224.
-    "trivial": Menu(shear_slope=0.99, shift=32 / 224, angle_degrees=135, colour=0.99, posterize_bits=2),
-    # The ranges of Cubuk et al., CVPR 2019, table 6, which RandAugment takes over: 150 of 331 pixels.
-    "randaugment": Menu(shear_slope=0.3, shift=150 / 331, angle_degrees=30, colour=0.9, posterize_bits=4),
-}
-# How two dishes for one field come together.
-_TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
-    "shear": np.add, "shift": np.add, "angle": np.add, "brightness": np.multiply, "saturation": np.multiply,
-    "contrast": np.multiply, "sharpness": np.multiply, "posterize": np.minimum, "solarize": np.minimum,
-    "autocontrast": np.logical_or, "equalize": np.logical_or,
-}  # fmt: skip
-
-
-def _order(policy: Policy, numbers: NDArray[np.float64], drawn: NDArray[Any]) -> None:
-    """Adds to each picture its picks from the menu; `numbers` (N, 8, 3): which, how strong and which sign."""
-    dishes = MENUS[policy.menu].dishes()
-    for row, picks in enumerate(numbers[:, : policy.menu_picks]):
-        for which, strong, signed in picks:
-            dish = dishes[int(which * len(dishes))]
-            strength = policy.menu_strength
-            if strength is None:
-                strength = int(strong * STEPS) / (STEPS - 1)
-            value = dish.value(strength, 1.0 if signed < 0.5 else -1.0)
-            drawn[dish.field][row] = _TOGETHER[dish.field](drawn[dish.field][row], value)
-
-
 def described(parameters: Any) -> dict[str, Any]:
     """One picture's parameters as plain data: what differs from the value that changes nothing, and the window."""
     told: dict[str, Any] = {}
@@ -307,10 +236,39 @@ def described(parameters: Any) -> dict[str, Any]:
     return told
 
 
-def replayed(rows: list[dict[str, Any]]) -> NDArray[Any]:
-    """(N,) PARAMETERS from what `described` gave."""
+# The least and the largest value of each field that a record from outside may have; a window has limits of its own.
+RANGES: dict[str, tuple[float, float]] = {
+    "scale": (0.01, 100), "shear": (-89, 89), "angle": (-3600, 3600), "shift": (-10, 10), "warp": (-1, 1),
+    "brightness": (0, 100), "contrast": (0, 100), "saturation": (0, 100), "hue": (-3600, 3600), "channels": (-255, 255),
+    "pca": (-1e4, 1e4), "solarize": (0, 256), "posterize": (0, 8), "sharpness": (-100, 100), "blur": (0, 100),
+    "noise": (0, 1e4), "noise_place": (0, NOISE_TABLE - 1), "hole": (0, 1 << 16), "mixup": (0, 1),
+    "cutmix": (0, 1 << 16), "window": (-(1 << 20), 1 << 20),
+}  # fmt: skip
+
+
+def replayed(rows: Sequence[dict[str, Any]]) -> NDArray[Any]:
+    """(N,) PARAMETERS from what `described` gave, perhaps edited.
+
+    Raises DataError naming the row and the field of what is no such record.
+    """
     parameters = identity(len(rows))
-    for row, told in zip(parameters, rows, strict=True):
+    for number, told in enumerate(rows):
+        if not isinstance(told, dict) or "window" not in told:
+            raise DataError(f"parameters {number}: expected an object with a window and what changes, {told!r} came")
         for name, value in told.items():
-            row[name] = value
+            if name not in FIELDS:
+                raise DataError(f"parameters {number}: unknown field {name!r}; expected {', '.join(FIELDS)}")
+            place = parameters[name][number : number + 1]
+            try:
+                values = np.asarray(value, bool if place.dtype == bool else np.float64)
+            except (TypeError, ValueError):
+                values = np.array(np.nan)
+            low, high = RANGES.get(name, (0, 1))
+            fits = values.shape == place.shape[1:] and np.isfinite(values).all()
+            if not fits or values.min() < low or values.max() > high:
+                shape = f"{place.shape[1:]} numbers" if place.ndim > 1 else "a number"
+                raise DataError(f"parameters {number}: {name} is {value!r}, expected {shape} from {low:g} to {high:g}")
+            place[0] = values
+        if parameters["window"][number, 2:].min() < 1:
+            raise DataError(f"parameters {number}: the window {told['window']!r} has a side below 1 pixel")
     return parameters

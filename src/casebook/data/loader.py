@@ -394,3 +394,5 @@ def _start_worker(_: int) -> None:
     """Worker processes leave Ctrl-C to their parent and keep to one thread each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    if multiprocessing.get_start_method() != "fork":  # a forked one has its parent's setting
+        cv2.setNumThreads(1)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from ..errors import RecipeError, did_you_mean
 
 Pair = tuple[float, float]
+MOST_PICKS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Policy:
     erase_area: Pair = (0.02, 0.33)
     erase_ratio: Pair = (0.3, 3.3)
 
-    menu: Literal["", "trivial", "randaugment"] = ""
-    menu_picks: int = 0
-    menu_strength: float | None = None
+    space: Literal["", "trivial", "randaugment"] = ""
+    picks: int = 1
+    strength: float | None = None
 
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -71,18 +72,21 @@ class Policy:
             elif field.name == "central":
                 if not isinstance(value, bool):
                     raise RecipeError(f"augment.central is {value!r}, expected true or false")
-            elif field.name == "menu_strength" and value is None:
+            elif field.name == "strength" and value is None:
                 continue
             else:
                 low, high = LIMITS[field.name]
-                whole = field.name in ("padding", "menu_picks")
+                whole = field.name in ("padding", "picks")
                 number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
                 if not number or not low <= value <= high:
                     kind = "a whole number" if whole else "a number"
                     raise RecipeError(f"augment.{field.name} is {value!r}, expected {kind} from {low:g} to {high:g}")
                 object.__setattr__(self, field.name, int(value) if whole else float(value))
-        if self.menu_picks and not self.menu:
-            raise RecipeError("augment.menu_picks is given, but no menu; set augment.menu to trivial or randaugment")
+        if (self.blur[1] > 0) != (self.blur_probability > 0):
+            raise RecipeError(
+                f"augment.blur is {list(self.blur)} and augment.blur_probability {self.blur_probability:g}; "
+                "both must be above 0 for anything to be blurred, or neither"
+            )
 
     @property
     def crops_source(self) -> bool:
@@ -107,7 +111,7 @@ LAWS = {
     "crop": "none: what evaluation sees; resized: a box of any area and ratio (Szegedy et al., CVPR 2015, section 6); "
     "padded: what evaluation sees, moved by up to padding (He et al., CVPR 2016, section 4.2); window: a square as "
     "large as the network's input, after the shorter side was brought to one of sides",
-    "area": "of a resized crop: share of the picture, uniform",
+    "area": "of a resized crop: share of the picture, uniform up to the largest box of its ratio that fits",
     "ratio": "of a resized crop: width / height, log-uniform",
     "padding": "pixels that a padded crop may move",
     "sides": "shorter side for windows of 224 pixels, uniform; in proportion for other inputs",
@@ -132,9 +136,9 @@ LAWS = {
     "erase": "probability of a hole of mean colour (after Zhong et al., AAAI 2020)",
     "erase_area": "share of the input, uniform",
     "erase_ratio": "width / height, log-uniform",
-    "menu": "a list of fourteen operations, from which menu_picks are taken, each as likely",
-    "menu_picks": "how many",
-    "menu_strength": "share of the menu's largest strength; not given: one of 31 steps",
+    "space": "an augmentation space: fourteen operations from which some are picked, each as likely",
+    "picks": "how many of the space",
+    "strength": "share of the space's largest strength; not given: one of 31 steps",
     "mixup": "alpha of the Beta law of the share that blends a picture with its neighbour, the larger share being its "
     "own (Zhang et al., ICLR 2018); 0: none",
     "cutmix": "alpha of the law of the box that the neighbour fills (Yun et al., ICCV 2019); 0: none",
@@ -146,19 +150,23 @@ PAIRS = {  # the least and the largest value of each end
 }  # fmt: skip
 CHOICES = {
     "crop": ("none", "resized", "padded", "window"), "border": ("reflect", "fill"), "pca_of": ("imagenet", "data"),
-    "menu": ("", "trivial", "randaugment"),
+    "space": ("", "trivial", "randaugment"),
 }  # fmt: skip
 LIMITS = {
     "padding": (0, 64), "mirror": (0, 1), "rotate": (0, 180), "shear": (0, 60), "shift": (0, 1), "warp": (0, 0.2),
     "brightness": (0, 1), "contrast": (0, 1), "saturation": (0, 1), "hue": (0, 180), "channels": (0, 1), "pca": (0, 10),
-    "blur_probability": (0, 1), "noise": (0, 255), "erase": (0, 1), "menu_picks": (0, 8), "menu_strength": (0, 1),
+    "blur_probability": (0, 1), "noise": (0, 255), "erase": (0, 1), "picks": (1, MOST_PICKS), "strength": (0, 1),
     "mixup": (0, 100), "cutmix": (0, 100), "mix_probability": (0, 1),
 }  # fmt: skip
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _pair(name: str, value: Any) -> Pair:
     low, high = PAIRS[name]
-    numbers = isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)
+    numbers = isinstance(value, (tuple, list)) and len(value) == 2 and all(_is_number(v) for v in value)
     if not numbers or not low <= value[0] <= value[1] <= high:
         raise RecipeError(f"augment.{name} is {value!r}, expected two rising numbers from {low:g} to {high:g}")
     return float(value[0]), float(value[1])
@@ -215,12 +223,12 @@ POLICIES = {
         "",
     ),
     "trivial": NamedPolicy(
-        Policy(crop="resized", mirror=0.5, border="fill", menu="trivial", menu_picks=1),
+        Policy(crop="resized", mirror=0.5, border="fill", space="trivial", picks=1),
         "basic, and one of fourteen operations at a strength from nothing to very much",
         "Müller and Hutter, ICCV 2021, the wide space of table 1",
     ),
     "randaugment": NamedPolicy(
-        Policy(crop="resized", mirror=0.5, border="fill", menu="randaugment", menu_picks=2, menu_strength=0.3),
+        Policy(crop="resized", mirror=0.5, border="fill", space="randaugment", picks=2, strength=0.3),
         "basic, and two of fourteen operations at three tenths of their full strength",
         "Cubuk et al., NeurIPS 2020: N = 2 and M = 9 for ResNet-50, on a scale of 30 as torchvision has it",
     ),

@@ -16,9 +16,9 @@ import json
 import mmap
 import os
 import platform
+import secrets
 import shutil
 import struct
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -157,7 +157,8 @@ class PreparedFile:
         self._open()
 
     def _open(self) -> None:
-        self.descriptor = os.open(self.path, os.O_RDWR)
+        self.may_write = os.access(self.path, os.W_OK)  # not where another user has prepared them
+        self.descriptor = os.open(self.path, os.O_RDWR if self.may_write else os.O_RDONLY)
         try:
             if os.fstat(self.descriptor).st_size != self.layout.end:  # a shorter one would kill its reader
                 raise ValueError(f"{self.path} has another size than its pictures")
@@ -209,7 +210,7 @@ class PreparedFile:
         whole = start + length <= int(self.layout.starts[index + 1])
         if not whole or not (self.tried[index] or zlib.crc32(payload.data) == checksum):
             self.damaged[index] = 1
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # where it may be written
                 self._write(bytes(ENTRY.size), self.layout.header_bytes + ENTRY.size * index)
             return None
         self.tried[index] = 1
@@ -221,7 +222,9 @@ class PreparedFile:
         What cannot be kept is not kept: a failed write ends the use of the file for all its processes.
         """
         start, end = self.layout.starts[index : index + 2].tolist()
-        if self.bytes is None or self.trouble[0] or self.has(index) or payload.nbytes > end - start:
+        if self.bytes is None or not self.may_write or self.trouble[0] or self.has(index):
+            return
+        if payload.nbytes > end - start:
             return
         if hashlib.sha256(content).hexdigest() != self.layout.facts[index].sha256:
             return
@@ -303,9 +306,9 @@ def _create(path: Path, layout: Layout, source: Source) -> None:
     text = json.dumps(record).encode()
     if len(text) > PAGE - len(MAGIC) - 8:  # only a path of thousands of letters does this
         text = json.dumps(record | {"source": "..." + record["source"][-500:]}).encode()
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    name = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with name.open("xb") as file:
             file.write(MAGIC + struct.pack("<II", len(text), zlib.crc32(text)) + text)
             file.truncate(layout.end)
         try:
@@ -313,9 +316,9 @@ def _create(path: Path, layout: Layout, source: Source) -> None:
         except FileExistsError:
             pass
         except OSError:  # a file system without links
-            Path(name).replace(path)
+            name.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
 
 
 def _place(source: Source) -> str:
@@ -351,13 +354,16 @@ def open_prepared(
     """
     layout, folder = Layout(facts, form), folder or prepared_folder()
     path = folder / f"{layout.key}{SUFFIX}"
-    if path.exists():
-        try:
-            return PreparedFile(path, layout)
-        except (OSError, ValueError):  # of an interrupted copy, or written over
-            path.unlink(missing_ok=True)
-    outdated = [file for file in list_prepared(folder) if file.source == _place(source) and file.form == form]
-    others = sum(file.planned_bytes for file in list_prepared(folder) if file not in outdated)
+    unusable = False
+    try:
+        return PreparedFile(path, layout)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):  # of an interrupted copy, or written over
+        unusable = True
+    there = [file for file in list_prepared(folder) if file.path != path]  # which another process may just have made
+    outdated = [file for file in there if file.source == _place(source) and file.form == form]
+    others = sum(file.planned_bytes for file in there if file not in outdated)
     if layout.size_bytes + others > budget_bytes:
         beside = f" beside {size_text(others)} that lie there already" if others else ""
         raise RunError(
@@ -372,6 +378,8 @@ def open_prepared(
                 f"prepared pictures would take {size_text(layout.size_bytes)} in {folder}, whose disk has "
                 f"{size_text(free)} free; CASEBOOK_CACHE names another folder"
             )
+        if unusable:
+            path.unlink(missing_ok=True)
         for file in outdated:
             file.path.unlink(missing_ok=True)
         for leftover in folder.glob(f".*{SUFFIX}.*.tmp"):  # of a process that was killed while it made one
@@ -379,7 +387,7 @@ def open_prepared(
                 leftover.unlink(missing_ok=True)
         _create(path, layout, source)
         return PreparedFile(path, layout)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: another process has removed and remade it meanwhile
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"cannot keep prepared pictures in {folder}: {reason}") from error
 

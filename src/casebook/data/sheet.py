@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import DataError
+from ..errors import DataError, PictureError
 from ..files import write_atomically
 from ..preprocessing import Preprocessing
 from .augment import augment, fill_colour
 from .colour import IMAGENET_COMPONENTS, source_colours
-from .decode import open_picture
+from .decode import decode_reduced, open_picture, read_file, reduce_pixels
 from .draws import described, draw, identity
 from .policy import Policy
 from .sources import Source, load_source
@@ -64,29 +64,37 @@ def draw_sheet(
     """Writes a PNG or JPEG of `count` augmented pictures and gives the parameters of each as plain data.
 
     `data` is one picture, of which every epoch from 0 on is shown, or a data set, of which some pictures are shown as
-    they are in epoch 0. The pictures are prepared as for a network with inputs of `size` pixels.
+    they are in epoch 0 of a training with this seed for a network with inputs of `size` pixels; but principal colours
+    "of the data" are here those of all its pictures, as there is no split yet.
 
     Raises DataError where there is nothing to show or `out` is of another kind, PictureError for a picture that cannot
     be read.
     """
     _check_name(out)
-    if not 1 <= count <= MOST_PICTURES:
-        raise DataError(f"{count} pictures are asked for, expected 1 to {MOST_PICTURES}")
+    if not 1 <= count <= MOST_PICTURES or seed < 0 or columns < 1:
+        raise DataError(
+            f"{count} pictures in {columns} columns with seed {seed} are asked for, expected 1 to {MOST_PICTURES} "
+            "pictures, at least one column and no negative seed"
+        )
     preprocessing = Preprocessing(size=size, crop_fraction=crop_fraction)
     components = IMAGENET_COMPONENTS
     path = Path(data).expanduser()
     if path.is_file() and path.suffix.lower() not in (".csv", ".tsv"):
-        opened = open_picture(path, name=path.name, min_side=preprocessing.decode_side)
-        images, epochs, names = [opened] * count, list(range(count)), [f"epoch {epoch}" for epoch in range(count)]
+        if policy.pca and policy.pca_of == "data":
+            raise DataError(f"{data} is a single picture, which has no principal colours; name the data set")
+        pictures = [_picture(path, path.name, policy, preprocessing)] * count
+        epochs, names = list(range(count)), [f"epoch {epoch}" for epoch in range(count)]
         indices = np.zeros(count, np.int64)
     else:
         source = load_source(data)
-        chosen = _spread(len(source), count)
-        images = [source.open(index, min_side=preprocessing.decode_side) for index in chosen]
-        names, epochs, indices = [_name(source, i) for i in chosen], [0] * len(chosen), np.array(chosen)
+        shown = [(i, _of_source(source, i, policy, preprocessing)) for i in _spread(len(source), count)]
+        readable = [(i, picture) for i, picture in shown if picture is not None]
+        if not readable:
+            raise DataError(f"{data}: not one of {len(shown)} pictures could be read; 'casebook data check' tells why")
+        indices, pictures = np.array([i for i, _ in readable]), [picture for _, picture in readable]
+        names, epochs = [_name(source, int(i)) for i in indices], [0] * len(readable)
         if policy.pca and policy.pca_of == "data":
             components = source_colours(source, range(len(source)))
-    pictures = [np.asarray(image) if policy.crops_source else preprocessing.pixels(image) for image in images]
     sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures])
     parameters = np.concatenate(
         [
@@ -97,7 +105,7 @@ def draw_sheet(
     results = augment(pictures, parameters, size, fill_colour(preprocessing))
     if policy.mixes:
         results = _mixed(results, parameters)
-    captions = [[name, *told(row)] for name, row in zip(names, parameters, strict=True)]
+    captions = [[name, *caption(row)] for name, row in zip(names, parameters, strict=True)]
     save_sheet(results, captions, out, columns=columns)
     return [{"picture": name, "parameters": described(row)} for name, row in zip(names, parameters, strict=True)]
 
@@ -114,7 +122,7 @@ def draw_operations(picture: str | Path, out: str | Path, *, size: int = 224, co
         for name, value in changes.items():
             row[name] = np.array(value) * size // 224 if name == "hole" else value
     results = augment([pixels] * len(parameters), parameters, size, fill_colour(preprocessing))
-    captions = [[name, *told(row)] for name, row in zip(OPERATIONS, parameters, strict=True)]
+    captions = [[name, *caption(row)] for name, row in zip(OPERATIONS, parameters, strict=True)]
     save_sheet(results, captions, out, columns=columns)
     return [{"picture": name, "parameters": described(row)} for name, row in zip(OPERATIONS, parameters, strict=True)]
 
@@ -122,6 +130,27 @@ def draw_operations(picture: str | Path, out: str | Path, *, size: int = 224, co
 def _check_name(out: str | Path) -> None:
     if Path(out).suffix.lower() not in FORMATS:
         raise DataError(f"the sheet is to be {str(out)!r}, expected a name that ends in {', '.join(FORMATS)}")
+
+
+def _picture(path: Path, name: str, policy: Policy, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """What the policy is applied to, as the loader of a training has it. Raises PictureError."""
+    if policy.crops_source:
+        return decode_reduced(read_file(path, name=name), name=name, mode="RGB", side=preprocessing.decode_side)
+    return preprocessing.pixels(open_picture(path, name=name, min_side=preprocessing.decode_side))
+
+
+def _of_source(source: Source, index: int, policy: Policy, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
+    """The same for a picture of a data set; None where it cannot be read."""
+    try:
+        path = source.path(index)
+        if path is not None:
+            return _picture(path, source.pictures[index].name, policy, preprocessing)
+        opened = source.open(index)
+    except PictureError:
+        return None
+    if policy.crops_source:
+        return reduce_pixels(np.asarray(opened, np.uint8), preprocessing.decode_side)
+    return preprocessing.pixels(opened)
 
 
 def _spread(total: int, count: int) -> list[int]:
@@ -141,7 +170,7 @@ def _mixed(results: NDArray[np.uint8], parameters: NDArray[Any]) -> NDArray[np.u
     return images.permute(0, 2, 3, 1).round().byte().numpy()
 
 
-def told(row: Any) -> list[str]:
+def caption(row: Any) -> list[str]:
     """One picture's parameters as short lines."""
     left, top, width, height = row["window"]
     lines = [f"window {width:.0f} x {height:.0f} at {left:.0f}, {top:.0f}"]
@@ -202,7 +231,10 @@ def save_sheet(results: NDArray[np.uint8], captions: Sequence[Sequence[str]], ou
                 pen.text(place, text, fill=INK, font=font, stroke_width=weight, stroke_fill=INK)
         top += height
     content = io.BytesIO()
-    sheet.save(content, FORMATS[Path(out).suffix.lower()], optimize=True, quality=88)
+    sheet.save(content, FORMATS[Path(out).suffix.lower()], quality=88)
     path = Path(out).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {error.strerror}; choose another --out") from error
     write_atomically(path, content.getvalue())

@@ -24,7 +24,7 @@ from .protocols import CENTER, Protocol
 from .ready import Ready, find_pictures, get_ready, own_data, with_classes_of
 from .soup import NORM_PICTURES, blended, check_alike, greedy
 from .unseen import unseen
-from .views import Shown, predict_views
+from .views import Shown, form_for, predict_views
 
 NORM_BATCH = 64
 
@@ -94,6 +94,8 @@ def score_together(
     first = found[0]
     members = [Member(one, columns_of(one.classes, first.classes, one.name, first.name)) for one in found]
     remarks = check_alike(found) if soup else []
+    for one, protocol in itertools.product(found, protocols):
+        form_for(protocol, one.network, one.preprocessing)  # what cannot be shown so is said before anything is asked
     source, indices, part, notes, own = find_pictures(first, data, split)
     notes = [*source.notes, *notes, *remarks]
     if together:
@@ -178,13 +180,12 @@ def _soups(members: Sequence[Member], ask: Asking, own: Data | None) -> tuple[li
         own = own if own is not None else own_data(first.run)
     except (DataError, RunError) as error:
         reason = str(error)
-    training = None if own is None else own
 
     def batches() -> Iterator[Tensor]:
-        assert training is not None
+        assert own is not None
         prepare = make_prepare(first.preprocessing, device, True)
         found = Batches(
-            training.source, training.split.train, first.preprocessing, batch_size=NORM_BATCH, shuffle=True,
+            own.source, own.split.train, first.preprocessing, batch_size=NORM_BATCH, shuffle=True,
             memory_share=0,
         )  # fmt: skip
         for batch in itertools.islice(found.epoch(), NORM_PICTURES // NORM_BATCH):
@@ -193,7 +194,7 @@ def _soups(members: Sequence[Member], ask: Asking, own: Data | None) -> tuple[li
 
     def blend(places: Sequence[int]) -> tuple[nn.Module, list[str]]:
         network = copy.deepcopy(first.network).to(device)
-        return blended(network, [states[place] for place in places], None if training is None else batches)
+        return blended(network, [states[place] for place in places], None if own is None else batches)
 
     uniform, notes = blend(range(len(members)))
     soups = [("soup", uniform)]

@@ -71,11 +71,7 @@ def predict_views(
         size = (preprocessing.size, preprocessing.size)
         cost = multiply_adds(network, preprocessing.channels, Counter({size: 1}), {}, 1) if counted else None
         return Shown(*answer, cost)
-    module: nn.Module = network
-    smallest = preprocessing.size
-    if protocol.dense:
-        module, smallest = dense_form(network, preprocessing.size)
-    check_sides(protocol, preprocessing, smallest)
+    module = form_for(protocol, network, preprocessing)
     runner = _Runner(module, preprocessing, device, dtype, batch_size or (32 if device.type == "cpu" else 256))
     skipped: dict[str, str] = {}
     readable: list[int] = []
@@ -105,6 +101,16 @@ def predict_views(
     if counted:
         cost = multiply_adds(module, preprocessing.channels, runner.sizes, runner.seen, len(readable))
     return Shown(predictions, tuple(readable), skipped, cost)
+
+
+def form_for(protocol: Protocol, network: Network, preprocessing: Preprocessing) -> nn.Module:
+    """The network, or its dense form where the protocol asks for it.
+
+    Raises ModelError for a network that has none, or takes no views of the protocol's sizes.
+    """
+    module, smallest = dense_form(network, preprocessing.size) if protocol.dense else (network, preprocessing.size)
+    check_sides(protocol, preprocessing, smallest)
+    return module
 
 
 def multiply_adds(

@@ -34,7 +34,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -89,6 +89,11 @@ def descending(rule: str) -> contextlib.AbstractContextManager[Any]:
 def check_rule(rule: str) -> None:
     if rule not in RULES:
         raise ModelError(f"the rule is {rule!r}, expected {', '.join(RULES)}")
+
+
+def has_switches(network: nn.Module) -> bool:
+    """Whether max pooling tells the deconvnet where in this picture its signals belong."""
+    return any(isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d) for module in network.modules())
 
 
 class Guided(TorchFunctionMode):

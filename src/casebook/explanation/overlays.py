@@ -9,6 +9,7 @@ from PIL import Image
 
 from . import drawing
 from .deconvnet import class_gradient, project
+from .descent import has_switches
 from .drawing import BALANCE
 from .grad_cam import grad_cam
 from .occlusion import occlusion
@@ -40,6 +41,7 @@ def overlays(
 ) -> list[Overlay]:
     """What speaks for the class that a picture was taken for (by default the answer), and Grad-CAM of the true one.
 
+    "deconvnet" is of the strongest channel of the last stage; without max pooling it is guided backpropagation.
     JPEGs of about 5 KB each. Occlusion moves a quarter of the side by an eighth, so a picture costs 49 forward passes;
     the others cost one or two passes each.
 
@@ -69,9 +71,10 @@ def overlays(
             with evaluating(subject.network):
                 _, kept = run(subject.network, as_leaf(view.image), layers)
             layer = last_with_places(kept, layers)
-            first = project(subject.network, view.image, layer, num_channels=1, whole_map=True)[0]
+            rule = "deconvnet" if has_switches(subject.network) else "guided"
+            first = project(subject.network, view.image, layer, num_channels=1, rule=rule, whole_map=True)[0]
             shown = drawing.enlarged(drawing.signed_picture(first.pattern), (side, side))
-            found.append(_overlay(method, f"deconvnet of {layer}, channel {first.channel}", shown))
+            found.append(_overlay(method, f"{NAMES[rule]} of {layer}, channel {first.channel}", shown))
         else:
             pattern = class_gradient(subject.network, view.image, [view.target], rule=method)[0]
             shown = drawing.enlarged(drawing.signed_picture(pattern), (side, side))

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from ..evaluation.charts import short
 from . import drawing
 from .deconvnet import Projection, project
+from .descent import has_switches
 from .drawing import Panel
 from .sheet import NAMES, TILE, Explanation, Settings, page, pattern_panels, picture_panel, row
 from .top_patches import NUM_PATCHES, Excitement, top_patches
@@ -59,7 +59,7 @@ def project_panel(view: View, settings: Settings, layer: str, pattern: NDArray[n
 
 def no_switches(subject: Subject, rule: str) -> str:
     """What to know of a deconvnet of a network without max pooling."""
-    if rule != "deconvnet" or any(isinstance(module, nn.MaxPool2d) for module in subject.network.modules()):
+    if rule != "deconvnet" or has_switches(subject.network):
         return ""
     return ". This network has no max pooling, so no switches tell pictures apart: compare --rule guided"
 

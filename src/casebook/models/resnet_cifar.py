@@ -6,14 +6,16 @@ parameter-free shortcuts of option A, so that a residual network has exactly its
 `shortcut="B"` and "C" give the other options of section 4.1.
 
 Initialisation: He's, as in the paper. With it the gradient of a plain network grows by a fifth a layer on its way back,
-to a million times in 110 layers, which then do not learn. That is the work of batch norm and ReLU together, and it
+to many million times in 110 layers, which then do not learn. That is the work of batch norm and ReLU together, and it
 weakens as units come near their linear part: Yang et al., "A Mean Field Theory of Batch Normalization", ICLR 2019,
-https://arxiv.org/abs/1902.08129. `linear_start=True` begins there.
+https://arxiv.org/abs/1902.08129. `linear_start=True` begins nearer to it, and near the identity, from which Zagoruyko
+and Komodakis train deep plain networks in "DiracNets", https://arxiv.org/abs/1706.00388, by other means.
 """
 
 from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from .card import Departure
@@ -43,11 +45,11 @@ PLAIN = {
 }
 STAGES = ((16, 1), (32, 2), (64, 2))  # width, stride of the first block
 
-LINEAR_SHIFT = 2.0  # a normalised unit is then above 0, where a ReLU is the identity, 43 times in 44
 LINEAR_START = Departure(
     "initialisation",
-    "batch norms start with a shift of 0",
-    "with a shift of 2, so that most units start in the linear part of their ReLU",
+    "convolutions start as He et al. draw them, batch norms with a shift of 0",
+    "convolutions between equal numbers of channels start as the identity and a fifth of that draw, batch norms with a "
+    "shift of 1",
     "asked for: without shortcuts 110 layers do not learn from the paper's start",
 )
 
@@ -86,10 +88,19 @@ def cifar_plain(
     network = CifarResNet(variant, num_classes=num_classes, in_channels=in_channels)
     if linear_start:
         network.departures = (LINEAR_START,)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.constant_(module.bias, LINEAR_SHIFT)
+        start_nearly_linear(network)
     return network
+
+
+@torch.no_grad()
+def start_nearly_linear(network: CifarResNet) -> None:
+    """5 of 6 normalised units are above -1, so with a shift of 1 in the part where a ReLU is the identity."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.bias.fill_(1.0)
+        elif isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels:
+            module.weight.mul_(0.2)
+            module.weight[:, :, 1, 1] += torch.eye(module.out_channels, device=module.weight.device)
 
 
 NETWORKS = {name: partial(cifar_resnet, variant) for name, variant in VARIANTS.items()}

@@ -162,7 +162,8 @@ def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
     changes: dict[str, Any] = {}
     if recipe.policy == "auto":
         small = preprocessing.size <= SMALL_INPUT
-        crop = ("padded" if small else "resized") if recipe.crop == "auto" else recipe.crop
+        crop = recipe.augment.get("crop", recipe.crop)
+        crop = ("padded" if small else "resized") if crop == "auto" else crop
         policy = POLICIES["cifar" if crop == "padded" else "basic"].policy
     else:
         policy = POLICIES[recipe.policy].policy
@@ -172,9 +173,10 @@ def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
         changes["area"] = recipe.crop_area
     if recipe.padding is not None:
         changes["padding"] = recipe.padding
+    changes |= recipe.augment
     if not recipe.mirror or recipe.data in UNMIRRORED:
         changes["mirror"] = 0.0
-    return policy.changed(changes | recipe.augment)
+    return policy.changed(changes)
 
 
 def principal_colours_of(policy: Policy, preprocessing: Preprocessing, data: Data) -> Components:

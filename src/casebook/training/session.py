@@ -201,6 +201,8 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, place
     else:
         choice = choose_transfer(recipe, len(data.split.train) / len(data.source.classes))
         notes = [*data.source.notes, *data.split.notes, *built.notes]
+        if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
+            notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
         recipe = _resolved(recipe, choice, built, len(data.split.train), device, place)
         if place.is_first:
             _write_start(run, recipe, data, built, choice, notes)
