@@ -158,6 +158,26 @@ def test_augmented_views_are_cached_too(
     assert run.evaluation["features"]["computed"] == 3 * pictures["train"] + pictures["val"]
 
 
+def test_views_of_another_policy_or_form_are_other_features(
+    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
+    changes: tuple[dict, ...] = ({}, {"policy": "light"}, {"prepared": "jpeg"}, {"augment": {"hue": 9}})
+    for number, settings in enumerate(changes):
+        run = train(weights_file, photo_folder, tmp_path / str(number), transfer="head", feature_views=2, **settings)
+        pictures = run.evaluation["pictures"]
+        assert run.evaluation["features"]["computed"] == 2 * pictures["train"] + (0 if number else pictures["val"])
+    again = train(weights_file, photo_folder, tmp_path / "again", transfer="head", feature_views=2)
+    assert again.evaluation["features"]["computed"] == 0
+
+
+def test_a_policy_without_views_is_remarked(weights_file: Path, photo_folder: Path, tmp_path: Path) -> None:
+    run = train(weights_file, photo_folder, tmp_path / "a", transfer="head", policy="light")
+    assert any("which is not augmented: see feature_views" in note for note in run.evaluation["notes"])
+    quiet = train(weights_file, photo_folder, tmp_path / "b", transfer="head")
+    assert not any("feature_views" in note for note in quiet.evaluation["notes"])
+
+
 def test_a_damaged_feature_is_computed_again(
     weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..data.colour import IMAGENET_COMPONENTS, Components
 from ..data.loader import UNCHANGED, Batch, Batches, order, plan
 from ..data.policy import Policy
+from ..data.prepared import Form
 from ..data.sources import Source
 from ..errors import DataError, RunError
 from ..files import cache_folder
@@ -115,6 +116,7 @@ def compute_features(
     workers: int,
     batch_size: int,
     components: Components = IMAGENET_COMPONENTS,
+    form: Form | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str], int]:
     """`built_as` is the network's name and options, which decide its features as much as its weights do.
@@ -123,7 +125,8 @@ def compute_features(
     pictures that could not, and how many were computed rather than found.
 
     `contents` are digests of all the source's pictures. A single view is the centre crop that evaluation sees;
-    several are augmented, each drawn from (seed, view, content), so that they do not depend on the data set.
+    several are augmented, each drawn from (seed, view, content), so that they do not depend on the data set; crops are
+    cut from pictures of this `form`.
     """
     key = {
         "backbone": backbone_digest(network),
@@ -132,7 +135,7 @@ def compute_features(
         "preprocessing": preprocessing.to_dict(),
         "dtype": str(dtype),
         "device": device.type,
-        "policy": [repr(policy), [part.tolist() for part in components], seed] if views > 1 else None,
+        "policy": [repr(policy), [part.tolist() for part in components], form, seed] if views > 1 else None,
         "version": 4,
     }
     cache = FeatureCache(key)
@@ -149,7 +152,7 @@ def compute_features(
                 batches = Batches(
                     source, wanted, preprocessing, batch_size=batch_size, workers=workers, seed=seed,
                     policy=policy if views > 1 else UNCHANGED, components=components, memory_share=0,
-                    draw_keys=[int(contents[i][:15], 16) for i in wanted],
+                    draw_keys=[int(contents[i][:15], 16) for i in wanted], form=form,
                 )  # fmt: skip
                 for batch in batches.epoch(view):
                     if not len(batch.labels):

@@ -53,6 +53,20 @@ class Kept(NamedTuple):
     prepared: PreparedFile | None = None
 
 
+def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> Form:
+    """What the recipe has crops cut from.
+
+    Raises RecipeError for pictures that would be smaller than the network's input.
+    """
+    if 0 < recipe.prepared_side < preprocessing.size:
+        raise RecipeError(
+            f"prepared_side is {recipe.prepared_side}, but the network takes {preprocessing.size} pixels; "
+            f"expected {preprocessing.size} or more, or 0 for {preprocessing.decode_side}"
+        )
+    side = recipe.prepared_side or preprocessing.decode_side
+    return Form(side, preprocessing.mode, "jpeg" if recipe.prepared == "jpeg" else "raw")
+
+
 def choose_prepared(
     recipe: Recipe, data: Data, preprocessing: Preprocessing, policy: Policy, epochs: int, place: Place, report: Report
 ) -> Kept:
@@ -64,13 +78,7 @@ def choose_prepared(
     def say(text: str) -> None:
         report({"kind": "remark", "text": text})
 
-    if 0 < recipe.prepared_side < preprocessing.size:
-        raise RecipeError(
-            f"prepared_side is {recipe.prepared_side}, but the network takes {preprocessing.size} pixels; "
-            f"expected {preprocessing.size} or more, or 0 for {preprocessing.decode_side}"
-        )
-    side = recipe.prepared_side or preprocessing.decode_side
-    form = Form(side, preprocessing.mode, "jpeg" if recipe.prepared == "jpeg" else "raw")
+    form = choose_form(recipe, preprocessing)
     if recipe.prepared == "off":
         return Kept(form)
     if data.source.root is None or not policy.crops_source:

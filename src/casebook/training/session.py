@@ -31,7 +31,7 @@ from .machine import (
     environment,
     tune_allocator,
 )
-from .pipeline import choose_prepared
+from .pipeline import choose_form, choose_prepared
 from .preparation import (
     SMALL_INPUT,
     Built,
@@ -341,7 +341,7 @@ def _head_phase(
     source, network, preprocessing = data.source, built.network, built.preprocessing
     contents = [facts.sha256 for facts in data.scan.facts]
     policy = choose_policy(recipe, preprocessing)
-    components = principal_colours_of(policy, preprocessing, data)
+    components, form = principal_colours_of(policy, preprocessing, data), choose_form(recipe, preprocessing)
 
     def progress(done: int, total: int) -> None:
         report({"kind": "features", "done": done, "total": total})
@@ -350,7 +350,7 @@ def _head_phase(
         return compute_features(
             network, {"architecture": recipe.model, **built.options}, source, indices, contents, preprocessing,
             make_prepare(preprocessing, device, recipe.channels_last), views=views,
-            policy=policy, components=components, seed=recipe.seed, device=device,
+            policy=policy, components=components, form=form, seed=recipe.seed, device=device,
             dtype=choose_precision(recipe.precision, device, preprocessing.size),
             batch_size=32 if device.type == "cpu" else 256,
             workers=choose_workers(recipe.workers, device, place.world_size), progress=progress,
