@@ -16,6 +16,7 @@ from .data.sources import Source, pictures_below
 from .errors import DataError, PictureError
 from .evaluation.inference import predict_probabilities
 from .evaluation.metrics import evaluate_probabilities
+from .evaluation.predictions import Predictions
 from .evaluation.ready import get_ready as _ready
 from .evaluation.report import write_report
 from .evaluation.scoring import Evaluation, evaluate
@@ -114,9 +115,35 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
         evaluation=document["test"],
         predictions=predictions,
         thumbnails=_thumbnails(data.source, readable),
+        explanations=_explanations(outcome, network, predictions, readable),
         notes=[*outcome.notes, *(f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"])],
     )
     write_json(run.path / "evaluation.json", document)  # last: it says that the run is complete
+
+
+def _explanations(
+    outcome: Outcome, network: nn.Module, predictions: Predictions, readable: Sequence[int]
+) -> Callable[[int], Sequence[tuple[str, str]]]:
+    """Explains the answer of a prediction's row; nothing where its picture cannot be read any more."""
+    from .explanation.overlays import overlays
+    from .explanation.views import Subject
+
+    run = outcome.run
+    preprocessing = run.preprocessing
+    subject = Subject(run.path.name, network, run.classes, preprocessing, device=outcome.device)
+    taken = predictions.predicted()
+
+    def explain(row: int) -> Sequence[tuple[str, str]]:
+        try:
+            picture = outcome.data.source.open(
+                readable[row], mode=preprocessing.mode, min_side=preprocessing.decode_side
+            )
+        except PictureError:
+            return ()
+        found = overlays(subject, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
+        return [(overlay.caption, overlay.uri) for overlay in found]
+
+    return explain
 
 
 def _thumbnails(source: Source, indices: Sequence[int]) -> Callable[[int], Any]:

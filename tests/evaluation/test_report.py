@@ -136,6 +136,25 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
+def test_the_most_confident_mistakes_are_explained(tmp_path: Path) -> None:
+    predictions, asked = predict(3, 20), []
+
+    def explanations(row: int) -> list[tuple[str, str]]:
+        asked.append(row)
+        return [] if len(asked) == 2 else [(f"map {HOSTILE} of {row}", f"data:image/jpeg;base64,{row}")]
+
+    page, html = write(tmp_path / "report.html", predictions, explanations=explanations)
+    assert asked == report.most_confident_mistakes(predictions, 4)
+    assert "explained" in [attributes["id"] for attributes in page.all("section")]
+    shown = [image["src"] for image in page.all("img") if str(image["src"]).startswith("data:image/jpeg;base64,")]
+    assert [uri for uri in shown if uri == f"data:image/jpeg;base64,{asked[0]}"]
+    assert f"data:image/jpeg;base64,{asked[1]}" not in shown
+    assert f"map {HOSTILE} of {asked[0]}" in page.text
+    assert HOSTILE not in html
+    page, _ = write(tmp_path / "report.html", predictions)
+    assert "explained" not in [attributes["id"] for attributes in page.all("section")]
+
+
 @pytest.mark.parametrize("num_classes", [2, 10, 300])
 def test_every_part_is_there(tmp_path: Path, num_classes: int) -> None:
     predictions = predict(num_classes, 6)

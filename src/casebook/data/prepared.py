@@ -383,8 +383,9 @@ def open_prepared(
         for file in outdated:
             file.path.unlink(missing_ok=True)
         for leftover in folder.glob(f".*{SUFFIX}.*.tmp"):  # of a process that was killed while it made one
-            if time.time() - leftover.stat().st_mtime > 600:
-                leftover.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # of one that is just being made, and is there by now
+                if time.time() - leftover.stat().st_mtime > 600:
+                    leftover.unlink()
         _create(path, layout, source)
         return PreparedFile(path, layout)
     except (OSError, ValueError) as error:  # ValueError: another process has removed and remade it meanwhile

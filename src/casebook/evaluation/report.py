@@ -21,8 +21,10 @@ from .page import bar_start, cut, ends, notes_list, page, text
 from .page import resource as _resource
 from .predictions import Predictions
 from .report_sections import (
+    Explanations,
     calibration_section,
     classes_section,
+    explained_section,
     facts,
     mistakes_section,
     network_facts,
@@ -30,6 +32,7 @@ from .report_sections import (
 )
 
 NUM_MISTAKES = 12  # most confident mistakes
+NUM_EXPLAINED = 4  # of them
 PICTURES_PER_CELL = 24
 RIGHT_PICTURES_PER_CELL = 12
 MOST_PICTURES = 1500
@@ -38,6 +41,10 @@ THUMBNAIL_SIDE = 144
 SMALL_SIDE = 64  # pictures up to here are shown with visible pixels
 
 Thumbnails = Callable[[int], Image.Image | None]
+
+
+def unexplained(row: int) -> Sequence[tuple[str, str]]:
+    return ()
 
 
 def write_report(
@@ -51,6 +58,7 @@ def write_report(
     evaluation: dict[str, Any],
     predictions: Predictions,
     thumbnails: Thumbnails,
+    explanations: Explanations = unexplained,
     notes: Sequence[str] = (),
 ) -> None:
     """The report as an HTML file of a few MB at most, replaced as a whole or not at all.
@@ -58,7 +66,8 @@ def write_report(
     `model` is what model.json holds, `evaluation` what `evaluate_probabilities` made of `predictions`, `history`
     the rows of metrics.jsonl (empty for a network that was not trained here). `thumbnails` gives the upright
     picture of a row of `predictions` in any size, or None where there is none; it is called for at most
-    MOST_PICTURES rows.
+    MOST_PICTURES rows. `explanations` gives the small pictures that explain the answer of a row; it is called for at
+    most NUM_EXPLAINED mistakes.
 
     Raises RunError when the file cannot be written.
     """
@@ -71,6 +80,7 @@ def write_report(
         evaluation=evaluation,
         predictions=predictions,
         thumbnails=thumbnails,
+        explanations=explanations,
         notes=notes,
     )
     # A file name that is not UTF-8 reaches us as lone surrogates, which no encoding can write.
@@ -87,6 +97,7 @@ def render(
     evaluation: dict[str, Any],
     predictions: Predictions,
     thumbnails: Thumbnails,
+    explanations: Explanations = unexplained,
     notes: Sequence[str] = (),
 ) -> str:
     """The page that `write_report` writes, as text."""
@@ -103,6 +114,11 @@ def render(
     sections = [
         ("confusion", "Confusion", confusion_section(evaluation, predictions, cells, shown_classes, pairs)),
         ("mistakes", "Most confident mistakes", mistakes_section(evaluation, predictions, mistakes, album.source)),
+        (
+            "explained",
+            "Why these mistakes",
+            explained_section(predictions, mistakes[:NUM_EXPLAINED], album.source, explanations),
+        ),
         ("classes", "Classes", classes_section(evaluation, predictions)),
         ("calibration", "Calibration", calibration_section(evaluation)),
         ("training", "Training", training_section(history)),

@@ -9,6 +9,8 @@ from .charts import Line, Phase, interval_bar, line_chart, percent_text, reliabi
 from .page import bar_start, cut, ends, text
 from .predictions import Predictions
 
+# The captions and data URIs of the small pictures that explain the answer of a row.
+Explanations = Callable[[int], Sequence[tuple[str, str]]]
 PHASES = {"train": "training", "head": "new head", "tune": "fine-tuning"}
 
 
@@ -54,6 +56,37 @@ def mistakes_section(
         )
     parts.append("</ul>")
     return "".join(parts)
+
+
+def explained_section(
+    predictions: Predictions,
+    mistakes: Sequence[int],
+    source_of: Callable[[int], tuple[str, bool]],
+    explanations: Explanations,
+) -> str:
+    """The pictures of `mistakes` beside what explains each one; "" where nothing does."""
+    parts = []
+    predicted = predictions.predicted()
+    for row in mistakes:
+        told = explanations(row)
+        if not told:
+            continue
+        taken, truth = (text(predictions.classes[int(i)]) for i in (predicted[row], predictions.labels[row]))
+        source, small = source_of(row)
+        shown = [(f"taken for {taken}, labelled {truth}", source, small)] if source else []
+        figures = "".join(
+            f'<li><figure><img{" class=small" if tiny else ""} src="{uri}" alt="">'
+            f"<figcaption><bdi>{caption}</bdi></figcaption></figure></li>"
+            for caption, uri, tiny in [*shown, *((text(caption), uri, False) for caption, uri in told)]
+        )
+        parts.append(f'<ul class="pictures large">{figures}</ul>')
+    if not parts:
+        return ""
+    said = (
+        "What in the picture spoke for the answer, after four methods. They show where a network looked, not whether "
+        "it was right to: a map on the background is a reason to doubt the data."
+    )
+    return f'<p class="said">{said}</p>{"".join(parts)}'
 
 
 def classes_section(evaluation: dict[str, Any], predictions: Predictions) -> str:
