@@ -1,1 +1,1 @@
-"""Probabilities and true labels enter; metrics with their intervals and a self-contained report leave."""
+"""Runs or saved predictions, and labelled pictures enter; metrics with intervals, comparisons and pages leave."""

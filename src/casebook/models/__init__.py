@@ -147,6 +147,8 @@ def _build(name: str, options: dict[str, Any]) -> "Network":
             raise ModelError(f"{name} has no option '{option}'{suggestion} it takes {', '.join(known)}")
         if option in ("num_classes", "in_channels") and (type(value) is not int or value < 1):
             raise ModelError(f"{option} is {value!r}, expected an integer of at least 1")
+        if type(known[option].default) is bool and type(value) is not bool:
+            raise ModelError(f"{option} is {value!r}, expected true or false")
     network = build(**options)
     kept = tuple(departure for departure in model_card(name).departures if departure.what not in network.undone)
     network.departures = kept + network.departures
