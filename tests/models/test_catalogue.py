@@ -276,7 +276,6 @@ def test_the_catalogue_needs_no_torch():
         ({"name": "resnet18", "num_classes": True}, "num_classes is True"),
         ({"name": "resnet18", "in_channels": 2.5}, "in_channels is 2.5"),
         ({"name": "plain20", "linear_start": "no"}, "linear_start is 'no', expected true or false"),
-        ({"name": "resnet18", "small_stem": 1}, "small_stem is 1, expected true or false"),
         ({"name": "mobilenet_v2", "padding": "valid"}, "padding is 'valid', expected 'symmetric' or 'same'"),
         ({"name": "mobilenet_v2", "width": 0}, "width is 0, expected above 0"),
         ({"name": "mobilenet_v2", "widht": 1}, "no option 'widht'; did you mean 'width'"),
