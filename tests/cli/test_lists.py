@@ -30,6 +30,7 @@ def test_a_full_name_shows_the_card(command: Command) -> None:
     text = command("models", "resnet50").out
     assert "https://arxiv.org/abs/1512.03385" in text
     assert "departure, bottleneck stride" in text
+    assert "learns with recipe scratch" in text
     assert "weights torchvision/IMAGENET1K_V1" in text
     assert [card["name"] for card in command("models", "resnet50", "--json").json["models"]] == ["resnet50"]
 

@@ -43,6 +43,7 @@ def _card(card: "ModelCard") -> str:
         f"  {card.parameters:,} parameters, {card.multiply_adds:,} multiply-adds for one "
         f"{card.input_size}x{card.input_size} picture with {card.in_channels} channels; {card.num_classes} classes; "
         f"smallest input {card.smallest_input}",
+        f"  from random weights it learns with recipe {card.recipe}",
     ]
     if card.options:
         lines.append(f"  options: {', '.join(card.options)}")

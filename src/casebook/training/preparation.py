@@ -125,10 +125,11 @@ def build(recipe: Recipe, data: Data) -> Built:
     size = recipe.input_size or given.size
     if not recipe.input_size and not weights and not card.fixed_input and median_side <= given.size // 2:
         size = max(32, median_side, 0 if "small_stem" in card.options else card.smallest_input)
-        notes.append(
-            f"the pictures are small (median shorter side {median_side} pixels), so {recipe.model} is fed "
-            f"{size}x{size} instead of {given.size}x{given.size}; --input-size changes that"
-        )
+        if size != given.size:
+            notes.append(
+                f"the pictures are small (median shorter side {median_side} pixels), so {recipe.model} is fed "
+                f"{size}x{size} instead of {given.size}x{given.size}; --input-size changes that"
+            )
     if card.fixed_input and size != card.input_size:
         raise RecipeError(f"input_size is {size}, but {recipe.model} takes exactly {card.input_size}")
     preprocessing = given
