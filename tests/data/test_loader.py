@@ -179,6 +179,18 @@ def test_a_worker_that_dies_during_a_step_does_not_disturb_the_step(source: Sour
     assert same(seen, stream(Batches(source, range(48), LARGE, batch_size=2, shuffle=True, seed=4), 0))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_reading_draws_nothing_from_torchs_own_random_numbers(source: Source, workers: int) -> None:
+    """Dropout draws from them; a step's mask must not depend on whether an epoch, or a process, begins with it."""
+    batches = Batches(source, range(48), LARGE, batch_size=16, workers=workers, shuffle=True, policy=STRONG)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    for epoch, start in ((0, 0), (1, 0), (1, 2)):
+        stream(batches, epoch, start)
+    batches.close()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_spawned_workers_can_be_started(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.get_start_method", lambda *_: "spawn")
     for policy in (RESIZED, PADDED):

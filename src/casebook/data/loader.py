@@ -359,6 +359,9 @@ class Batches:
                 prefetch_factor=4,
                 collate_fn=_as_it_is,
                 worker_init_fn=_start_worker,
+                # Else each epoch would draw from the numbers that dropout draws from, and so would a resumed training
+                # in the middle of one.
+                generator=torch.Generator(),
             )
         return self.loader
 
