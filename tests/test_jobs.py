@@ -302,3 +302,23 @@ def test_a_thin_picture_does_not_fill_the_memory(run: Run, digit_folder: Path, t
     records = list(casebook.predict(run.path, [tmp_path / "thin.png", good, "~nosuchuser/x.png", "x" * 5000]))
     assert ["error" in record for record in records] == [True, False, True, True]
     assert "3000000 x 1 pixels" in records[0]["error"]
+
+
+def test_a_network_that_cannot_be_explained_does_not_cost_a_finished_training(
+    digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from casebook.errors import ModelError
+    from casebook.explanation import overlays
+
+    asked = []
+
+    def refuse(*_: object, **__: object) -> list:
+        asked.append(1)
+        raise ModelError("has no stages")
+
+    monkeypatch.setattr(overlays, "overlays", refuse)
+    run = casebook.train(digit_folder, out=tmp_path / "run", model="lenet5", recipe="scratch", epochs=1, workers=0,
+                         learning_rate=1e-6, near_duplicates=False, mirror=False)  # fmt: skip
+    assert asked  # it made mistakes
+    assert run.is_complete
+    assert "Why these mistakes" not in (run.path / "report.html").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import nn
 from .data.decode import open_picture
 from .data.loader import Batch
 from .data.sources import Source, pictures_below
-from .errors import DataError, PictureError
+from .errors import DataError, ModelError, PictureError
 from .evaluation.inference import predict_probabilities
 from .evaluation.metrics import evaluate_probabilities
 from .evaluation.predictions import Predictions
@@ -124,7 +124,8 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
 def _explanations(
     outcome: Outcome, network: nn.Module, predictions: Predictions, readable: Sequence[int]
 ) -> Callable[[int], Sequence[tuple[str, str]]]:
-    """Explains the answer of a prediction's row; nothing where its picture cannot be read any more."""
+    """Explains the answer of a prediction's row; nothing where its picture cannot be read any more or the network cannot
+    be looked into, for a finished training does not fail for that."""
     from .explanation.overlays import overlays
     from .explanation.views import Subject
 
@@ -138,9 +139,9 @@ def _explanations(
             picture = outcome.data.source.open(
                 readable[row], mode=preprocessing.mode, min_side=preprocessing.decode_side
             )
-        except PictureError:
+            found = overlays(subject, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
+        except (PictureError, ModelError, torch.OutOfMemoryError):
             return ()
-        found = overlays(subject, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
         return [(overlay.caption, overlay.uri) for overlay in found]
 
     return explain
