@@ -124,8 +124,11 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
 def _explanations(
     outcome: Outcome, network: nn.Module, predictions: Predictions, readable: Sequence[int]
 ) -> Callable[[int], Sequence[tuple[str, str]]]:
-    """Explains the answer of a prediction's row; nothing where its picture cannot be read any more or the network cannot
-    be looked into, for a finished training does not fail for that."""
+    """Explains the answer of a prediction's row.
+
+    Gives nothing where its picture cannot be read any more or the network cannot be looked into: a finished training
+    does not fail for that.
+    """
     from .explanation.overlays import overlays
     from .explanation.views import Subject
 
