@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .models import create_model, list_models, model_card
     from .preprocessing import Preprocessing
     from .training.recipe import Recipe, make_recipe
+    from .study_job import study
     from .training.run import Run, open_run
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "model_card": ".models",
     "open_run": ".training.run",
     "predict": ".jobs",
+    "study": ".study_job",
     "to_keras": ".conversion.keras",
     "train": ".jobs",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "model_card",
     "open_run",
     "predict",
+    "study",
     "to_keras",
     "train",
 ]

@@ -9,7 +9,7 @@ import sys
 import typer
 
 from ..errors import CasebookError
-from . import augment, compare, data, evaluate, explain, explain_cost, models, predict, recipes, summary, train
+from . import augment, compare, data, evaluate, explain, explain_cost, models, predict, recipes, study, summary, train
 from .output import fail
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("explain")(explain.explain)
 app.command("augment")(augment.augment)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
+app.command("study")(study.study)
 app.command("recipes")(recipes.recipes)
 app.command("summary")(summary.summary)
 app.add_typer(data.app, name="data")

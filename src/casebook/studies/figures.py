@@ -1,0 +1,86 @@
+"""Numbers -> the pictures of a report, as SVG text that is the same each time."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+COLOURS = ("#1f5fa8", "#c8501e", "#2f8a4c", "#7d4aa0", "#8a6d1f", "#4d4d4d", "#c23b78", "#1c8f96")
+
+
+def canvas(width: float = 7.2, height: float = 4.2, columns: int = 1, **options: Any) -> tuple[Any, Any]:
+    """A matplotlib figure and its axes (one, or an array of `columns`), without any global state."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots(1, columns, **options)
+    for part in np.atleast_1d(axes):
+        part.grid(alpha=0.25, linewidth=0.5)
+        part.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def svg(figure: Any) -> str:
+    """The figure as an <svg> element."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "casebook", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    found = buffer.getvalue().decode()
+    return found[found.index("<svg") :]
+
+
+def curves(
+    axes: Any, series: Mapping[str, ArrayLike], *, dashed: Sequence[str] = (), x: ArrayLike | None = None
+) -> None:
+    """A line for each series, which is (points,) or (seeds, points): the mean, with the seeds' range shaded.
+
+    A series named in `dashed` is drawn so, in the colour of the one before it.
+    """
+    colour = -1
+    for name, values in series.items():
+        seeds = np.atleast_2d(np.asarray(values, float))
+        colour += name not in dashed
+        paint = COLOURS[max(0, colour) % len(COLOURS)]
+        places = np.arange(1, seeds.shape[1] + 1) if x is None else np.asarray(x)
+        shown = ~np.isnan(seeds).all(0)
+        kept = seeds[:, shown]
+        axes.plot(
+            places[shown], np.nanmean(kept, 0), color=paint, linestyle="--" if name in dashed else "-", label=name,
+            linewidth=1.6, marker="o" if len(places) <= 8 else None, markersize=4,
+        )  # fmt: skip
+        if len(seeds) > 1:
+            axes.fill_between(
+                places[shown], np.nanmin(kept, 0), np.nanmax(kept, 0), color=paint, alpha=0.12, linewidth=0
+            )
+    axes.legend(fontsize=8, frameon=False)
+
+
+def bars(axes: Any, values: Mapping[str, float], *, spread: Mapping[str, tuple[float, float]] | None = None) -> None:
+    """A horizontal bar for each name, in order from the top, with the ends of its spread where given."""
+    names = list(values)[::-1]
+    axes.barh(names, [values[name] for name in names], color=COLOURS[0], alpha=0.85, height=0.62)
+    for place, name in enumerate(names):
+        if spread and name in spread:
+            axes.plot(spread[name], [place, place], color="#222", linewidth=1.4)
+    axes.grid(axis="y", visible=False)
+
+
+def points(axes: Any, groups: Mapping[str, Sequence[tuple[str, float, float]]], *, joined: bool = True) -> None:
+    """Named points (name, x, y) in groups, each in its colour; joined by a line in the order of x."""
+    for number, (group, members) in enumerate(groups.items()):
+        ordered = sorted(members, key=lambda member: member[1])
+        paint = COLOURS[number % len(COLOURS)]
+        axes.plot(
+            [x for _, x, _ in ordered], [y for _, _, y in ordered], color=paint, label=group, marker="o",
+            markersize=5, linewidth=1.3 if joined else 0,
+        )  # fmt: skip
+        for name, x, y in ordered:
+            axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7.5, color=paint)
+    if len(groups) > 1:
+        axes.legend(fontsize=8, frameon=False)

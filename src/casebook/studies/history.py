@@ -1,0 +1,190 @@
+"""What the winners of ILSVRC were, what they cost, and what their well-known error figures really refer to."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..models import create_model, model_card
+from ..models.card import Figure
+from . import figures
+from .lab import Lab, Study
+
+
+class Entry(NamedTuple):
+    """One result of the competition: the figure that is quoted, and what it is a figure of."""
+
+    year: int
+    entry: str
+    network: str  # in the catalogue; "" where its network was not published or is none of ours
+    top5_error: float  # %
+    refers_to: str
+    source: str
+
+
+ENTRIES = (
+    Entry(2012, "second place, without a convolutional network", "", 26.2, "test; several models", "AlexNet, abstract"),
+    Entry(2012, "AlexNet (winner)", "alexnet", 15.3,
+          "test; 7 networks, 2 of them pre-trained on all of ImageNet", "AlexNet, Table 2"),
+    Entry(2013, "Clarifai (winner)", "", 11.7, "test; several networks; often said to be ZFNet's", "VGG, Table 7"),
+    Entry(2013, "ZFNet", "zfnet", 14.8, "ImageNet 2012 test; 6 networks", "Zeiler and Fergus, Table 2"),
+    Entry(2014, "GoogLeNet (winner)", "googlenet", 6.67, "test; 7 networks, 144 crops each",
+          "GoogLeNet, Tables 2 and 3"),
+    Entry(2014, "VGG (second)", "vgg16", 7.3, "test; 7 networks, dense at several scales", "VGG, Table 6"),
+    Entry(2014, "VGG, after the competition", "vgg19", 6.8, "test; 2 networks, crops and dense", "VGG, Table 6"),
+    Entry(2015, "ResNet (winner)", "resnet152_v1", 3.57, "test; 6 networks, dense at several scales",
+          "ResNet, Table 5"),
+    Entry(2017, "SENet (winner)", "senet154", 2.251, "test; several networks and crops", "SENet, section 6.2"),
+)  # fmt: skip
+ONE_NETWORK = ("alexnet", "zfnet", "vgg16", "vgg19", "googlenet", "resnet152_v1", "senet154")
+
+
+class _Depth(TorchDispatchMode):
+    """How many layers with weights lie on the longest way to each tensor, while a network runs on the meta device."""
+
+    LAYERS = ("convolution", "addmm", "mm")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depths: dict[int, int] = {}  # by storage
+        self.kept: list[Tensor] = []  # an identity is not given again while its tensor lives
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch's wrapper for this would load its compiler
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        answer = func(*args, **(kwargs or {}))
+        before = max((self.of(tensor) for tensor in tree_leaves(args) if isinstance(tensor, Tensor)), default=0)
+        after = before + (func.__name__.partition(".")[0] in self.LAYERS)
+        for tensor in tree_leaves(answer):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self.depths[storage._cdata] = max(after, self.depths.get(storage._cdata, 0))
+                self.kept.append(tensor)
+        return answer
+
+    def of(self, tensor: Tensor) -> int:
+        return self.depths.get(tensor.untyped_storage()._cdata, 0)
+
+
+def depth(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Layers with weights (convolutions, fully connected) on the longest way from a picture to the logits.
+
+    `network` is on the meta device, in evaluation mode.
+    """
+    with torch.no_grad(), _Depth() as mode:
+        return mode.of(network(torch.empty(1, *input_shape, device="meta")))
+
+
+def run(lab: Lab) -> None:
+    rows, costs = [], {}
+    for name in dict.fromkeys(entry.network for entry in ENTRIES if entry.network):
+        card = model_card(name)
+        with torch.device("meta"):
+            network = create_model(name).eval()
+        layers = depth(network, (card.in_channels, card.input_size, card.input_size))
+        costs[name] = (layers, card.parameters, card.multiply_adds)
+        rows.append((name, card.year, layers, card.input_size, card.parameters, card.multiply_adds))
+    lab.table(
+        "One network of each entry, counted by Casebook",
+        ("network", "year", "depth", "input", "weights", "multiply-adds"),
+        [(name, str(year), *rest) for name, year, *rest in rows],
+        "Depth: layers with weights on the longest way. SENet-154 is named without the two layers of each of its 50 "
+        "gates, which the longest way goes through; its stem has three layers where ResNet has one.",
+    )
+    lab.table(
+        "What was reported, and what of",
+        ("year", "entry", "top-5 error in %", "what it is of", "source"),
+        [
+            (str(e.year), e.entry, f"{e.top5_error:g}", e.refers_to, e.source)
+            for e in sorted(ENTRIES, key=lambda e: (e.year, -e.top5_error))
+        ],
+        "2016 is left out: its winner (Trimps-Soushen) is an ensemble of networks that others had published.",
+    )
+    single = [
+        (name, f"{figure.value:g}", figure.refers_to, figure.source) for name in ONE_NETWORK for figure in _alone(name)
+    ]
+    lab.table(
+        "One network alone, by its own paper",
+        ("network", "top-5 error in %", "what it is of", "source"),
+        single,
+        "The same network has several errors: more views of a picture, more scales and more networks each lower it.",
+    )
+
+    figure, axes = figures.canvas(width=9.5, height=4.8)
+    submitted = [(_short(e.entry), float(e.year), e.top5_error) for e in ENTRIES]
+    alone = []
+    for name in ONE_NETWORK:
+        first = next(figure for figure in _alone(name) if "validation" in figure.refers_to)
+        alone.append((name.removesuffix("_v1"), float(model_card(name).year), first.value))
+    for (group, members), paint, marker in zip(
+        {"entries (mostly ensembles, test set)": submitted, "one network (validation set)": alone}.items(),
+        figures.COLOURS[:2], "os", strict=True,
+    ):  # fmt: skip
+        axes.scatter([x for _, x, _ in members], [y for _, _, y in members], color=paint, marker=marker, label=group)
+    _name_points(axes, submitted, figures.COLOURS[0], left=False)
+    _name_points(axes, alone, figures.COLOURS[1], left=True)
+    axes.set_xlim(2011.2, 2017.9)
+    axes.set_ylim(0, 28.5)
+    axes.set_xticks(range(2012, 2018))
+    axes.set_xlabel("year")
+    axes.set_ylabel("top-5 error in %")
+    axes.legend(fontsize=8, frameon=False)
+    lab.picture(
+        "Errors by year: entries of many networks, and one network alone",
+        figures.svg(figure),
+        "Points fall from 26 % in 2012 to 2.3 % in 2017; single networks lie above the entries of their year.",
+    )
+    alexnet, vgg, googlenet = costs["alexnet"], costs["vgg16"], costs["googlenet"]
+    fewer = alexnet[1] / googlenet[1]
+    lab.verdict(
+        "GoogLeNet has twelve times fewer weights than AlexNet (its paper, section 1)",
+        "exact" if fewer >= 12 else "contradicted",
+        f"{alexnet[1]:,} / {googlenet[1]:,} = {fewer:.2f}; the paper's own Table 1 sums to 6.8 million",
+    )
+    lab.verdict(
+        "the winner of 2014 takes fewer multiply-adds than the second",
+        "exact" if googlenet[2] < vgg[2] else "contradicted",
+        f"GoogLeNet {googlenet[2]:,} a picture, VGG-16 {vgg[2]:,}: {vgg[2] / googlenet[2]:.1f} times as many",
+    )
+
+
+def _alone(name: str) -> list[Figure]:
+    """The top-5 errors on a network's card that are not of several networks."""
+    published = model_card(name).published
+    return [figure for figure in published if figure.what == "top5_error" and "7 models" not in figure.refers_to]
+
+
+def _short(entry: str) -> str:
+    """The entry's name as the picture has room for it."""
+    return entry.partition(" (")[0].replace(", after the competition", ", later")
+
+
+def _name_points(axes: Any, members: list[tuple[str, float, float]], colour: str, *, left: bool) -> None:
+    """The names beside their points, moved down where two would touch."""
+    lowest: dict[float, float] = {}  # by place
+    for name, x, y in sorted(members, key=lambda member: -member[2]):
+        below = lowest[x] = min(y, lowest.get(x, 100.0) - 1.0)
+        axes.annotate(
+            name, (x, y), xytext=(x - 0.08 if left else x + 0.08, below), fontsize=7, color=colour,
+            ha="right" if left else "left", va="center",
+        )  # fmt: skip
+
+
+STUDY = Study(
+    name="history",
+    title="History: the winners of ILSVRC",
+    question="How did error, depth, weights and multiplications of the winners go, and what is each figure of?",
+    paper="Krizhevsky et al. 2012; Zeiler and Fergus 2014; Szegedy et al. 2015; Simonyan and Zisserman 2015; He et al. "
+    "2016; Hu et al. 2018; the model cards link them",
+    claim="From 26.2 % (2012, second place) to 2.251 % (2017) top-5 error on the test set.",
+    design="No training: figures printed in the papers, with what they refer to, beside what Casebook counts. An "
+    "entry's error is not that of its network: entries average several networks and many views.",
+    would_change="Another reading of a paper; every figure names its table.",
+    run=run,
+    quick_data="",
+    full_data="",
+)
