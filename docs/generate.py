@@ -111,11 +111,12 @@ def networks_page() -> str:
         rows = [["network", "`--weights`", "file on the Hugging Face hub", "licence", "top-1", "top-5", "source"]]
         for card in cards:
             for number, weights in enumerate(card.weights):
-                name = f"`{weights.name}`" + (" or `imagenet`" if number == 0 else "")
+                name = f"`{weights.name}`" + (" or `imagenet`" if number == 0 and not weights.packaged else "")
                 accuracies = ["" if share is None else f"{100 * share:.2f} %" for share in (weights.top1, weights.top5)]
                 rows.append(
-                    [f"`{card.name}`", name, f"{weights.repository}/{weights.file}", weights.licence, *accuracies,
-                     weights.source]
+                    [f"`{card.name}`", name,
+                     "none: they come with Casebook" if weights.packaged else f"{weights.repository}/{weights.file}",
+                     weights.licence, *accuracies, weights.source]
                 )  # fmt: skip
         if len(rows) > 1:
             lines += ["Published weights, with the accuracy that their source states:\n", table(rows, right=(4, 5))]

@@ -22,6 +22,9 @@ CHECKS = {
     "null": lambda v: v is None,
     "object": lambda v: isinstance(v, dict),
     "integers": lambda v: isinstance(v, list) and all(isinstance(side, int) for side in v),
+    "numbers": lambda v: isinstance(v, list) and all(isinstance(number, int | float) for number in v),
+    "texts": lambda v: isinstance(v, list) and all(isinstance(text, str) for text in v),
+    "rows": lambda v: isinstance(v, list) and all(CHECKS["texts"](row) for row in v),
     "[low, high]": lambda v: isinstance(v, list) and len(v) == 2 and v[0] <= v[1],
 }
 

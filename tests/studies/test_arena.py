@@ -45,6 +45,11 @@ def test_fewer_pictures_are_a_part_of_more(pictures: PictureSet) -> None:
     assert set(pictures.fewer(3, seed=1).train) != set(few.train)
 
 
+def test_a_bound_for_all_classes_together() -> None:
+    bounded = load_pictures("digits", side=8, mode="L", most=150, most_test_per_class=12)
+    assert [len(part) for part in (bounded.train, bounded.val, bounded.test)] == [150, 120, 120]
+
+
 def test_some_classes_alone_are_numbered_anew() -> None:
     some = load_pictures("digits", side=8, mode="L", most_per_class=5, most_test_per_class=5, classes=(7, 8, 9))
     assert some.source.classes == ("7", "8", "9")

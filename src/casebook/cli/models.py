@@ -56,7 +56,7 @@ def _card(card: "ModelCard") -> str:
             f"top-{which[3:]} {100 * value:.2f} %" for which in ("top1", "top5") if (value := getattr(weights, which))
         ]
         lines.append(f"  weights {weights.name}: {', '.join([weights.licence, *measured])}")
-        lines.append(f"    {weights.url}")
+        lines.append(f"    {weights.url or 'comes with Casebook'}")
         fed = {"size": card.input_size, "crop_fraction": 0.875, "interpolation": "bilinear"} | dict(weights.prepare)
         lines.append(
             f"    {fed['size']}x{fed['size']} from shorter side {fed['size'] / fed['crop_fraction']:.0f}, "

@@ -39,11 +39,12 @@ class Departure(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PublishedWeights:
-    """Weights that others trained and published: a file of a repository on the Hugging Face hub, or at an `address`.
+    """Published weights: a file of a repository on the Hugging Face hub, at an `address`, or, `packaged`, in Casebook.
 
     `sha256` is the file's, or the beginning of it where no more is published. `prepare` holds the settings of the
     Preprocessing they were measured with, `options` what `create_model` needs for them besides what their layout needs,
-    and `top1` and `top5` the published accuracies in [0, 1] on the ImageNet validation set.
+    and `top1` and `top5` the published accuracies in [0, 1] on the ImageNet validation set; those of packaged weights
+    are on the test pictures of their data set.
     """
 
     name: str
@@ -54,6 +55,7 @@ class PublishedWeights:
     prepare: Mapping[str, Any]
     file: str = "model.safetensors"
     address: str = ""
+    packaged: bool = False
     sha256: str | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     top1: float | None = None
@@ -65,6 +67,9 @@ class PublishedWeights:
 
     @property
     def url(self) -> str:
+        """Where the file is; "" for weights that come with Casebook."""
+        if self.packaged:
+            return ""
         return self.address or f"https://huggingface.co/{self.repository}/resolve/main/{self.file}"
 
     def to_dict(self) -> dict[str, Any]:

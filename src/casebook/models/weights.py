@@ -16,6 +16,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = ["Weights", "load_into", "read_weights", "resolve", "save_weights", "t
 
 CHECKSUM = "payload_sha256"
 SAFETENSORS, PICKLES = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
+PACKAGED = "packaged"  # the folder of the weights that come with Casebook
 HEAD = "head.classifier."
 LAST = re.compile(r"(head|auxiliary\.[^.]+)\.classifier\.")  # the last layers, which go with the classes
 
@@ -82,14 +84,17 @@ def resolve(spec: str | Path, name: str) -> Weights:
     if path.suffix.lower() in SAFETENSORS + PICKLES or isinstance(spec, Path):
         raise WeightsError(f"{path}: no such file; give the weights' path, a run folder or a published name")
     for published in card.weights:
+        if published.packaged and spec == published.name:
+            return _from_package(published, name)
         if spec in (published.name, published.repository):
             return _from_address(published, name) if published.address else _from_hub(published, name)
-    if spec == "imagenet" and card.weights:
-        return resolve(card.weights[0].name, name)
-    names = [published.name for published in card.weights]
+    of_imagenet = [published.name for published in card.weights if not published.packaged]
+    if spec == "imagenet" and of_imagenet:
+        return resolve(of_imagenet[0], name)
+    names = ["imagenet"] * bool(of_imagenet) + [published.name for published in card.weights]
     raise WeightsError(
         f"unknown weights '{spec}' for {name}{did_you_mean(str(spec), names) or ';'} expected a file, a run folder "
-        + (f"or one of imagenet, {', '.join(names)}" if names else "(no published weights are known)")
+        + (f"or one of {', '.join(names)}" if names else "(no published weights are known)")
     )
 
 
@@ -219,6 +224,17 @@ def _from_address(published: PublishedWeights, name: str) -> Weights:
     except DownloadError as error:
         raise WeightsError(f"{published.name}: {error}") from error
     return _published(path, published, name, published.url)
+
+
+def _from_package(published: PublishedWeights, name: str) -> Weights:
+    """Weights that come with Casebook, in half precision; their file says all about itself."""
+    with as_file(files("casebook.models").joinpath(PACKAGED, published.file)) as path:
+        state, metadata = read_weights(path)
+        sha256 = _sha256(path)
+    if sha256 != published.sha256:
+        raise WeightsError(f"{published.file}: SHA-256 is {sha256}, expected {published.sha256}; install Casebook again")
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return _assemble(state, metadata, name, source=f"Casebook's own {published.name}", sha256=sha256)
 
 
 def _published(path: Path, published: PublishedWeights, name: str, source: str) -> Weights:

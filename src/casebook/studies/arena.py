@@ -97,13 +97,15 @@ def load_pictures(
     test_fraction: float = 0.4,
     most_per_class: int | None = None,
     most_test_per_class: int | None = None,
+    most: int | None = None,
     policy: Policy | None = None,
     classes: Sequence[int] | None = None,
     seed: int = 0,
 ) -> PictureSet:
     """The pictures of a study at `side` pixels, divided once, near-duplicates kept together.
 
-    `most_per_class` bounds the training pictures of each class, `most_test_per_class` those of validation and test.
+    `most_per_class` bounds the training pictures of each class, `most_test_per_class` those of validation and test;
+    `most` bounds either of them, all classes together, but leaves ten of each.
     `classes` keeps some of the classes alone, renumbered in that order. `policy` is how training pictures are
     augmented: by default moved by an eighth of the side, and mirrored unless they are digits.
 
@@ -118,6 +120,9 @@ def load_pictures(
         test_fraction=test_fraction, seed=seed,
     )  # fmt: skip
     train, val, test = split.train, split.val, split.test
+    if most is not None:
+        share = max(10, most // len(source.classes))
+        most_per_class, most_test_per_class = (min(share, n or share) for n in (most_per_class, most_test_per_class))
     if most_per_class is not None:
         train = _some_of(source, train, most_per_class, seed)
     if most_test_per_class is not None:

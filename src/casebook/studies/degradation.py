@@ -13,7 +13,7 @@ DEPTHS = (20, 56)
 
 def run(lab: Lab) -> None:
     if lab.quick:
-        pictures = lab.pictures(side=16 if lab.is_digits else 32)
+        pictures = lab.pictures(side=16 if lab.is_digits else 24)
         budget = Budget(epochs=12, learning_rates=(0.1, 0.02), tuning_epochs=4, batch_size=64)
     else:
         pictures = lab.pictures(side=32, val_fraction=0.1)

@@ -15,6 +15,8 @@ from . import STUDIES
 from .arena import Arm, Budget, Build, Measure, PictureSet, Say, load_pictures, quiet, train_arm
 from .verdict import Difference, Expected, Ratio, paired_difference
 
+QUICK_PICTURES = 600
+
 Mode = Literal["quick", "full"]
 Outcome = Literal["confirmed", "contradicted", "no detectable difference", "exact", "measured"]
 
@@ -89,13 +91,13 @@ class Lab:
     def pictures(self, **options: Any) -> PictureSet:
         """The study's pictures by `arena.load_pictures`, whose options these are.
 
-        The digits are grey unless `mode` says otherwise. In quick mode at most 400 training and 200 other pictures of
-        each class are taken unless the options say otherwise.
+        The digits are grey unless `mode` says otherwise. In quick mode at most about QUICK_PICTURES of other data are
+        taken for training, and as many for validation and test each, unless the options say otherwise.
         """
         if self.is_digits:
             options = {"mode": "L"} | options
-        if self.quick:
-            options = {"most_per_class": 400, "most_test_per_class": 200} | options
+        elif self.quick:
+            options = {"most": QUICK_PICTURES} | options
         found = load_pictures(self.data, **options)
         self.note(f"Pictures: {found.described()}.")
         return found
