@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from .conversion.keras import to_keras
     from .conversion.keras_weights import load_keras_weights
     from .cost.count import count
+    from .cost.latency import measure_latency
     from .errors import CasebookError
     from .evaluation.scoring import Evaluation, evaluate
     from .explain_job import explain
     from .jobs import predict, train
     from .models import create_model, list_models, model_card
     from .preprocessing import Preprocessing
-    from .training.recipe import Recipe, make_recipe
+    from .scale_job import profile_device, scale
     from .study_job import study
+    from .training.recipe import Recipe, make_recipe
     from .training.run import Run, open_run
 
 _HOMES = {
@@ -32,9 +34,12 @@ _HOMES = {
     "list_models": ".models",
     "load_keras_weights": ".conversion.keras_weights",
     "make_recipe": ".training.recipe",
+    "measure_latency": ".cost.latency",
     "model_card": ".models",
     "open_run": ".training.run",
     "predict": ".jobs",
+    "profile_device": ".scale_job",
+    "scale": ".scale_job",
     "study": ".study_job",
     "to_keras": ".conversion.keras",
     "train": ".jobs",
@@ -54,9 +59,12 @@ __all__ = [
     "list_models",
     "load_keras_weights",
     "make_recipe",
+    "measure_latency",
     "model_card",
     "open_run",
     "predict",
+    "profile_device",
+    "scale",
     "study",
     "to_keras",
     "train",

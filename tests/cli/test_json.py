@@ -1,5 +1,6 @@
 """What `--json` prints is what docs/reference/json.md says: the same keys, of the stated types, and no others."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -165,6 +166,40 @@ def test_compare(command: Command, sections) -> None:
     assert [row["name"] for row in document["networks"]] == ["resnet18", "lenet5", "googlenet"]
     assert document["networks"][1]["published"] is None
     all_keys(known, seen)
+
+
+def test_scale(command: Command, sections, digit_folder: Path, made_up_profile, monkeypatch) -> None:
+    from casebook import scale_job
+    from casebook.cost.scaling import Point
+
+    monkeypatch.setattr(scale_job, "cached_profile", lambda *_, **__: made_up_profile())
+    monkeypatch.setattr(scale_job, "SECONDS", 0.02)
+    monkeypatch.setattr(scale_job, "GRID", scale_job.GRID[:2])
+    monkeypatch.setattr(scale_job, "GRID_BASES", {"mobilenet_v2": Point(0.1, 0.25, 72)})
+    known = sections["casebook scale"]
+    flags = ("--family", "mobilenet_v2", "--input-size", "16", "--device", "cpu", "--threads", "1", "--json")
+    trained = command(
+        "scale", *flags, "--latency-ms", "1000", "--multiply-adds", "3M", "--data", digit_folder, "--epochs", "1",
+        "--most-per-class", "4", "--kind", "compound", "--kind", "width", "--kind", "resolution", "--grid-search",
+    ).json  # fmt: skip
+    Path("pi.json").write_text(json.dumps(made_up_profile().to_dict()))
+    predicted = command(
+        "scale", *flags, "--size-mb", "0.6", "--num-classes", "4", "--kind", "compound", "--device-profile", "pi.json"
+    ).json  # fmt: skip
+    seen = [check(document, known) for document in (trained, predicted)]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys(known, *seen)
+    assert predicted["points"][0]["measured"] is None
+    assert predicted["points"][0]["predicted"]["latency_ms"] is not None
+
+
+def test_profile_device(command: Command, sections, made_up_profile, monkeypatch) -> None:
+    from casebook import scale_job
+
+    monkeypatch.setattr(scale_job, "cached_profile", lambda *_, **__: made_up_profile())
+    known = sections["casebook profile-device"]
+    all_keys(known, check(command("profile-device", "--json").json, known))
 
 
 def test_data_check(command: Command, sections, digit_folder: Path) -> None:

@@ -60,6 +60,10 @@ def test_json(command: Command, short: None) -> None:
     assert Path("runs/studies/book.html").is_file()
 
 
+def test_seeds_by_name(command: Command, short: None) -> None:
+    assert command("study", "degradation", "--seeds", "7, 9", "--json").json["studies"][0]["seeds"] == [7, 9]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -68,6 +72,10 @@ def test_json(command: Command, short: None) -> None:
         (("--all", "history"), 2, "--all runs every study"),
         (("degradation", "--data", "nowhere"), 1, "there is no folder or list 'nowhere'"),
         (("history", "--model", "resnet18"), 1, "go together"),
+        (("history", "--seeds", "three"), 2, "--seeds takes a number"),
+        (("history", "--seeds", "1,,2"), 2, "--seeds takes a number"),
+        (("history", "--seeds", "0"), 1, "seeds are 0"),
+        (("history", "--seeds", "4,4"), 1, "different numbers"),
         (("history", "--device", "tpu"), 1, "device is 'tpu'"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from casebook.errors import ModelError
 from casebook.models import create_model
 from casebook.models.layers import SameConv2d
 from casebook.models.mobilenet_v2 import WIDTHS, InvertedResidual, round_channels
@@ -44,6 +45,24 @@ def test_a_width_is_an_option_and_a_name():
         named, asked = on_meta(name), on_meta("mobilenet_v2", width=width)
         assert [tuple(w.shape) for w in named.parameters()] == [tuple(w.shape) for w in asked.parameters()]
         assert named.head.num_features == max(1280, round_channels(1280 * width))  # never below 1280
+
+
+def test_a_depth_multiplies_the_blocks_of_each_stage_and_rounds_up():
+    lengths = {
+        depth: [len(stage) for stage in on_meta("mobilenet_v2", depth=depth).stages] for depth in (0.01, 0.5, 1.2, 2)
+    }
+    assert lengths == {
+        0.01: [1, 1, 1, 1, 1, 1, 1, 1],
+        0.5: [1, 1, 2, 2, 2, 2, 1, 1],
+        1.2: [2, 3, 4, 5, 4, 4, 2, 1],
+        2: [2, 4, 6, 8, 6, 6, 2, 1],
+    }
+
+
+@pytest.mark.parametrize("depth", [0, -1, 4.1, float("nan"), True, "deep"])
+def test_an_impossible_depth_is_named(depth):
+    with pytest.raises(ModelError, match=rf"depth is {depth!r}, expected above 0 and at most 4"):
+        on_meta("mobilenet_v2", depth=depth)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,37 @@ def test_a_zeroed_branch_is_the_identity(name):
         assert not torch.equal(block(-x), -x)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "channels", "depths"),
+    [
+        ("resnet18", {"width": 0.5}, [32, 32, 64, 128, 256], [2, 2, 2, 2]),
+        ("resnet18", {"width": 0.3, "small_stem": True}, [24, 24, 40, 80, 152], [2, 2, 2, 2]),
+        ("resnet34", {"depth": 1.1}, [64, 64, 128, 256, 512], [4, 5, 7, 4]),
+        ("resnet50", {"width": 1.5, "depth": 0.4}, [96, 384, 768, 1536, 3072], [2, 2, 3, 2]),
+        ("resnet50_v1", {"width": 0.01, "shortcut": "A"}, [8, 32, 32, 32, 32], [3, 4, 6, 3]),
+    ],
+)
+def test_width_multiplies_channels_and_depth_blocks(name, options, channels, depths):
+    network = on_meta(name, **options)
+    x = network.stem(torch.empty(1, 3, 64, 64, device="meta"))
+    seen = [x.shape[1]]
+    for stage in network.stages:
+        x = stage(x)
+        seen.append(x.shape[1])
+    assert seen == channels
+    assert [len(stage) for stage in network.stages] == depths
+    assert network.head.num_features == channels[-1]
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"depth": 4.5}, {"width": float("nan")}, {"depth": "deep"}])
+def test_impossible_multipliers_are_named(options):
+    ((option, value),) = options.items()
+    with pytest.raises(ModelError, match=rf"{option} is {value!r}, expected above 0 and at most 4"):
+        on_meta("resnet18", **options)
+    with pytest.raises(ModelError, match=f"plain18 has no option '{option}'"):
+        on_meta("plain18", **options)
+
+
 def test_plain_networks_have_no_shortcut():
     for name in list_models("plain"):
         assert not any(isinstance(module, Residual) for module in on_meta(name).modules())

@@ -9,7 +9,22 @@ import sys
 import typer
 
 from ..errors import CasebookError
-from . import augment, compare, data, evaluate, explain, explain_cost, models, predict, recipes, study, summary, train
+from . import (
+    augment,
+    compare,
+    data,
+    evaluate,
+    explain,
+    explain_cost,
+    models,
+    predict,
+    profile_device,
+    recipes,
+    scale,
+    study,
+    summary,
+    train,
+)
 from .output import fail
 
 app = typer.Typer(
@@ -28,6 +43,8 @@ app.command("explain")(explain.explain)
 app.command("augment")(augment.augment)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
+app.command("scale")(scale.scale)
+app.command("profile-device")(profile_device.profile_device)
 app.command("study")(study.study)
 app.command("recipes")(recipes.recipes)
 app.command("summary")(summary.summary)

@@ -11,7 +11,9 @@ def study(
     quick: bool = typer.Option(False, "--quick", help="Minutes, on small data (the default)."),
     full: bool = typer.Option(False, "--full", help="The paper's own set-up: hours, on a GPU; resumable."),
     data: str = typer.Option(None, "--data", help="Folder, CSV file or data set; else the study's own."),
-    seeds: int = typer.Option(3, "--seeds", min=1, help="Trainings of each arm, paired by their seed."),
+    seeds: str = typer.Option(
+        "3", "--seeds", help="How many trainings of each arm, paired by their seed, or which seeds: 10,11,12."
+    ),
     out: str = typer.Option(None, "--out", "-o", help="Folder for results, reports and networks; else runs/studies."),
     model: str = typer.Option("", "--model", "-m", help="Network of studies that start from a trained one."),
     weights: str = typer.Option("", "--weights", "-w", help="Its weights: file, run folder or published name."),
@@ -27,6 +29,8 @@ def study(
         _list(json_)
         return
 
+    chosen = _seeds(seeds)
+
     import os
     import shlex
     import sys
@@ -40,8 +44,8 @@ def study(
 
     try:
         results = casebook.study(
-            STUDIES if all_ else names, mode="full" if full else "quick", data=data, seeds=seeds, out=out, model=model,
-            weights=weights, device=device, say=say,
+            STUDIES if all_ else names, mode="full" if full else "quick", data=data, seeds=chosen, out=out,
+            model=model, weights=weights, device=device, say=say,
         )  # fmt: skip
     except (Interrupted, KeyboardInterrupt) as stop:
         say(f"Interrupted; 'casebook {shlex.join(sys.argv[1:])}' goes on from the last checkpoint.")
@@ -55,6 +59,14 @@ def study(
         for line in verdict_lines(result):
             print(f"  {line}")
     print(f"{'book' if len(results) > 1 else 'report'}: in {folder}")
+
+
+def _seeds(given: str) -> int | tuple[int, ...]:
+    """A number of seeds, or with commas the seeds themselves."""
+    parts = [part.strip() for part in given.split(",")]
+    if not all(part.isdecimal() and len(part) < 10 for part in parts):
+        raise wrong_usage(f"--seeds takes a number, or seeds with commas between them, but {given!r} came")
+    return int(parts[0]) if len(parts) == 1 else tuple(map(int, parts))
 
 
 def _list(json_: bool) -> None:

@@ -24,7 +24,7 @@ from .layers import (
     initialise_convolutions,
     tensorflow_options,
 )
-from .mobilenet_v2 import InvertedResidual, round_channels
+from .mobilenet_v2 import InvertedResidual, check_multipliers, round_channels
 
 
 class ConvNormSiLU(ConvNorm):
@@ -125,9 +125,7 @@ class EfficientNet(Network):
         drop_path: float = 0.2,
     ):
         super().__init__(in_channels=in_channels, smallest_input=9 if small_stem else 33)
-        for option, factor in {"width": width, "depth": depth}.items():
-            if not 0 < factor <= 4:
-                raise ModelError(f"{option} is {factor}, expected above 0 and at most 4")
+        check_multipliers(width=width, depth=depth)
         if not 0 <= drop_path < 1:
             raise ModelError(f"drop_path is {drop_path}, expected at least 0 and below 1")
         self.departures = (SMALL_STEM,) * small_stem + tensorflow_options(padding, norm_eps)

@@ -1,10 +1,11 @@
-"""MobileNet v2 and its width multipliers.
+"""MobileNet v2, its width multipliers, and depth multipliers in the same manner.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, Table 2,
 https://arxiv.org/abs/1801.04381. Departures: a block with expansion 1 has no expansion convolution, as in all
 public code, and strided convolutions are padded symmetrically unless `padding="same"` asks for TensorFlow's.
 """
 
+import math
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -79,27 +80,35 @@ def round_channels(channels: float) -> int:
     return rounded if rounded >= 0.9 * channels else rounded + 8
 
 
+def check_multipliers(**multipliers: float) -> None:
+    """Raises ModelError for a width or depth outside (0, 4]."""
+    for option, factor in multipliers.items():
+        if type(factor) not in (int, float) or not 0 < factor <= 4:
+            raise ModelError(f"{option} is {factor!r}, expected above 0 and at most 4")
+
+
 class MobileNetV2(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
-    The last of the `stages` is the 1x1 convolution to 1280 channels, which a width below 1 does not shrink.
+    `width` multiplies the channels, `depth` the blocks of each stage, rounded up. The last of the `stages` is the 1x1
+    convolution to 1280 channels, which a width below 1 does not shrink.
 
     Raises:
-        ModelError: for a width outside (0, 4] or an unknown padding.
+        ModelError: for a width or depth outside (0, 4] or an unknown padding.
     """
 
     def __init__(
         self,
         *,
         width: float = 1.0,
+        depth: float = 1.0,
         num_classes: int = 1000,
         in_channels: int = 3,
         small_stem: bool = False,
         padding: Padding = "symmetric",
     ):
         super().__init__(in_channels=in_channels, smallest_input=9 if small_stem else 33)
-        if not 0 < width <= 4:
-            raise ModelError(f"width is {width}, expected above 0 and at most 4")
+        check_multipliers(width=width, depth=depth)
         if padding not in ("symmetric", "same"):
             raise ModelError(f"padding is {padding!r}, expected 'symmetric' or 'same'")
         self.departures = (SMALL_STEM,) * small_stem + (SAME_PADDING,) * (padding == "same")
@@ -107,10 +116,10 @@ class MobileNetV2(Network):
         channels = round_channels(STEM_CHANNELS * width)
         self.stem = ConvNormReLU6(in_channels, channels, 3, stride=1 if small_stem else 2, padding=padding)
         self.stages = nn.Sequential()
-        for i, (expansion, stage_channels, depth, stride) in enumerate(STAGES):
+        for i, (expansion, stage_channels, blocks, stride) in enumerate(STAGES):
             out_channels, stage = round_channels(stage_channels * width), nn.Sequential()
             stride = 1 if small_stem and i == 1 else stride
-            for _ in range(depth):
+            for _ in range(math.ceil(blocks * depth)):
                 stage.append(inverted_residual(channels, out_channels, expansion, stride, padding))
                 channels, stride = out_channels, 1
             self.stages.append(stage)

@@ -3,9 +3,11 @@
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, Table 1 and Figure 3,
 https://arxiv.org/abs/1512.03385. Departures: a bottleneck strides in its 3x3 convolution, not in its first 1x1, as
 most published weights do; "resnet50_v1" strides as the paper does. Shortcuts are the paper's option B also below 50
-layers, where it has A; `shortcut="A"` and "C" give the others.
+layers, where it has A; `shortcut="A"` and "C" give the others. The paper has no multipliers: `width` and `depth` are
+those of MobileNet v2 and EfficientNet.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
@@ -16,6 +18,7 @@ from torch.nn import functional
 from ..errors import ModelError
 from .card import Departure
 from .layers import Classifier, ConvNorm, ConvNormReLU, Network, Sum, initialise_convolutions
+from .mobilenet_v2 import check_multipliers, round_channels
 
 
 class Residual(nn.Module):
@@ -112,6 +115,7 @@ class Variant(NamedTuple):
     block: Block
     expansion: int  # output channels of a block / its width
     depths: tuple[int, ...]  # blocks in each stage
+    width: float = 1.0  # channels of stem and stages / the paper's
 
 
 VARIANTS = {
@@ -151,13 +155,16 @@ class ResNet(Network):
 
     def __init__(self, variant: Variant, *, num_classes: int = 1000, in_channels: int = 3, small_stem: bool = False):
         super().__init__(in_channels=in_channels, smallest_input=9 if small_stem else 33)
+        channels = round_channels(64 * variant.width)
         if small_stem:
-            self.stem = ConvNormReLU(in_channels, 64, 3)
+            self.stem = ConvNormReLU(in_channels, channels, 3)
             self.departures = (SMALL_STEM,)
         else:
-            self.stem = nn.Sequential(ConvNormReLU(in_channels, 64, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1))
-        self.stages, channels = nn.Sequential(), 64
+            convolution = ConvNormReLU(in_channels, channels, 7, stride=2)
+            self.stem = nn.Sequential(convolution, nn.MaxPool2d(3, stride=2, padding=1))
+        self.stages = nn.Sequential()
         for (width, stride), depth in zip(STAGES, variant.depths, strict=True):
+            width = round_channels(width * variant.width)
             self.stages.append(stage(variant.block, depth, channels, width, variant.expansion, stride))
             channels = width * variant.expansion
         self.head = Classifier(channels, num_classes)
@@ -183,12 +190,20 @@ def resnet(
     in_channels: int = 3,
     small_stem: bool = False,
     shortcut: Option = "B",
+    width: float = 1.0,
+    depth: float = 1.0,
 ) -> ResNet:
     """A ResNet with shortcuts of the paper's option A (below 50 layers its own), B (its own from 50 on) or C.
 
-    Raises ModelError for another option.
+    `width` multiplies the channels of the stem and the stages, to multiples of 8, and `depth` the blocks of each stage,
+    rounded up. Raises ModelError for another option, or a width or depth outside (0, 4].
     """
-    variant = variant._replace(block=shortcut_block(variant.block, shortcut))
+    check_multipliers(width=width, depth=depth)
+    variant = variant._replace(
+        block=shortcut_block(variant.block, shortcut),
+        depths=tuple(math.ceil(blocks * depth) for blocks in variant.depths),
+        width=width,
+    )
     network = ResNet(variant, num_classes=num_classes, in_channels=in_channels, small_stem=small_stem)
     if shortcut != "B":  # what the card says about shortcuts is about B
         network.undone = ("shortcuts",)

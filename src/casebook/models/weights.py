@@ -232,7 +232,9 @@ def _from_package(published: PublishedWeights, name: str) -> Weights:
         state, metadata = read_weights(path)
         sha256 = _sha256(path)
     if sha256 != published.sha256:
-        raise WeightsError(f"{published.file}: SHA-256 is {sha256}, expected {published.sha256}; install Casebook again")
+        raise WeightsError(
+            f"{published.file}: SHA-256 is {sha256}, expected {published.sha256}; install Casebook again"
+        )
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     return _assemble(state, metadata, name, source=f"Casebook's own {published.name}", sha256=sha256)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..cost.latency import processor_name
 from ..errors import RecipeError
 
 
@@ -116,17 +117,9 @@ def environment() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "pillow": PIL.__version__,
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "fast_bf16": has_fast_bf16(device),
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:  # noqa: PTH123 - a kernel table, not a file
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -46,7 +46,7 @@ def card(name: str, parameters: int, multiply_adds: int, *published: Figure, wei
         published=published,
         departures=DEPARTURES,
         weights=weights,
-        options=("small_stem", "padding", "width"),
+        options=("small_stem", "padding", "width", "depth"),
     )
 
 

@@ -51,7 +51,7 @@ def card(name: str, parameters: int, multiply_adds: int, **known) -> ModelCard:
         parameters=parameters,
         multiply_adds=multiply_adds,
         prepare=PREPARE,
-        options=("small_stem",) if name.startswith("plain") else ("small_stem", "shortcut"),
+        options=("small_stem",) if name.startswith("plain") else ("small_stem", "shortcut", "width", "depth"),
         **known,
     )
 

@@ -1,0 +1,102 @@
+"""Networks for three budgets on this machine: predicted against measured time, size and memory.
+
+    python benchmarks/scale.py [--threads 1] [--json FILE]
+
+The device is profiled first; then `casebook.scale_job.scale` finds networks for each budget, which it measures in
+turns. The ratio is the measured median over the prediction; beside it stands the same for the processor's time, which
+a busy machine inflates less. No network may be over its budget; if one is, the benchmark ends with code 1.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from interleave import command_line, machine, say, table
+
+from casebook.scale_job import Scaled, Scaling, profile_device, scale
+
+BUDGETS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("mobilenet_v2", {"latency_ms": 10, "size_bytes": 5e6}),
+    ("efficientnet", {"latency_ms": 20, "memory_bytes": 60e6}),
+    ("resnet", {"multiply_adds": 500e6, "size_bytes": 10e6}),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--num-classes", type=int, default=10)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    where = machine()
+    profile = profile_device("cpu", threads=options.threads)
+    say(
+        f"profiled in {profile.seconds:.0f} s: off by {100 * profile.median_error:.1f} % at the median, "
+        f"{100 * profile.worst_error:.1f} % at worst, over {len(profile.networks)} networks left out"
+    )
+    rows, results, over, ratios = [], [], 0, []
+    for family, budget in BUDGETS:
+        began = time.monotonic()
+        found = scale(family, **budget, num_classes=options.num_classes, threads=options.threads, device="cpu")
+        seconds = time.monotonic() - began
+        say(f"{found.network} within {found.budget.told()}: {seconds:.0f} s")
+        for note in (*found.notes, *(f"left out: {kind}: {reason}" for kind, reason in found.dropped.items())):
+            say(f"  {note}")
+        results.append(found.to_dict() | {"seconds": round(seconds, 1)})
+        for point in found.points:
+            predicted_ms = point.predicted.latency_ms
+            if predicted_ms is None:  # the budget has no time, but the profile has one for it all the same
+                predicted_ms = predicted(found, point, profile)
+            over += bool(found.budget.overruns(point.measured))
+            rows.append(row(found, point, predicted_ms))
+            ratios.append((point.latency.processor_ms or point.latency.median_ms) / predicted_ms)
+    head = ("budget", "kind", "width, depth, input", "multiply-adds", "file MB", "memory MB", "ms predicted",
+            "measured (5 to 95 %)", "ratio", "processor's")  # fmt: skip
+    print(table(head, rows))
+    errors = [abs(ratio - 1) for ratio in ratios]
+    print(
+        f"processor's time against prediction: off by {100 * statistics.median(errors):.1f} % at the median, "
+        f"{100 * max(errors):.1f} % at worst, over {len(errors)} networks; {over} over their budget"
+    )
+    if options.json:
+        document = {
+            "benchmark": "scale",
+            "command": command_line(),
+            "machine": where,
+            "profile": profile.to_dict(),
+            "results": results,
+        }
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    sys.exit(1 if over else 0)
+
+
+def predicted(found: Scaling, point: Scaled, profile: Any) -> float:
+    from casebook.cost.device_profile import traced
+
+    options = {"width": point.point.width, "depth": point.point.depth, "num_classes": found.num_classes}
+    return profile.predict(traced(found.network, options, point.point.resolution).work)
+
+
+def row(found: Scaling, point: Scaled, predicted_ms: float) -> tuple[str, ...]:
+    latency, costs = point.latency, point.predicted
+    share = latency.processor_ms / predicted_ms if latency.processor_ms else None
+    return (
+        f"{found.network}, {found.budget.told()}",
+        point.kind,
+        f"{point.point.width:g}, {point.point.depth:g}, {point.point.resolution}",
+        f"{costs.multiply_adds:,}",
+        f"{costs.size_bytes / 1e6:.2f} / {point.size_bytes / 1e6:.2f}",
+        f"{costs.memory_bytes / 1e6:.1f} / {point.memory_bytes / 1e6:.1f}",
+        f"{predicted_ms:.2f}",
+        f"{latency.median_ms:.2f} ({latency.low_ms:.2f} to {latency.high_ms:.2f})",
+        f"{latency.median_ms / predicted_ms:.2f}",
+        "" if share is None else f"{share:.2f}",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Networks enter; the time that one answer takes on this device leaves, measured.
+
+Times are of the network alone, in float32, weights and pictures in channels-last memory: no decoding, no resizing.
+"""
+
+import contextlib
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+
+WARM_UP_SECONDS = 2.0  # at most; it ends as soon as the times have settled
+SETTLED = 0.05  # two groups of runs whose medians are this near to each other
+
+
+class Latency(NamedTuple):
+    """Milliseconds for one batch: the median of `num_runs`, the 5 % and 95 % quantiles, and how sure the median is.
+
+    `median_high_ms` is the upper end of the median's 95 % interval, from order statistics alone. `processor_ms` is the
+    median processor time of a run where one thread does all the work, else None: where it is far below `median_ms`,
+    other programs were in the way.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    median_high_ms: float
+    processor_ms: float | None
+    num_runs: int
+    batch_size: int
+    threads: int
+    device: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: round(v, 4) if isinstance(v, float) else v for k, v in self._asdict().items()}
+
+
+def measure_latency(
+    network: nn.Module,
+    input_size: int | tuple[int, int],
+    *,
+    batch_size: int = 1,
+    threads: int | None = None,
+    device: str | torch.device = "cpu",
+    seconds: float = 1.0,
+    least_runs: int = 20,
+) -> Latency:
+    """The time of one forward pass: inference mode, warmed up, for `seconds` and at least `least_runs` runs.
+
+    `threads` is torch's own number of threads when not given. The network is put into evaluation mode, channels-last
+    memory and onto the device for it, and is in its own mode again afterwards.
+    """
+    (found,) = interleaved(
+        [(network, input_size)], batch_size=batch_size, threads=threads, device=device, seconds=seconds,
+        least_runs=least_runs,
+    )  # fmt: skip
+    return found
+
+
+def interleaved(
+    networks: Sequence[tuple[nn.Module, int | tuple[int, int]]],
+    *,
+    batch_size: int = 1,
+    threads: int | None = None,
+    device: str | torch.device = "cpu",
+    seconds: float = 1.0,
+    least_runs: int = 20,
+) -> list[Latency]:
+    """The times of several (network, input size), which take turns run by run, so that a busy moment hits all alike.
+
+    `seconds` is for each network. Raises ModelError for impossible numbers or an input that a network does not take.
+    """
+    device = torch.device(device)
+    if batch_size < 1 or least_runs < 1 or not 0 <= seconds < math.inf or (threads is not None and threads < 1):
+        raise ModelError(
+            f"batch_size {batch_size}, threads {threads}, least_runs {least_runs} and seconds {seconds} came; expected "
+            "at least 1 of each and at least 0 seconds"
+        )
+    with using_threads(threads), contextlib.ExitStack() as stack:
+        calls = [
+            stack.enter_context(_ready_to_run(network, input_size, batch_size, device))
+            for network, input_size in networks
+        ]
+        runs: list[list[Run]] = [[] for _ in calls]
+        for call in calls:
+            settle(call)
+        until = time.perf_counter() + seconds * len(calls)
+        while calls and (len(runs[0]) < least_runs or time.perf_counter() < until):
+            for call, found in zip(calls, runs, strict=True):
+                found.append(timed(call))
+        return [summary(found, batch_size, device) for found in runs]
+
+
+class Run(NamedTuple):
+    """Seconds of one run: of the clock, and of the processor in this thread."""
+
+    wall: float
+    processor: float
+
+
+def summary(runs: Sequence[Run], batch_size: int, device: torch.device) -> Latency:
+    ordered = [1000 * run.wall for run in sorted(runs)]
+    last = len(ordered) - 1
+    # The order statistic that the true median exceeds in 2.5 % of all cases: the binomial, approximated by a normal.
+    high = min(last, math.ceil(len(ordered) / 2 + 0.98 * math.sqrt(len(ordered))))
+    return Latency(
+        median_ms=statistics.median(ordered),
+        low_ms=ordered[round(0.05 * last)],
+        high_ms=ordered[round(0.95 * last)],
+        median_high_ms=ordered[high],
+        processor_ms=statistics.median(1000 * run.processor for run in runs) if is_alone(device) else None,
+        num_runs=len(ordered),
+        batch_size=batch_size,
+        threads=torch.get_num_threads() if device.type == "cpu" else 1,
+        device=device_name(device),
+    )
+
+
+def is_alone(device: torch.device) -> bool:
+    """Whether this thread does all the work."""
+    return device.type == "cpu" and torch.get_num_threads() == 1
+
+
+def timed(call: Callable[[], object]) -> Run:
+    """One call, which must wait for its device itself."""
+    began, processor_began = time.perf_counter(), time.thread_time()
+    call()
+    return Run(time.perf_counter() - began, time.thread_time() - processor_began)
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def settle(call: Callable[[], object], *, most_seconds: float = WARM_UP_SECONDS, group: int = 5) -> None:
+    """Calls until the medians of two groups of runs agree: kernels are chosen, memory is there, the clock is up."""
+    began, before = time.perf_counter(), math.inf
+    while time.perf_counter() - began < most_seconds:
+        now = statistics.median(timed(call).wall for _ in range(group))
+        if abs(now - before) <= SETTLED * now:
+            return
+        before = now
+
+
+@contextlib.contextmanager
+def using_threads(threads: int | None) -> Iterator[None]:
+    """Inside, torch computes with that many threads."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _ready_to_run(
+    network: nn.Module, input_size: int | tuple[int, int], batch_size: int, device: torch.device
+) -> Iterator[Callable[[], None]]:
+    """A call that runs the network once and waits for the answer."""
+    sides = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    modes = {module: module.training for module in network.modules()}
+    network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weight = next(network.parameters(), None)
+    images = torch.rand(
+        batch_size, getattr(network, "in_channels", 3), *sides, device=device,
+        dtype=weight.dtype if weight is not None else torch.float32,
+    ).contiguous(memory_format=torch.channels_last)  # fmt: skip
+
+    def call() -> None:
+        with torch.inference_mode():
+            network(images)
+        synchronise(device)
+
+    try:
+        yield call
+    finally:
+        for module, was_training in modes.items():
+            module.training = was_training
+
+
+def device_name(device: str | torch.device = "cpu") -> str:
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return processor_name()
+
+
+def processor_name() -> str:
+    """As Linux tells it, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,75 @@
+"""The four networks are twins but for shortcut and depth, and the study runs in both modes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from casebook.cost.count import count
+from casebook.models import create_model
+from casebook.studies import degradation
+from casebook.studies.arena import Budget
+from casebook.studies.lab import Lab, run_study
+
+CPU = torch.device("cpu")
+
+
+def test_arms_have_the_papers_sizes_and_differ_in_shortcuts_alone() -> None:
+    for depth, parameters in zip(degradation.DEPTHS, (269_722, 853_018), strict=True):
+        costs = []
+        for kind in ("plain", "resnet"):
+            with torch.device("meta"):
+                costs.append(count(create_model(f"{kind}{depth}"), 32).total)
+        assert costs[0].parameters == costs[1].parameters == parameters
+        assert costs[0].multiply_adds == costs[1].multiply_adds
+
+
+def test_quick_gives_curves_verdicts_and_the_error_of_each_arm(
+    digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(degradation, "DEPTHS", (20, 32))
+    seen = shorten(monkeypatch, epochs=1)
+    result = run_study(Lab(degradation.STUDY, "quick", data=str(digit_folder), seeds=(0,), folder=tmp_path, device=CPU))
+    assert [arm["name"] for arm in result["arms"]] == ["plain20", "resnet20", "plain32", "resnet32"]
+    assert len(seen) == 1
+    assert len(seen[0]["learning_rates"]) > 1, "both arms choose between rates"
+    table = result["tables"][0]
+    assert [row[0] for row in table["rows"]] == [arm["name"] for arm in result["arms"]]
+    assert [float(row[3]) for row in table["rows"]] == pytest.approx(
+        [100 * arm["test_errors"][0] for arm in result["arms"]], abs=0.006
+    )
+    errors = {arm["name"]: arm["test_errors"][0] for arm in result["arms"]}
+    pairs = [("plain32", "plain20"), ("resnet32", "resnet20"), ("resnet32", "plain32")]
+    for verdict, (deep, other) in zip(result["verdicts"], pairs, strict=True):
+        assert verdict["difference"] == pytest.approx(errors[deep] - errors[other])
+        assert verdict["interval"][0] <= verdict["difference"] <= verdict["interval"][1]
+    svg = result["pictures"][0]["svg"]
+    for kind in ("plain", "resnet"):
+        for part in ("validation", "training"):
+            assert f"{kind}32, {part}" in svg
+
+
+def test_full_is_the_recipe_of_the_paper(digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(degradation, "DEPTHS", (20, 20))
+    seen = shorten(monkeypatch, epochs=1)
+    result = run_study(Lab(degradation.STUDY, "full", data=str(digit_folder), seeds=(0,), folder=tmp_path, device=CPU))
+    assert seen[0]["epochs"] == 182
+    assert seen[0]["learning_rates"] == (0.1,)
+    assert seen[0]["batch_size"] == 128
+    settings = seen[0]["settings"]
+    assert (settings["momentum"], settings["weight_decay"], settings["milestones"]) == (0.9, 1e-4, (0.5, 0.75))
+    assert (settings["schedule"], settings["clip_norm"], settings["warmup_epochs"]) == ("step", 0, 0)
+    assert len(result["verdicts"]) == 3
+    assert "32x32 pixels, colour" in result["notes"][0]
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch, epochs: int) -> list[dict]:
+    """Every budget is spent in `epochs` epochs, one rate, batches of 64; gives what was asked for."""
+    asked = []
+
+    def short(**options) -> Budget:
+        asked.append(options)
+        return Budget(epochs, options["learning_rates"][:1], 64, settings=options.get("settings", {}))
+
+    monkeypatch.setattr(degradation, "Budget", short)
+    return asked
