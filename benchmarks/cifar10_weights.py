@@ -2,8 +2,8 @@
 
     python benchmarks/cifar10_weights.py RUN DATA [--out FILE]
 
-RUN is a run folder of resnet20, DATA the folder with CIFAR-10 (train/CLASS, test/CLASS). Scores the 10,000 test pictures
-with the run's own weights and with the file's, and writes the file; its SHA-256 belongs into the network's card.
+RUN is a run folder of resnet20, DATA the folder with CIFAR-10 (train/CLASS, test/CLASS). Scores the 10,000 test
+pictures with the run's own weights and with the file's, and writes the file; its SHA-256 belongs into the card.
 """
 
 import argparse
@@ -54,7 +54,8 @@ def main() -> None:
         }.items():
             test = evaluate(**arguments, data=options.data, split="test").metrics
             low, high = (100 * (1 - end) for end in reversed(test["top1_interval"]))
-            print(f"{name}: test error {100 * test['top1_error']:.2f} % ({low:.2f} to {high:.2f}), {test['n']} pictures")
+            error = f"{100 * test['top1_error']:.2f} % ({low:.2f} to {high:.2f})"
+            print(f"{name}: test error {error}, top-5 accuracy {100 * test['top5']:.2f} %, {test['n']} pictures")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -218,6 +219,8 @@ def scale(
         raise ModelError("the grid search trains networks, so it needs data")
     if epochs < 1 or not seeds:
         raise ModelError(f"epochs is {epochs} and seeds are {list(seeds)}, expected at least 1 of each")
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)  # what is wrong with it is said before minutes of work
     tune_allocator()
     place, classes = choose_device(device), num_classes
     if data is not None:
@@ -327,7 +330,10 @@ def _measured(
                 most = ", ".join(amount(name, value) for name, value in over[point.kind].items())
                 dropped[point.kind] = f"measured over the budget {ROUNDS} times, at last {most} ({point.point.told()})"
         points = [point for point in points if not over[point.kind]]
-        return tuple(points if wants_memory else _with_memory(space, points, place, meter, report)), dropped
+        if not wants_memory:
+            with contextlib.suppress(ModelError):  # nobody asked for it, so it is no failure that it cannot be measured
+                points = _with_memory(space, points, place, meter, report)
+        return tuple(points), dropped
 
 
 def correct(ratios: dict[str, dict[str, float]], point: Scaled, budget: Budget, *, may_fall: bool) -> bool:
@@ -418,7 +424,8 @@ class Terms(NamedTuple):
 
     def pictures(self, side: int) -> PictureSet:
         most = self.most_per_class
-        return load_pictures(self.data, side=side, most_per_class=most, most_test_per_class=most)
+        # The whole picture at every side, or the sides would differ in what the network sees of it.
+        return load_pictures(self.data, side=side, most_per_class=most, most_test_per_class=most, crop_fraction=1.0)
 
     def train(self, space: Space, name: str, point: Point, pictures: PictureSet) -> Arm:
         return train_arm(
@@ -434,7 +441,7 @@ def _train(space: Space, points: Sequence[Scaled], terms: Terms) -> tuple[tuple[
         side = point.point.resolution
         sets[side] = sets.get(side) or terms.pictures(side)
         arms[point.kind] = terms.train(space, point.kind, point.point, sets[side])
-    shortest = min(arm.seconds for arm in arms.values())
+    shortest = min(max(run.seconds for run in arm.runs) for arm in arms.values())
     reference = arms.get("compound")
     finalists = tuple(
         Finalist(
@@ -491,19 +498,39 @@ GRID_BASES = {  # small enough to be trained many times
 }
 
 
+def grid_points(space: Space) -> list[Point]:
+    """The small base scaled by each of GRID.
+
+    Blocks come whole and inputs in steps, so the width is not base times beta but the one that brings the counted work
+    nearest to twice the base's: candidates of unequal work could not be compared. Channels go in multiples of 8, so it
+    is nearest within about 15 %.
+    """
+    base, points = GRID_BASES[space.family.network], []
+    wanted = 2 * space.costs(base).multiply_adds
+    widths = sorted(space.grid["width"])
+    for alpha, _, gamma in GRID:
+        depth = next(d for d in space.grid["depth"] if d >= base.depth * alpha - 1e-6)
+        side = int(min(space.grid["resolution"], key=lambda side: abs(side - base.resolution * gamma)))
+        tried: list[tuple[float, Point]] = []
+        low, high = 0, len(widths)
+        while low < high:
+            middle = (low + high) // 2
+            point = Point(widths[middle], depth, side)
+            work = space.costs(point).multiply_adds
+            tried.append((abs(math.log(work / wanted)), point))
+            low, high = (middle + 1, high) if work < wanted else (low, middle)
+        points.append(min(tried)[1])
+    return points
+
+
 def search_bases(space: Space, terms: Terms) -> tuple[Candidate, ...]:
-    """The paper's step 1 in small: a small base scaled by one step of phi with each of GRID, trained alike.
+    """The paper's step 1 in small: a small base scaled to twice its work with each of GRID, trained alike.
 
     Each is set against the paper's own bases, with the same pictures and seeds.
     """
-    base, found = GRID_BASES[space.family.network], []
+    found: list[Candidate] = []
     free = Space(space.family, num_classes=space.num_classes)
-    for alpha, beta, gamma in GRID:
-        point = Point(
-            width=round(base.width * beta, 2),
-            depth=next(d for d in free.grid["depth"] if d >= base.depth * alpha - 1e-6),
-            resolution=int(min(free.grid["resolution"], key=lambda side: abs(side - base.resolution * gamma))),
-        )
+    for (alpha, beta, gamma), point in zip(GRID, grid_points(free), strict=True):
         arm = terms.train(free, f"grid-{alpha}-{beta}-{gamma}", point, terms.pictures(point.resolution))
         difference = _against(arm, found[0].arm if found else None)
         found.append(Candidate(alpha, beta, gamma, point, free.costs(point).multiply_adds, arm, difference))
@@ -611,11 +638,20 @@ def write_frontier_page(scaling: Scaling, path: str | Path) -> None:
 
 
 def _best(points: Sequence[Scaled], finalists: Sequence[Finalist]) -> Scaled:
-    """With trainings the least error, else the compound one, which the paper found best, or the first there is."""
+    """With trainings the best by validation, else the compound one, which the paper found best, or the first there is.
+
+    The test pictures choose nothing, so that the error of the chosen one stays honest.
+    """
     if finalists:
-        kind = min(finalists, key=lambda finalist: finalist.arm.error).kind
+        kind = max(finalists, key=lambda finalist: _validated(finalist.arm)).kind
         return next(point for point in points if point.kind == kind)
     return next((point for point in points if point.kind == "compound"), points[0])
+
+
+def _validated(arm: Arm) -> float:
+    """The best validation top-1 of each training, mean over the seeds; 0 for one that diverged."""
+    best = [max((row["val_top1"] for row in run.curve), default=0.0) * (not run.diverged) for run in arm.runs]
+    return sum(best) / len(best)
 
 
 def train_command(space: Space, point: Point, data: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import casebook
 
-from .errors import RecipeError, RunError
+from .errors import DataError, RecipeError, RunError
 from .files import write_atomically, write_json
 from .studies import STUDIES
 from .studies.lab import Lab, Mode, Study, find_study, run_study
@@ -36,8 +36,8 @@ def study(
 
     Each study has the folder `out`/NAME-MODE-DATA with `result.json`, `report.html` and its trained networks in `runs`;
     with several studies `out` also gets `book.html` and `verdicts.md`. One that is finished there is read, one that was
-    interrupted goes on. `seeds` is how many (0, 1, ...) or which. `model` and `weights` are for the studies that start
-    from a trained network.
+    interrupted goes on; of several, one that cannot use the data is left out. `seeds` is how many (0, 1, ...) or which.
+    `model` and `weights` are for the studies that start from a trained network.
 
     Raises RecipeError for an unknown study, mode or number of seeds, and what the training of an arm raises.
     """
@@ -52,18 +52,28 @@ def study(
     tune_allocator()
     found_device = choose_device(device)
     folder = Path(out) if out is not None else Path("runs") / "studies"
-    results = []
+    results: list[dict[str, Any]] = []
+    refused: list[DataError] = []
     for one in chosen:
         given = "" if data is None or not (one.quick_data or one.full_data) else str(data)
         lab = Lab(
             one, mode, data=given, seeds=numbers, folder=folder / _folder_name(one, mode, given), device=found_device,
             model=model, weights=str(weights), say=lambda line, name=one.name: say(f"{name}: {line}"),
         )  # fmt: skip
-        results.append(_finished(lab) or _run(lab))
+        try:
+            results.append(_finished(lab) or _run(lab))
+        except DataError as error:
+            if len(chosen) == 1:
+                raise
+            refused.append(error)
+            lab.say(f"left out, for it cannot use these pictures: {error}")
+            continue
         write_atomically(lab.folder / "report.html", study_page(results[-1]).encode("utf-8", "replace"))
         if len(chosen) > 1:
             write_atomically(folder / "book.html", book(results).encode("utf-8", "replace"))
             write_atomically(folder / "verdicts.md", markdown_table(results))
+    if not results:
+        raise refused[0]
     return results
 
 
@@ -105,12 +115,22 @@ def _run(lab: Lab) -> dict[str, Any]:
     earlier = 0.0
     with contextlib.suppress(OSError, ValueError):
         earlier = float(json.loads(clock.read_text()))
+    say = lab.say
+
+    def keep_time() -> None:
+        with contextlib.suppress(RunError):
+            write_json(clock, earlier + time.monotonic() - began)
+
+    def say_and_keep_time(line: str) -> None:  # after each training, so that a killed process loses little of it
+        keep_time()
+        say(line)
+
+    lab.say = say_and_keep_time
     lab.say(lab.study.question)
     try:
         result = run_study(lab)
     except BaseException:
-        with contextlib.suppress(RunError):
-            write_json(clock, earlier + time.monotonic() - began)
+        keep_time()
         raise
     result["seconds"] = round(result["seconds"] + earlier, 1)
     result = {"settings": _settings(lab), **result}

@@ -40,7 +40,11 @@ def test_quick_gives_curves_verdicts_and_the_error_of_each_arm(
     )
     errors = {arm["name"]: arm["test_errors"][0] for arm in result["arms"]}
     pairs = [("plain32", "plain20"), ("resnet32", "resnet20"), ("resnet32", "plain32")]
-    for verdict, (deep, other) in zip(result["verdicts"], pairs, strict=True):
+    training, *verdicts = result["verdicts"]
+    assert training["difference"] == pytest.approx(
+        (float(table["rows"][2][2]) - float(table["rows"][0][2])) / 100, abs=1e-4
+    )
+    for verdict, (deep, other) in zip(verdicts, pairs, strict=True):
         assert verdict["difference"] == pytest.approx(errors[deep] - errors[other])
         assert verdict["interval"][0] <= verdict["difference"] <= verdict["interval"][1]
     svg = result["pictures"][0]["svg"]
@@ -59,7 +63,7 @@ def test_full_is_the_recipe_of_the_paper(digit_folder: Path, tmp_path: Path, mon
     settings = seen[0]["settings"]
     assert (settings["momentum"], settings["weight_decay"], settings["milestones"]) == (0.9, 1e-4, (0.5, 0.75))
     assert (settings["schedule"], settings["clip_norm"], settings["warmup_epochs"]) == ("step", 0, 0)
-    assert len(result["verdicts"]) == 3
+    assert len(result["verdicts"]) == 4
     assert "32x32 pixels, colour" in result["notes"][0]
 
 

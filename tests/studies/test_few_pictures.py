@@ -30,6 +30,13 @@ def test_an_epoch_is_as_long_at_each_size_and_holds_each_picture_as_often(pictur
     assert set(names) == drawn
 
 
+def test_an_epoch_is_as_long_where_the_pictures_do_not_divide_it(pictures: PictureSet) -> None:
+    few = shown_as_often(pictures, 5, seed=1, num_shown=120)
+    names = [few.source.pictures[i].name for i in few.train]
+    assert len(names) == 120
+    assert {names.count(name) for name in set(names)} == {2, 3}
+
+
 def test_test_pictures_and_pixels_stay_as_they_were(pictures: PictureSet) -> None:
     few = shown_as_often(pictures, 2, seed=0, num_shown=120)
     assert few.source.arrays is not None

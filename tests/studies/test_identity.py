@@ -81,12 +81,11 @@ def test_a_plain_block_that_starts_at_zero_learns_nothing_and_lets_nothing_befor
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "VARIANTS", {identity.BASE: SMALL})
     monkeypatch.setattr(identity, "ADDED", 1)
-    monkeypatch.setattr(identity, "RATES", (0.05,))
 
 
 def test_the_study_in_small(small: None, digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The further training hardly moves anything, so that what it started from is still there at its end."""
-    for name, value in {"PER_CLASS": 12, "QUICK_EPOCHS": 3, "QUICK_FURTHER": 1, "RATES": (1e-9,)}.items():
+    for name, value in {"PER_CLASS": 12, "QUICK_EPOCHS": 3, "QUICK_FURTHER": 1, "RATE": 1e-9}.items():
         monkeypatch.setattr(identity, name, value)
     lab = Lab(identity.STUDY, "quick", data=str(digit_folder), seeds=(0, 1), folder=tmp_path, device=CPU)
     result = run_study(lab)

@@ -36,7 +36,9 @@ def scale(
     grid_search: bool = typer.Option(
         False, "--grid-search", help="Also look for alpha, beta and gamma on the data, with a small base."
     ),
-    out: str = typer.Option(None, "--out", "-o", help="Folder for checkpoints, from which a second call goes on."),
+    out: str = typer.Option(
+        None, "--out", "-o", help="Folder for trainings: a second call that proposes the same networks reads them."
+    ),
     picture: str = typer.Option(None, "--picture", metavar="FILE", help="Draw error against cost into a .png or .svg."),
     html: str = typer.Option(None, "--html", metavar="FILE", help="Write tables and picture as one HTML file."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
@@ -62,6 +64,7 @@ def scale(
         raise wrong_usage(f"--picture ends in .png or .svg, but {picture!r} came")
 
     from casebook import scale_job
+    from casebook.training.loop import Interrupted
 
     from .progress import Display
 
@@ -72,28 +75,32 @@ def scale(
             device_profile=device_profile, device=device, threads=threads, data=data, epochs=epochs,
             seeds=tuple(range(seeds)), most_per_class=most_per_class, grid_search=grid_search, out=out, report=display,
         )  # fmt: skip
+    except (Interrupted, KeyboardInterrupt) as stop:
+        display.close()
+        say(f"Interrupted; the trainings so far are in {out}." if out else "Interrupted; --out keeps what was trained.")
+        raise typer.Exit(130) from stop
     finally:
         display.close()
+    if json_:
+        print_json(found.to_dict())
+    else:
+        _print(found, scale_job)
     if picture:
         scale_job.draw_frontier(found, picture)
         say(f"picture: {picture}")
     if html:
         scale_job.write_frontier_page(found, html)
         say(f"page: {html}")
-    if json_:
-        print_json(found.to_dict())
-        return
-    _print(found, scale_job)
 
 
 def _number(option: str, given: str | None) -> float | None:
     """ "100M" -> 1e8."""
     if given is None:
         return None
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kKMGB]?)", given.strip().replace(",", ""))
+    match = re.fullmatch(r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)([kKMGB]?)", given.strip())
     if not match:
         raise wrong_usage(f"{option} takes a number such as 300000, 300k, 100M or 4.1G, but {given!r} came")
-    return float(match[1]) * SIGNS[{"K": "k", "B": "G"}.get(match[2], match[2])]
+    return float(match[1].replace(",", "")) * SIGNS[{"K": "k", "B": "G"}.get(match[2], match[2])]
 
 
 def _print(found: Any, scale_job: Any) -> None:

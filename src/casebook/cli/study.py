@@ -12,7 +12,7 @@ def study(
     full: bool = typer.Option(False, "--full", help="The paper's own set-up: hours, on a GPU; resumable."),
     data: str = typer.Option(None, "--data", help="Folder, CSV file or data set; else the study's own."),
     seeds: str = typer.Option(
-        "3", "--seeds", help="How many trainings of each arm, paired by their seed, or which seeds: 10,11,12."
+        "3", "--seeds", help="How many trainings of each arm, paired by their seed, or which seeds: 10,11,12 or 10,."
     ),
     out: str = typer.Option(None, "--out", "-o", help="Folder for results, reports and networks; else runs/studies."),
     model: str = typer.Option("", "--model", "-m", help="Network of studies that start from a trained one."),
@@ -63,10 +63,10 @@ def study(
 
 def _seeds(given: str) -> int | tuple[int, ...]:
     """A number of seeds, or with commas the seeds themselves."""
-    parts = [part.strip() for part in given.split(",")]
+    parts = [part.strip() for part in given.removesuffix(",").split(",")]
     if not all(part.isdecimal() and len(part) < 10 for part in parts):
         raise wrong_usage(f"--seeds takes a number, or seeds with commas between them, but {given!r} came")
-    return int(parts[0]) if len(parts) == 1 else tuple(map(int, parts))
+    return tuple(map(int, parts)) if "," in given else int(parts[0])
 
 
 def _list(json_: bool) -> None:

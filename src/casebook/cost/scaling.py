@@ -377,7 +377,7 @@ def propose(
     Raises:
         ModelError: for an unknown kind, or where even the family's smallest network is over the budget.
     """
-    kinds, corrections = list(kinds), corrections or {}
+    kinds, corrections = list(dict.fromkeys(kinds)), corrections or {}
     if unknown := [kind for kind in kinds if kind not in PATHS]:
         raise ModelError(
             f"unknown kind {unknown[0]!r}{did_you_mean(unknown[0], PATHS) or ';'} expected {', '.join(PATHS)}"

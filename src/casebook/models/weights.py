@@ -77,6 +77,9 @@ def resolve(spec: str | Path, name: str) -> Weights:
         WeightsError: for weights that are missing, damaged, or made for another network.
     """
     card, path = model_card(name), Path(spec).expanduser()
+    for published in card.weights:  # before a folder of that name, which may well hold the pictures
+        if published.packaged and spec == published.name:
+            return _from_package(published, name)
     if path.is_dir():
         return _from_run(path, name)
     if path.is_file():
@@ -84,8 +87,6 @@ def resolve(spec: str | Path, name: str) -> Weights:
     if path.suffix.lower() in SAFETENSORS + PICKLES or isinstance(spec, Path):
         raise WeightsError(f"{path}: no such file; give the weights' path, a run folder or a published name")
     for published in card.weights:
-        if published.packaged and spec == published.name:
-            return _from_package(published, name)
         if spec in (published.name, published.repository):
             return _from_address(published, name) if published.address else _from_hub(published, name)
     of_imagenet = [published.name for published in card.weights if not published.packaged]

@@ -98,6 +98,7 @@ def load_pictures(
     most_per_class: int | None = None,
     most_test_per_class: int | None = None,
     most: int | None = None,
+    crop_fraction: float | None = None,
     policy: Policy | None = None,
     classes: Sequence[int] | None = None,
     seed: int = 0,
@@ -105,7 +106,8 @@ def load_pictures(
     """The pictures of a study at `side` pixels, divided once, near-duplicates kept together.
 
     `most_per_class` bounds the training pictures of each class, `most_test_per_class` those of validation and test;
-    `most` bounds either of them, all classes together, but leaves ten of each.
+    `most` bounds either of them, all classes together, but leaves ten of each. `crop_fraction` is the preprocessing's:
+    by default the whole of small pictures, and of those above IN_MEMORY_SIDE the usual 0.875.
     `classes` keeps some of the classes alone, renumbered in that order. `policy` is how training pictures are
     augmented: by default moved by an eighth of the side, and mirrored unless they are digits.
 
@@ -128,8 +130,10 @@ def load_pictures(
     if most_test_per_class is not None:
         val, test = (_some_of(source, part, most_test_per_class, seed) for part in (val, test))
     grey = mode == "L"
+    if crop_fraction is None:
+        crop_fraction = 1.0 if side <= IN_MEMORY_SIDE else 0.875
     preprocessing = Preprocessing(
-        size=side, mode=mode, crop_fraction=1.0 if side <= IN_MEMORY_SIDE else 0.875,
+        size=side, mode=mode, crop_fraction=crop_fraction,
         mean=(0.5,) if grey else (0.485, 0.456, 0.406), std=(0.25,) if grey else (0.229, 0.224, 0.225),
     )  # fmt: skip
     if policy is None:
@@ -306,9 +310,10 @@ def train_arm(
             epochs = budget.tuning_epochs or budget.epochs
             run = train_once(name, build, of_seed(seeds[0]), budget, seeds[0], rate, epochs=epochs, **common)
             best = max(run.curve, key=lambda row: (row["val_top1"], -row["val_loss"]), default=None)
-            tried.append(
-                (best["val_top1"], -best["val_loss"], rate) if best and not run.diverged else (-1.0, 0.0, rate)
-            )
+            if best is None or run.diverged:  # where all rates fail, the smallest is the likeliest to be any good
+                tried.append((-1.0, -rate, rate))
+            else:
+                tried.append((best["val_top1"], -best["val_loss"], rate))
             say(f"{name}: learning rate {rate:g} reaches {100 * max(0.0, tried[-1][0]):.1f} % in {epochs} epochs")
         chosen = max(tried)[2]
     runs = []
@@ -336,7 +341,8 @@ def train_once(
     recipe = budget.recipe(pictures.source.name, seed, learning_rate, epochs or budget.epochs, str(device))
     torch.manual_seed(seed)
     network = build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    path = folder / f"{name.replace('/', '-')}-{_fingerprint(network, pictures, recipe, learning is not None)}"
+    parts, start = learning(network) if learning else ([("network", network, 1.0)], network.train)
+    path = folder / f"{name.replace('/', '-')}-{_fingerprint(network, pictures, recipe, parts, device)}"
     run = Run(path)
     if (path / "outcome.json").is_file():
         return _kept(run, pictures, recipe)
@@ -344,16 +350,19 @@ def train_once(
     recipe.write(path / "recipe.toml")
     measured = _Measured(path / "measured.json", network, measure)
     loop = Loop(run, recipe, network, device=device, place=Place(), report=measured)
-    if (path / "last.ckpt").is_file():
+    resumed = (path / "last.ckpt").is_file()
+    if resumed:
         loop.resume(read_checkpoint(path / "last.ckpt"))
     keep_rows(run, loop.position.rows)
-    parts, start = learning(network) if learning else ([("network", network, 1.0)], network.train)
     diverged = ""
     try:
         loop.fit(_phase(network, pictures, recipe, parts, start, device), 0)
     except DivergedError as error:
         diverged = str(error).partition(";")[0]
     curve = [{**row, **measured.rows.get(str(row["epoch"]), {})} for row in run.history]
+    if resumed:  # a row has the seconds since the resumption alone
+        for row in curve:
+            row["seconds"] = max(row["seconds"], round(len(pictures.train) / max(row["images_per_second"], 1e-9), 3))
     if diverged or not (path / "model.safetensors").is_file():
         labels = pictures.test_labels
         wrong = labels != np.bincount(labels).argmax()
@@ -432,15 +441,39 @@ def _kept(run: Run, pictures: PictureSet, recipe: Recipe) -> Trained:
     return Trained(recipe.seed, recipe.learning_rate, wrong, tuple(document["curve"]), document["diverged"], run.path)
 
 
-def _fingerprint(network: nn.Module, pictures: PictureSet, recipe: Recipe, partly: bool) -> str:
-    """Of everything that decides a training: the starting weights, the pictures, the recipe, and this version."""
+def _fingerprint(
+    network: nn.Module, pictures: PictureSet, recipe: Recipe, parts: Sequence[tuple], device: torch.device
+) -> str:
+    """Of everything that decides a training: the starting weights and what of them learns, the pictures, the recipe,
+    the kind of device, and this version."""
     found = hashlib.sha256()
     for name, value in network.state_dict().items():
         found.update(f"{name} {tuple(value.shape)}".encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())
     found.update(str(network).encode())  # also what has no weights, such as activations
-    names = [pictures.source.pictures[i].name for part in (pictures.train, pictures.val, pictures.test) for i in part]
-    settings = recipe.model_dump(mode="json", exclude={"device", "workers"})
-    facts = [names, settings, str(pictures.preprocessing), str(pictures.policy), partly, casebook.__version__]
+    source = pictures.source
+    if source.arrays is not None:
+        found.update(np.ascontiguousarray(source.arrays).tobytes())
+    facts = {
+        "pictures": [[_known_of(source, i) for i in part] for part in (pictures.train, pictures.val, pictures.test)],
+        "classes": source.classes,
+        "recipe": recipe.model_dump(mode="json", exclude={"device", "workers"}),
+        "preprocessing": str(pictures.preprocessing),
+        "policy": str(pictures.policy),
+        "learns": [[name, scale] for name, _, scale in parts],
+        "frozen": [name for name, weight in network.named_parameters() if not weight.requires_grad],
+        "device": device.type,
+        "casebook": casebook.__version__,
+    }
     found.update(json.dumps(facts).encode())
     return found.hexdigest()[:12]
+
+
+def _known_of(source: Source, index: int) -> list[Any]:
+    """What tells a picture from another: its name and label, and of a file the size and the time of its last change."""
+    picture, path = source.pictures[index], source.path(index)
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        found = None
+    return [picture.name, picture.label, *((found.st_size, found.st_mtime_ns) if found else ())]

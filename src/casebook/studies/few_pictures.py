@@ -20,20 +20,23 @@ def sizes_of(pictures: PictureSet, wanted: Sequence[int]) -> list[int]:
 
 
 def shown_as_often(pictures: PictureSet, size: int, seed: int, *, num_shown: int) -> PictureSet:
-    """`size` training pictures of each class, as the seed draws them, in epochs of about `num_shown`.
+    """`size` training pictures of each class, as the seed draws them, in epochs of `num_shown` (or more, where
+    there are more).
 
-    An epoch has each of them several times, each time augmented anew: so all sizes have the same number of steps. The
-    smaller sets of a seed lie within its larger ones.
+    An epoch has each of them several times, each time augmented anew: so all sizes have the same number of steps. Where
+    they do not divide it, the seed draws those that come once more. The smaller sets of a seed lie within its larger
+    ones.
     """
     fewer = pictures.fewer(size, seed)
-    times = max(1, round(num_shown / len(fewer.train)))
-    kept = np.array([*(fewer.train * times), *fewer.val, *fewer.test])
+    order = np.random.default_rng([seed, 11]).permutation(fewer.train)
+    shown = np.sort(np.resize(order, max(num_shown, len(order)))).tolist()
+    kept = np.array([*shown, *fewer.val, *fewer.test])
     source = pictures.source
     arrays = None if source.arrays is None else source.arrays[kept]
     copied = Source(
         source.name, source.root, source.classes, tuple(source.pictures[i] for i in kept), source.notes, arrays
     )
-    first, second = len(fewer.train) * times, len(fewer.train) * times + len(fewer.val)
+    first, second = len(shown), len(shown) + len(fewer.val)
     return dataclasses.replace(
         fewer, source=copied, train=tuple(range(first)), val=tuple(range(first, second)),
         test=tuple(range(second, len(kept))),

@@ -47,7 +47,9 @@ def curves(
         seeds = np.atleast_2d(np.asarray(values, float))
         colour += name not in dashed
         paint = COLOURS[max(0, colour) % len(COLOURS)]
-        places = np.arange(1, seeds.shape[1] + 1) if x is None else np.asarray(x)
+        # A series is shorter than the others where all its seeds ended early.
+        places = np.arange(1, seeds.shape[1] + 1) if x is None else np.asarray(x)[: seeds.shape[1]]
+        seeds = seeds[:, : len(places)]
         shown = ~np.isnan(seeds).all(0)
         kept = seeds[:, shown]
         axes.plot(

@@ -164,7 +164,7 @@ def _interval(verdict: dict[str, Any]) -> str:
     if not verdict.get("interval"):
         return ""
     low, high = verdict["interval"]
-    if verdict["unit"] == "share of test pictures":
+    if verdict["unit"] in ("share of test pictures", "share of training pictures"):
         return f"{100 * verdict['difference']:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
     return f"{verdict['difference']:.3g} ({low:.3g} to {high:.3g}) {verdict['unit']}"
 

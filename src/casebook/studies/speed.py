@@ -31,7 +31,8 @@ class TimesLonger(NamedTuple):
     """How many times the epochs of a second arm a first one needs: the geometric mean over paired seeds.
 
     Where the first never arrived it counts as arriving at the end, and the ratio is `at_least` that; `at_most` where
-    the second never did. With one seed there is no interval.
+    the second never did. There is no interval with one seed, nor where a seed
+    never arrived.
     """
 
     ratio: float
@@ -45,7 +46,8 @@ class TimesLonger(NamedTuple):
         bound = "unknown, about " if self.at_least and self.at_most else ""
         bound = bound or ("at least " if self.at_least else "at most " if self.at_most else "")
         if self.low is None or self.high is None:
-            return f"{bound}{self.ratio:.2f} times as many epochs (one seed, no interval)"
+            why = "one seed" if len(self.per_seed) == 1 else "not all arrived"
+            return f"{bound}{self.ratio:.2f} times as many epochs ({why}, no interval)"
         return (
             f"{bound}{self.ratio:.2f} times as many epochs (95 % interval {self.low:.2f} to {self.high:.2f}; "
             f"{len(self.per_seed)} paired seeds)"
@@ -55,9 +57,7 @@ class TimesLonger(NamedTuple):
         """Whether the first arm needs more than `times` as many epochs; None where that cannot be told."""
         if self.low is None or self.high is None:
             return None
-        if self.low > times and not self.at_most:
-            return True
-        return False if self.high < times and not self.at_least else None
+        return True if self.low > times else False if self.high < times else None
 
 
 def times_longer(epochs: ArrayLike, reference_epochs: ArrayLike, most: int) -> TimesLonger:
@@ -70,7 +70,7 @@ def times_longer(epochs: ArrayLike, reference_epochs: ArrayLike, most: int) -> T
     at_least, at_most = bool(np.isnan(ours).any()), bool(np.isnan(theirs).any())
     logs = np.log(np.where(np.isnan(ours), most, ours) / np.where(np.isnan(theirs), most, theirs))
     center, low, high = float(logs.mean()), None, None
-    if len(logs) > 1:
+    if len(logs) > 1 and not (at_least or at_most):  # bounds vary less than what they bound
         reach = float(t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
         low, high = float(np.exp(center - reach)), float(np.exp(center + reach))
     return TimesLonger(float(np.exp(center)), low, high, tuple(map(float, np.exp(logs))), at_least, at_most)

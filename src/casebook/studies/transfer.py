@@ -232,9 +232,9 @@ STUDY = Study(
     question="Scratch, a new head, the last stage or everything: which strategy wins with how many pictures?",
     paper='Yosinski, Clune, Bengio, Lipson, "How transferable are features in deep neural networks?", NIPS 2014, '
     "https://arxiv.org/abs/1411.1792",
-    claim="On halves of ImageNet's classes, starting from features of the other half gives a boost to "
-    "generalisation that lingers even after fine-tuning to the target data (abstract; Figure 2), while the highest "
-    "layers, kept as they are, are too special to their old task.",
+    claim="On halves of ImageNet's classes a network that starts from features of the other half ends better than one "
+    "from random weights, also when all of it is fine-tuned (abstract; Figure 2); the highest layers, kept as they "
+    "are, fit the new task worst.",
     design="A network trained on half of the classes, or one with given weights, learns classes that are new to it "
     "by four strategies: from random weights, a new head on everything else frozen, the last stage as well, and "
     "all stages at rates that fall toward the stem (a tenth of the head's for the last stage, then half each). At "
