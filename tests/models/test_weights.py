@@ -1,11 +1,13 @@
 """Weights: files that prove themselves, strict loading, key maps, run folders and the hub's cache."""
 
+import dataclasses
 import hashlib
 import io
 import json
 import logging
 import pickle
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+import casebook.models.weights as weights_module
+from casebook.data.downloads import DATA_SETS
 from casebook.errors import RunError, WeightsError
-from casebook.models import create_model, list_models
+from casebook.models import create_model, list_models, model_card
 from casebook.models.layers import replace_classifier
 from casebook.models.layouts import detect_layout, from_layout, layouts, peers, to_layout
 from casebook.models.weights import Weights, load_into, read_weights, resolve, save_weights
@@ -134,7 +138,7 @@ def test_a_pytorch_file_without_a_state(tmp_path):
         ("nowhere/w.safetensors", "nowhere/w.safetensors: no such file"),
         ("w.pt", "no such file"),
         (Path("nowhere"), "no such file"),
-        ("imagnet", "unknown weights 'imagnet' for resnet20; .*no published weights"),
+        ("imagnet", "unknown weights 'imagnet' for resnet20; .*or one of cifar10"),
     ],
 )
 def test_weights_that_are_not_there(spec, message):
@@ -497,3 +501,46 @@ def test_other_classes_replace_the_last_layers_of_auxiliary_heads_too(tmp_path):
     replace_classifier(network, 4)
     logits, auxiliary = network(torch.randn(2, 3, 64, 64))
     assert [logits.shape, *(extra.shape for extra in auxiliary)] == [(2, 4)] * 3
+
+
+# Weights that come with Casebook
+
+
+PACKAGED = [(name, weights) for name in list_models() for weights in model_card(name).weights if weights.packaged]
+
+
+def test_resnet20_comes_with_weights_for_cifar10():
+    assert [(name, weights.name) for name, weights in PACKAGED] == [("resnet20", "cifar10")]
+
+
+@pytest.mark.parametrize(("name", "published"), PACKAGED, ids=lambda value: str(getattr(value, "name", value)))
+def test_packaged_weights_need_no_network_and_say_all_about_themselves(hub, name, published):
+    found = resolve(published.name, name)
+    assert found.sha256 == published.sha256
+    assert found.classes == DATA_SETS["cifar10"].classes
+    assert found.num_classes == len(found.classes)
+    assert found.preprocessing == model_card(name).preprocessing
+    assert all(value.dtype == torch.float32 for value in found.state.values() if value.is_floating_point())
+    state = create_model(name, weights=published.name).state_dict()
+    assert equal({key: state[key] for key in found.state}, found.state)
+    assert len(files("casebook.models").joinpath("packaged", published.file).read_bytes()) < 1_000_000
+
+
+def test_packaged_weights_are_not_taken_for_imagenets():
+    with pytest.raises(WeightsError, match=r"unknown weights 'imagenet' for resnet20; .* or one of cifar10$"):
+        resolve("imagenet", "resnet20")
+
+
+def test_a_changed_package_is_noticed(monkeypatch):
+    name, published = PACKAGED[0]
+    changed = dataclasses.replace(published, sha256="0" * 64)
+    monkeypatch.setattr(
+        weights_module, "model_card", lambda _: dataclasses.replace(model_card(name), weights=(changed,))
+    )
+    with pytest.raises(WeightsError, match="install Casebook again"):
+        resolve(published.name, name)
+
+
+def test_packaged_weights_are_a_start_for_other_classes():
+    network = create_model("resnet20", weights="cifar10", num_classes=3)
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
