@@ -54,8 +54,8 @@ def packaged(name: str, top1: float, top5: float, sha256: str) -> PublishedWeigh
         repository="",
         layout="casebook",
         licence="Apache-2.0",
-        source="recipe cifar-short on CIFAR-10 as JPEG files of about quality 75, scored on the 10,000 test pictures as "
-        "such files; 12.01 % error is not the paper's 8.75 %",
+        source="recipe cifar-short on CIFAR-10 as JPEG files of about quality 75, scored on its 10,000 test pictures; "
+        "12.01 % error is not the paper's 8.75 %",
         prepare=PREPARE | {"size": 32},
         file=f"{name}_cifar10.safetensors",
         packaged=True,
