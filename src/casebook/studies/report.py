@@ -156,7 +156,7 @@ def _is_number(cell: str) -> bool:
     try:
         float(cell.replace(",", "").replace(" %", ""))
     except ValueError:
-        return cell in ("", "-")
+        return cell in ("", "-", "none")
     return True
 
 
