@@ -297,7 +297,7 @@ def test_shapes_as_the_slides_write_them() -> None:
         ({"network": "resnet18", "input_size": 10**12}, "input_size is 1000000000000, expected a side"),
         ({"network": "resnet18", "batch_size": 0}, "batch_size is 0, expected an integer of at least 1"),
         ({"network": "resnet18", "optimiser": "adam"}, "unknown optimiser 'adam'; did you mean 'adamw'"),
-        ({"network": "resnet18", "depth": 3}, "resnet18 has no option 'depth'"),
+        ({"network": "resnet18", "dilation": 3}, "resnet18 has no option 'dilation'"),
         ({"network": Small()}, "a module came without input_size"),
         ({"network": Small(), "input_size": 8, "num_classes": 3}, "num_classes goes with the name of a network"),
         ({"network": Small(), "input_size": 8, "in_channels": 4}, "Small does not run on images"),

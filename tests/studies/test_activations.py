@@ -94,7 +94,7 @@ def test_the_study_in_small(mode, digit_folder: Path, tmp_path: Path, monkeypatc
     ]  # fmt: skip
     reached, rates = result["tables"]
     assert [row[0] for row in reached["rows"]] == ["60", "5"]
-    assert all("paired seeds" in row[-1] for row in reached["rows"])
+    assert all("times as many epochs (" in row[-1] for row in reached["rows"])
     assert [row[0] for row in rates["rows"]] == ["relu", "tanh"]
     assert len(result["verdicts"]) == 3
     assert all(verdict["unit"] == "ratio of epochs" for verdict in result["verdicts"])

@@ -90,6 +90,8 @@ def claim(card: ModelCard) -> Claim | None:
         if figure.what in ("top1_error", "top5_error"):
             found.setdefault((figure.refers_to, figure.source), {}).setdefault(figure.what, figure.value)
     for weights in card.weights:
+        if weights.packaged:  # ours: no published claim, and not of ImageNet
+            continue
         errors = {
             f"{w}_error": round(100 * (1 - getattr(weights, w)), 3) for w in ("top1", "top5") if getattr(weights, w)
         }
