@@ -5,8 +5,8 @@ The variance of the difference between the arms' errors is that between the pair
 plus that between pictures (of each picture's difference averaged over the seeds), over the number of pictures; the
 degrees of freedom are those of Welch and Satterthwaite (Satterthwaite, "An approximate distribution of estimates of
 variance components", Biometrics Bulletin 2, 1946). The seeds' part holds some of the pictures' noise as well, so the
-interval is a little wide rather than narrow where seeds differ little; where they differ much and are three, it held the
-truth in 90 % of simulated studies. A test keeps its coverage. Half a picture is added to each side, as in
+interval is a little wide rather than narrow where seeds differ little; where they differ much and are three, it held
+the truth in 90 % of simulated studies. A test keeps its coverage. Half a picture is added to each side, as in
 evaluation.paired, so that arms with the same mistakes do not get an interval without width.
 """
 
