@@ -104,6 +104,23 @@ def test_a_folder_of_the_users(tmp_path: Path, short: None, photo_folder: Path) 
     assert "colour" in result["notes"][0]
 
 
+def test_of_several_studies_one_that_cannot_use_the_data_is_left_out(
+    tmp_path: Path, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lab: Lab) -> None:
+        raise DataError("two classes are too few")
+
+    find = study_job.find_study
+    refusing = {"transfer": dataclasses.replace(find_study("transfer"), run=refuse)}
+    monkeypatch.setattr(study_job, "find_study", lambda name: refusing.get(name) or find(name))
+    said: list[str] = []
+    results = casebook.study(["transfer", "degradation"], seeds=1, out=tmp_path, say=said.append)
+    assert [result["study"] for result in results] == ["degradation"]
+    assert "transfer: left out: two classes are too few" in said
+    with pytest.raises(DataError, match="too few"):
+        casebook.study(["transfer"], seeds=1, out=tmp_path)
+
+
 def test_what_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'degradation'"):
         casebook.study("degradaton")

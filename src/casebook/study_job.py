@@ -10,7 +10,7 @@ from typing import Any
 
 import casebook
 
-from .errors import DataError, RecipeError, RunError
+from .errors import CasebookError, DataError, DivergedError, RecipeError, RunError
 from .files import write_atomically, write_json
 from .studies import STUDIES
 from .studies.lab import Lab, Mode, Study, find_study, run_study
@@ -36,8 +36,9 @@ def study(
 
     Each study has the folder `out`/NAME-MODE-DATA with `result.json`, `report.html` and its trained networks in `runs`;
     with several studies `out` also gets `book.html` and `verdicts.md`. One that is finished there is read, one that was
-    interrupted goes on; of several, one that cannot use the data is left out. `seeds` is how many (0, 1, ...) or which.
-    `model` and `weights` are for the studies that start from a trained network.
+    interrupted goes on; of several, one that cannot use the data, or get on without a network that diverged, is left
+    out. `seeds` is how many (0, 1, ...) or which. `model` and `weights` are for the studies that start from a trained
+    network.
 
     Raises RecipeError for an unknown study, mode or number of seeds, and what the training of an arm raises.
     """
@@ -53,7 +54,7 @@ def study(
     found_device = choose_device(device)
     folder = Path(out) if out is not None else Path("runs") / "studies"
     results: list[dict[str, Any]] = []
-    refused: list[DataError] = []
+    refused: list[CasebookError] = []
     for one in chosen:
         given = "" if data is None or not (one.quick_data or one.full_data) else str(data)
         lab = Lab(
@@ -62,11 +63,11 @@ def study(
         )  # fmt: skip
         try:
             results.append(_finished(lab) or _run(lab))
-        except DataError as error:
+        except (DataError, DivergedError) as error:
             if len(chosen) == 1:
                 raise
             refused.append(error)
-            lab.say(f"left out, for it cannot use these pictures: {error}")
+            lab.say(f"left out: {error}")
             continue
         write_atomically(lab.folder / "report.html", study_page(results[-1]).encode("utf-8", "replace"))
         if len(chosen) > 1:

@@ -162,6 +162,8 @@ def test_a_training_that_diverges_is_as_good_as_guessing_and_says_so(
     assert arm.runs[0].diverged == "the loss is nan at step 3"
     assert arm.error == pytest.approx(0.9)
     assert np.isnan(arm.curve("val_top1")).all()
+    with pytest.raises(DivergedError, match="left no weights"):
+        arm.runs[0].load_into(linear())
 
 
 def test_measuring_leaves_the_training_as_it_is(pictures: PictureSet, tmp_path: Path) -> None:

@@ -238,7 +238,14 @@ class Trained:
         return sum(row["seconds"] for row in self.curve)
 
     def load_into(self, network: nn.Module) -> nn.Module:
-        """The best weights by validation, in a network built as the arm's was."""
+        """The best weights by validation, in a network built as the arm's was.
+
+        Raises DivergedError where the training left none.
+        """
+        if not (self.folder / "model.safetensors").is_file():
+            raise DivergedError(
+                f"{self.folder.name}: {self.diverged}, so it left no weights to go on from; try other seeds"
+            )
         state, _ = read_weights(self.folder / "model.safetensors")
         network.load_state_dict(state)
         return network.eval()
