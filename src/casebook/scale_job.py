@@ -25,9 +25,11 @@ from .studies.arena import Budget as TrainingBudget
 from .studies.verdict import Difference, paired_difference
 from .training.machine import choose_device, tune_allocator
 
-ROUNDS = 4  # times that networks are proposed and measured before those over the budget are given up
+ROUNDS = 6  # times that networks are proposed and measured before those over the budget are given up
 SECONDS = 0.6  # of measuring for each network and round
-SLACK = 1.01  # what an overrun costs besides: the next proposal is that much smaller again
+# What an overrun costs besides, by round: the next proposal is that much smaller again. It grows, for a machine's speed
+# wanders by a few per cent between rounds, and a network that just misses would go on missing.
+SLACK = (1.01, 1.01, 1.03, 1.06, 1.1)
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -319,7 +321,8 @@ def _measured(
             if wants_memory:
                 points = _with_memory(space, points, place, meter, report)
             over = {point.kind: budget.overruns(point.measured) for point in points}
-            corrected = [correct(ratios, point, budget, may_fall=number < 2) for point in points]
+            slack = SLACK[min(number, len(SLACK) - 1)]
+            corrected = [correct(ratios, point, budget, may_fall=number < 2, slack=slack) for point in points]
             done = not any(over.values()) and not (number < 2 and any(corrected))
             number += 1
             if done or number == ROUNDS:
@@ -336,7 +339,9 @@ def _measured(
         return tuple(points), dropped
 
 
-def correct(ratios: dict[str, dict[str, float]], point: Scaled, budget: Budget, *, may_fall: bool) -> bool:
+def correct(
+    ratios: dict[str, dict[str, float]], point: Scaled, budget: Budget, *, may_fall: bool, slack: float = SLACK[0]
+) -> bool:
     """Takes over how many times the predicted costs were measured; whether that changes what is worth proposing.
 
     While a ratio may fall, networks that measured well below the budget grow, as after a round on a busy machine; then
@@ -350,7 +355,7 @@ def correct(ratios: dict[str, dict[str, float]], point: Scaled, budget: Budget, 
             continue
         ratio, limit = measured[name] / predicted[name], budget.limits[name]
         if measured[name] > limit:
-            ratio *= SLACK
+            ratio *= slack
         before = mine.get(name, 1.0)
         if may_fall or (measured[name] > limit and ratio > before):
             mine[name] = ratio
