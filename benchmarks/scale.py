@@ -17,7 +17,8 @@ from typing import Any
 
 from interleave import command_line, machine, say, table
 
-from casebook.scale_job import Scaled, Scaling, profile_device, scale
+from casebook.scale_job import profile_device, scale
+from casebook.scale_result import Scaled, Scaling
 
 BUDGETS: tuple[tuple[str, dict[str, float]], ...] = (
     ("mobilenet_v2", {"latency_ms": 10, "size_bytes": 5e6}),

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "casebook"
 # Each room may import from the rooms before it; rooms in one row do not know each other.
 ORDER = (("errors",), ("files",), ("remote", "preprocessing"), ("data", "models"), ("cost", "conversion"),
-         ("training",), ("evaluation",), ("explanation",), ("studies",), ("jobs",),
+         ("training",), ("evaluation",), ("explanation",), ("studies",), ("jobs", "scale_result"),
          ("explain_job", "study_job", "scale_job"), ("cli",),
          ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import casebook
-from casebook import scale_job
+from casebook import scale_job, scale_result
 from casebook.cost import device_profile
 from casebook.cost.device_profile import write_profile
 from casebook.cost.latency import Latency
@@ -18,7 +18,8 @@ from casebook.cost.scaling import Budget, Costs, Point, Space, family
 from casebook.errors import ModelError, RunError
 from casebook.models import create_model
 from casebook.models.weights import save_weights
-from casebook.scale_job import Scaled, correct, scale, top1_within
+from casebook.scale_job import correct, scale, top1_within
+from casebook.scale_result import Scaled
 from casebook.studies.arena import Arm, Trained
 
 SMALL = {"input_size": 24, "num_classes": 4, "threads": 1, "device": "cpu"}
@@ -202,7 +203,7 @@ def test_accuracy_within_a_time_is_the_best_of_the_epochs_that_ended() -> None:
 
 
 @pytest.fixture(scope="module")
-def frontier(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> scale_job.Scaling:
+def frontier(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> scale_result.Scaling:
     out = tmp_path_factory.mktemp("frontier")
     settings = SMALL | {"input_size": 16, "num_classes": None}
     return scale(
@@ -211,7 +212,7 @@ def frontier(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> sc
     )  # fmt: skip
 
 
-def test_finalists_are_trained_on_the_same_pictures(frontier: scale_job.Scaling) -> None:
+def test_finalists_are_trained_on_the_same_pictures(frontier: scale_result.Scaling) -> None:
     assert frontier.num_classes == 4
     assert [finalist.kind for finalist in frontier.finalists] == ["compound", "width"]
     compound, width = frontier.finalists
@@ -226,33 +227,35 @@ def test_finalists_are_trained_on_the_same_pictures(frontier: scale_job.Scaling)
     json.dumps(frontier.to_dict(), allow_nan=False)
 
 
-def test_the_frontier_is_drawn(frontier: scale_job.Scaling, tmp_path: Path) -> None:
-    scale_job.draw_frontier(frontier, tmp_path / "f.png")
+def test_the_frontier_is_drawn(frontier: scale_result.Scaling, tmp_path: Path) -> None:
+    scale_result.draw_frontier(frontier, tmp_path / "f.png")
     pixels = np.asarray(Image.open(tmp_path / "f.png").convert("RGB"))
     assert pixels.shape[1] == 1170
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
-    marks, axis = scale_job.marks(frontier)
+    marks, axis = scale_result.marks(frontier)
     assert axis.startswith("milliseconds for one picture on ")
     for mark, finalist in zip(marks, frontier.finalists, strict=True):
         assert mark.error == pytest.approx(100 * finalist.arm.error)
         assert mark.low <= mark.error <= mark.high
-    scale_job.draw_frontier(frontier, tmp_path / "f.svg")
+    scale_result.draw_frontier(frontier, tmp_path / "f.svg")
     ElementTree.parse(tmp_path / "f.svg")
     with pytest.raises(ModelError, match=r"ends in '.jpg', expected .png or .svg"):
-        scale_job.draw_frontier(frontier, tmp_path / "f.jpg")
-    scale_job.write_frontier_page(frontier, tmp_path / "f.html")
+        scale_result.draw_frontier(frontier, tmp_path / "f.jpg")
+    scale_result.write_frontier_page(frontier, tmp_path / "f.html")
     page = (tmp_path / "f.html").read_text()
     assert page.count("<table>") == 2
     assert "<svg" in page
     assert frontier.command in page
     untrained = dataclasses.replace(frontier, finalists=())
     with pytest.raises(ModelError, match="nothing was trained"):
-        scale_job.draw_frontier(untrained, tmp_path / "g.png")
-    scale_job.write_frontier_page(untrained, tmp_path / "g.html")
+        scale_result.draw_frontier(untrained, tmp_path / "g.png")
+    scale_result.write_frontier_page(untrained, tmp_path / "g.html")
     assert "<svg" not in (tmp_path / "g.html").read_text()
 
 
-def test_the_command_trains_just_that_network(frontier: scale_job.Scaling, digit_folder: Path, tmp_path: Path) -> None:
+def test_the_command_trains_just_that_network(
+    frontier: scale_result.Scaling, digit_folder: Path, tmp_path: Path
+) -> None:
     """As the command line reads it, with what else a quick training needs."""
     import shlex
 
@@ -283,7 +286,7 @@ def test_the_grid_search_sets_each_candidate_against_the_papers(digit_folder: Pa
     assert (other.point.depth, other.point.resolution) == (0.5, 72)
     assert other.difference is not None
     assert other.difference.difference == pytest.approx(other.arm.error - papers.arm.error)
-    rows = scale_job.grid_table(found)
+    rows = scale_result.grid_table(found)
     assert len(rows) == 3
     assert ("no detectable difference" in rows[2][-1]) != other.difference.is_detectable
 

@@ -63,7 +63,7 @@ def scale(
     if picture and not picture.lower().endswith((".png", ".svg")):
         raise wrong_usage(f"--picture ends in .png or .svg, but {picture!r} came")
 
-    from casebook import scale_job
+    from casebook import scale_job, scale_result
     from casebook.training.loop import Interrupted
 
     from .progress import Display
@@ -84,12 +84,12 @@ def scale(
     if json_:
         print_json(found.to_dict())
     else:
-        _print(found, scale_job)
+        _print(found, scale_result)
     if picture:
-        scale_job.draw_frontier(found, picture)
+        scale_result.draw_frontier(found, picture)
         say(f"picture: {picture}")
     if html:
-        scale_job.write_frontier_page(found, html)
+        scale_result.write_frontier_page(found, html)
         say(f"page: {html}")
 
 
@@ -103,10 +103,10 @@ def _number(option: str, given: str | None) -> float | None:
     return float(match[1].replace(",", "")) * SIGNS[{"K": "k", "B": "G"}.get(match[2], match[2])]
 
 
-def _print(found: Any, scale_job: Any) -> None:
+def _print(found: Any, scale_result: Any) -> None:
     where = f" on {found.device}" if found.device else ""
     print(plain(f"{found.network} within {found.budget.told()}{where}, {found.num_classes} classes"))
-    cells = scale_job.table(found)
+    cells = scale_result.table(found)
     print(table(cells, right=tuple(range(1, len(cells[0])))))
     for kind, reason in found.dropped.items():
         say(f"left out: {kind}: {reason}")
@@ -114,8 +114,8 @@ def _print(found: Any, scale_job: Any) -> None:
         say(f"note: {note}")
     if found.finalists:
         print(plain(found.pictures))
-        print(table(scale_job.trained_table(found), right=(1, 2, 3, 4)))
+        print(table(scale_result.trained_table(found), right=(1, 2, 3, 4)))
     if found.grid:
         print("one step of phi from a small base with other alpha, beta and gamma:")
-        print(table(scale_job.grid_table(found), right=tuple(range(8))))
+        print(table(scale_result.grid_table(found), right=tuple(range(8))))
     print(plain(f"{found.best}: {found.command}"))
