@@ -429,9 +429,8 @@ def train_command(space: Space, point: Point, data: str) -> str:
 
 @contextlib.contextmanager
 def _folder(out: str | Path | None) -> Iterator[Path]:
-    """Where checkpoints go: `out`, or a folder that is removed."""
+    """Where checkpoints go: `out`, which is there already, or a folder that is removed."""
     if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
         yield Path(out)
         return
     with tempfile.TemporaryDirectory() as folder:

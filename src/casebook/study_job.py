@@ -13,11 +13,9 @@ import casebook
 from .errors import CasebookError, DataError, DivergedError, RecipeError, RunError
 from .files import write_atomically, write_json
 from .studies import STUDIES
-from .studies.lab import Lab, Mode, Study, find_study, run_study
+from .studies.lab import FORMAT, Lab, Mode, Study, find_study, run_study
 from .studies.report import book, markdown_table, study_page
 from .training.machine import choose_device, tune_allocator
-
-FORMAT = 1
 
 
 def study(

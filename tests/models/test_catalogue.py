@@ -208,9 +208,10 @@ def test_the_card_is_data(name):
     assert [figure["what"] for figure in record["published"]] == [figure.what for figure in card.published]
     for weights in card.weights:
         assert weights.licence
-        assert weights.top1 is None or 0.5 < weights.top1 < (weights.top5 or 1) <= 1
+        assert weights.top1 is None or 0.5 < weights.top1 < (weights.top5 or 1) < 1
         if weights.packaged:
-            assert weights.url == ""
+            assert (weights.url, weights.layout) == ("", "casebook")
+            assert weights.preprocessing == card.preprocessing
             continue
         assert weights.url.startswith(("https://huggingface.co/timm/", "https://download.pytorch.org/models/"))
         assert weights.layout in layouts(name)

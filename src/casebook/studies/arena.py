@@ -394,9 +394,14 @@ def mistakes(
     return np.array([wrong.get(index, True) for index in indices], bool)  # one that cannot be read is no hit
 
 
+def some_training(pictures: PictureSet, most: int = 400) -> tuple[int, ...]:
+    """Up to `most` of the training pictures, evenly taken: enough to tell how well they are fitted."""
+    return pictures.train[:: max(1, len(pictures.train) // most)][:most]
+
+
 def training_error(pictures: PictureSet, device: torch.device, most: int = 400) -> Measure:
     """Measures `train_error` on up to `most` training pictures, not augmented."""
-    some = pictures.train[:: max(1, len(pictures.train) // most)][:most]
+    some = some_training(pictures, most)
 
     def measure(network: nn.Module) -> dict[str, float]:
         was_training = network.training

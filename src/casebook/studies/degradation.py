@@ -9,17 +9,11 @@ import numpy as np
 from ..models import create_model
 from ..training.recipe import RECIPES
 from . import figures
-from .arena import Arm, Budget, PictureSet, mistakes, training_error
+from .arena import Arm, Budget, PictureSet, mistakes, some_training, training_error
 from .lab import Lab, Study
 from .verdict import paired_difference
 
 DEPTHS = (20, 56)
-TRAINING_PICTURES = 400  # whose error stands beside that of the test
-
-
-def some_training(pictures: PictureSet) -> tuple[int, ...]:
-    """Up to TRAINING_PICTURES of the training pictures, evenly taken."""
-    return pictures.train[:: max(1, len(pictures.train) // TRAINING_PICTURES)][:TRAINING_PICTURES]
 
 
 def of_training(arm: Arm, name: str, options: dict[str, Any], pictures: PictureSet, lab: Lab) -> Arm:

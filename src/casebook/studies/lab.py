@@ -16,6 +16,7 @@ from .arena import Arm, Budget, Build, Measure, PictureSet, Say, load_pictures, 
 from .verdict import Difference, Expected, Ratio, paired_difference
 
 QUICK_PICTURES = 600
+FORMAT = 1  # of a result
 
 Mode = Literal["quick", "full"]
 Outcome = Literal["confirmed", "contradicted", "no detectable difference", "exact", "measured"]
@@ -207,7 +208,7 @@ def run_study(lab: Lab) -> dict[str, Any]:
     study = lab.study
     words = ("title", "question", "paper", "claim", "design", "would_change")
     return {
-        "format": 1,
+        "format": FORMAT,
         "study": study.name,
         "mode": lab.mode,
         "data": lab.data,
