@@ -282,8 +282,8 @@ def test_the_grid_search_sets_each_candidate_against_the_papers(digit_folder: Pa
     )  # fmt: skip
     papers, other = found.grid
     assert (papers.alpha, papers.beta, papers.gamma, papers.difference) == (1.2, 1.1, 1.15, None)
-    assert (papers.point.depth, papers.point.resolution) == (0.33, 84)
-    assert (other.point.depth, other.point.resolution) == (0.5, 72)
+    assert papers.point == Point(0.27, 0.33, 84)
+    assert other.point == Point(0.27, 0.5, 72)
     assert other.difference is not None
     assert other.difference.difference == pytest.approx(other.arm.error - papers.arm.error)
     rows = scale_result.grid_table(found)
