@@ -12,7 +12,9 @@ photographs of at least 400 pixels, cut to 4:3, with quality 90 and halved chrom
 
 The arms, all with windows of 8 to 100 % of the area and 3:4 to 4:3, resampled bilinearly:
 
-- casebook: `data.loader.Batches` without a cache, as in a first epoch;
+- casebook: `data.loader.Batches` without a cache: of every picture the crop alone is decoded, which takes
+  libjpeg-turbo 3 (`pip install casebook[turbo]`); `OpenCV alone` decodes whole pictures, as without it and as in the
+  first epoch of pictures that are kept;
 - casebook, prepared: the same from a prepared file: `256` is the usual size, raw or JPEG, and `512` what a training
   prepares by itself, which changes no pixel;
 - torchvision: the usual path. Image.open and convert, RandomResizedCrop(224), RandomHorizontalFlip, PILToTensor, stack;
@@ -59,6 +61,7 @@ TURN = {"500x375": 512, "4000x3000": 32, "4000x3000 dense": 32}  # pictures in a
 # name -> (what runs it, its argument, times the work in a round)
 ARMS = {
     "casebook": ("casebook", "fresh", 1),
+    "casebook, OpenCV alone": ("casebook", "whole", 1),
     "casebook, prepared 512 raw": ("casebook", "512 raw", 8),
     "casebook, prepared 256 raw": ("casebook", "256 raw", 16),
     "casebook, prepared 256 JPEG": ("casebook", "256 jpeg", 8),
@@ -209,6 +212,8 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
     import torch
 
     import casebook
+    from casebook.data import loader
+    from casebook.data.jpeg_window import can_decode_windows
     from casebook.data.loader import Batches
     from casebook.data.policy import Policy
     from casebook.data.prepared import Form, fill, open_prepared
@@ -221,10 +226,14 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     source, kept = load_source(folder), {}
-    if argument != "fresh":
+    facts = scan(source, workers=1).facts
+    if argument == "fresh" and not can_decode_windows():
+        say("libjpeg-turbo 3 was not found, so whole pictures are decoded; see docs/how-to.md")
+    if argument == "whole":
+        loader.can_decode_windows = lambda: False
+    elif argument != "fresh":
         side, format = argument.split()
         form = Form(int(side), "RGB", "jpeg" if format == "jpeg" else "raw")
-        facts = scan(source, workers=1).facts
         kept["form"], kept["prepared"] = (
             form, open_prepared(source, facts, form, budget_bytes=float("inf"), disk_share=1),
         )  # fmt: skip
@@ -237,6 +246,7 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
         batch_size=BATCH,
         policy=policy,
         shuffle=True,
+        sizes=[(picture.width, picture.height) for picture in facts],
         memory_share=0,
         **kept,
     )
@@ -251,8 +261,9 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
             batch = batches.pictures[(epoch, torch.tensor(places[:BATCH]).numpy())]
             places, count = places[BATCH:], count - len(batch.labels)
 
-    about = {"casebook": casebook.__version__, "opencv": cv2.__version__, "torch": torch.__version__}
-    if argument != "fresh":
+    about = {"casebook": casebook.__version__, "opencv": cv2.__version__, "torch": torch.__version__,
+             "decodes_windows": batches.pictures.decodes_parts}  # fmt: skip
+    if "prepared" in kept:
         about["bytes_per_picture"] = round(kept["prepared"].path.stat().st_blocks * 512 / len(source))
     answer_turns(about, read, repeat)
 

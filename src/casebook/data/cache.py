@@ -30,12 +30,15 @@ class PictureCache:
         start = int(self.ends[place - 1]) if place else 0
         return self.bytes[start : int(self.ends[place])].reshape(self.shapes[place])
 
+    def has_slot(self, place: int) -> bool:
+        return place < self.num_slots
+
     def get(self, place: int, epoch: int) -> NDArray[np.uint8] | None:
-        if place < self.num_slots and 0 < self.written[place] <= epoch:
+        if self.has_slot(place) and 0 < self.written[place] <= epoch:
             return self._slot(place)
         return None
 
     def put(self, place: int, epoch: int, picture: NDArray[np.uint8]) -> None:
-        if place < self.num_slots and not self.written[place] and picture.shape == self.shapes[place]:
+        if self.has_slot(place) and not self.written[place] and picture.shape == self.shapes[place]:
             self._slot(place)[:] = picture
             self.written[place] = epoch + 1

@@ -7,6 +7,7 @@ profiles are not applied.
 
 Evaluation, prediction and export take `open_picture`. Training cuts its crops from what `decode_reduced` gives, where
 OpenCV decodes ordinary JPEGs: the same libjpeg-turbo, but the pixels come as an array without being copied twice.
+Where a picture is not kept and its crop is known beforehand, `decode_part` decodes the crop alone.
 """
 
 import io
@@ -14,7 +15,7 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from ..errors import PictureError
+from .jpeg_window import decode_window
 
 MAX_ASPECT = 100  # resizing the shorter side would make a picture of a few bytes enormous
 MAX_PIXELS = 50_000_000  # a 20 KB PNG can decode to 800 MB: refused by its header
@@ -153,6 +155,54 @@ def decode_reduced(content: bytes, *, name: str, mode: Literal["RGB", "L"], side
     return _resized(pixels, reduced_size(size, side))
 
 
+def decode_part(
+    content: bytes,
+    *,
+    name: str,
+    mode: Literal["RGB", "L"],
+    side: int,
+    size: Sequence[int],
+    box: Sequence[int],
+) -> NDArray[np.uint8]:
+    """As `decode_reduced`, pixel by pixel, but outside of `box` (left, top, right, bottom) pixels may be anything.
+
+    `size` is the expected (width, height) of the result; where it is another, and where parts cannot be decoded by
+    themselves, all pixels are. Damage below the box is not seen. Raises PictureError.
+    """
+    try:
+        pixels = _part(content, name, mode, side, size, box)
+    except PictureError:
+        raise
+    except Exception:  # whoever decodes the whole picture says what is wrong, or finds a way
+        pixels = None
+    return decode_reduced(content, name=name, mode=mode, side=side) if pixels is None else pixels
+
+
+def _part(
+    content: bytes,
+    name: str,
+    mode: Literal["RGB", "L"],
+    side: int,
+    size: Sequence[int],
+    box: Sequence[int],
+) -> NDArray[np.uint8] | None:
+    header = _jpeg_header(content) if content.endswith(JPEG_END) else None
+    if header is None or reduced_size(stored := (header.width, header.height), side) != tuple(size):
+        return None
+    _check_size(stored, name)
+    if header.may_be_turned and _stored_turn(content) is not None:
+        return None
+    scale = _jpeg_scale(stored, side)
+    decoded = -(-stored[0] // scale), -(-stored[1] // scale)
+    left, top, right, bottom = box
+    if decoded != tuple(size):  # interpolation reads a pixel more on every side
+        across, down = decoded[0] / size[0], decoded[1] / size[1]
+        left, top = max(0, int(left * across) - 1), max(0, int(top * down) - 1)
+        right, bottom = min(decoded[0], int(right * across) + 2), min(decoded[1], int(bottom * down) + 2)
+    pixels = decode_window(content, mode=mode, scale=scale, size=decoded, box=(left, top, right, bottom))
+    return None if pixels is None else _resized(pixels, (size[0], size[1]))
+
+
 def reduce_pixels(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """(H, W) or (H, W, C) uint8 -> (H, W, C), its shorter side brought down to `side`."""
     return _resized(pixels, reduced_size((pixels.shape[1], pixels.shape[0]), side))
@@ -190,9 +240,8 @@ def _by_opencv(
     _check_size((width, height), name)
     turn = None
     if header.may_be_turned:
-        with _quiet(), Image.open(io.BytesIO(content)) as image:
-            turn = _turn(image)
-    scale = next((scale for scale in JPEG_SCALES if min(width, height) // scale >= side), 1)
+        turn = _stored_turn(content)
+    scale = _jpeg_scale((width, height), side)
     flags = OPENCV_FLAGS[mode, scale] | cv2.IMREAD_IGNORE_ORIENTATION
     pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if pixels is None or pixels.shape[:2] != (-(-height // scale), -(-width // scale)):
@@ -200,6 +249,10 @@ def _by_opencv(
     if turn is not None:
         pixels = OPENCV_TURNS[turn](pixels)
     return pixels, (height, width) if turn in SIDEWAYS else (width, height)
+
+
+def _jpeg_scale(size: tuple[int, int], side: int) -> int:
+    return next((scale for scale in JPEG_SCALES if min(size) // scale >= side), 1)
 
 
 class _JpegHeader(NamedTuple):
@@ -272,6 +325,12 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except Exception:  # damaged metadata is no reason to lose a whole picture
         return None
     return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+
+
+def _stored_turn(content: bytes) -> Image.Transpose | None:
+    """What makes a JPEG upright. Raises what Pillow raises for one that it cannot open."""
+    with _quiet(), Image.open(io.BytesIO(content)) as image:
+        return _turn(image)
 
 
 def _eight_bit(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:

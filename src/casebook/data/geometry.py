@@ -59,6 +59,29 @@ def compose(parameters: NDArray[Any], sizes: NDArray[np.integer], size: int) -> 
     return Geometry(np.concatenate([linear, origin[:, :, None]], 2), cells, upright, boxes)
 
 
+def reach(geometry: Geometry, parameters: NDArray[Any], sizes: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """(N, 4): left, top, right, bottom of what is read of each picture, in its pixels; at least one pixel.
+
+    Pixels outside of it do not count, so they need not be decoded.
+    """
+    corners = np.array([[0, size - 1, 0, size - 1], [0, 0, size - 1, size - 1], [1, 1, 1, 1]], np.float64)
+    points = geometry.matrices @ corners
+    if parameters["warp"].any():  # a spline stays within its control points
+        controls = control_points(geometry.matrices, parameters["warp"], size).reshape(len(points), 2, -1)
+        points = np.concatenate([points, controls], 2)
+    sides = np.asarray(sizes, np.int64)
+    whole = -(-sides // geometry.cells)
+    low = np.floor(points.min(2)).astype(np.int64) - 1  # one more for the rounding of places
+    high = np.ceil(points.max(2)).astype(np.int64) + 2
+    beyond = parameters["reflect"][:, None] & ((low < 0) | (high > whole))  # the mirror image can be any part
+    low, high = np.where(beyond, 0, low), np.where(beyond, whole, high)
+    upright = geometry.upright[:, None]
+    low, high = np.where(upright, geometry.boxes[:, :2], low), np.where(upright, geometry.boxes[:, 2:], high)
+    low = np.clip(low, 0, whole - 1)
+    high = np.clip(high, low + 1, whole)
+    return np.concatenate([low * geometry.cells, np.minimum(high * geometry.cells, sides)], 1)
+
+
 @functools.lru_cache(maxsize=8)
 def spline_basis(size: int) -> NDArray[np.float64]:
     """(size, CONTROL): weights of the control points of a uniform cubic B-spline at each pixel; rows sum to 1."""

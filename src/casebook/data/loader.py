@@ -27,8 +27,10 @@ from ..preprocessing import Preprocessing
 from .augment import augment, fill_colour
 from .cache import PictureCache
 from .colour import IMAGENET_COMPONENTS, Components
-from .decode import read_file, reduced_size
+from .decode import decode_part, read_file, reduced_size
 from .draws import draw
+from .geometry import Geometry, compose, reach
+from .jpeg_window import can_decode_windows
 from .mixing import mixing_table
 from .policy import Policy
 from .prepared import Form, PreparedFile, in_memory, picture_and_payload
@@ -38,6 +40,8 @@ UNCHANGED = Policy()
 WHOLE_SIDE = 64  # pictures up to this side are preprocessed once and held in memory as one array
 MEMORY_SHARE = 0.25  # of the free memory may be used for pictures
 WORKER_RESTARTS = 3
+
+Box = list[int]  # left, top, right, bottom
 
 
 class Batch(NamedTuple):
@@ -80,6 +84,14 @@ def free_memory_bytes() -> int:
         return 1 << 30
 
 
+class _Drawn(NamedTuple):
+    """The augmentation of some pictures, whose (width, height) are `sizes` (N, 2)."""
+
+    sizes: NDArray[np.int64]
+    parameters: NDArray[Any]
+    geometry: Geometry
+
+
 class Pictures(Dataset):
     """Reads, augments and stacks the pictures of one batch; a key is (epoch, places), as `_Plan` gives them."""
 
@@ -107,6 +119,12 @@ class Pictures(Dataset):
         self.cache: PictureCache | None = None
         self.form = form or Form(preprocessing.decode_side, preprocessing.mode)
         self.prepared = prepared if policy.crops_source else None
+        self.reduced_sizes: NDArray[np.int64] | None = None
+        if policy.crops_source and sizes is not None:
+            self.reduced_sizes = np.array([reduced_size(sizes[i], self.form.side) for i in indices], np.int64)
+        # Nothing is decoded but what a crop shows, of pictures that nobody keeps.
+        may_decode_parts = self.reduced_sizes is not None and self.prepared is None and self.form.format == "raw"
+        self.decodes_parts = may_decode_parts and can_decode_windows()
         size, channels = preprocessing.size, preprocessing.channels
         total_bytes = len(indices) * size * size * channels
         if not policy.crops_source and size <= WHOLE_SIDE and total_bytes <= budget_bytes:
@@ -114,9 +132,9 @@ class Pictures(Dataset):
             self.bad: dict[int, str] = {}
         elif may_cache and not policy.crops_source:
             self.cache = PictureCache([(size, size, channels)] * len(indices), budget_bytes)
-        elif may_cache and sizes is not None and not (self.prepared and self.form.format == "raw"):
-            targets = [reduced_size(sizes[i], self.form.side) for i in indices]
-            self.cache = PictureCache([(height, width, channels) for width, height in targets], budget_bytes)
+        elif may_cache and self.reduced_sizes is not None and not (self.prepared and self.form.format == "raw"):
+            shapes = [(height, width, channels) for width, height in self.reduced_sizes.tolist()]
+            self.cache = PictureCache(shapes, budget_bytes)
 
     def read_all(self, workers: int) -> None:
         """Fills `whole`: small pictures are read once and stay in memory."""
@@ -142,16 +160,22 @@ class Pictures(Dataset):
     def _pixels(self, place: int) -> NDArray[np.uint8]:
         return self.preprocessing.pixels(self._open(place))
 
-    def _cached(self, place: int, epoch: int) -> NDArray[np.uint8]:
-        """The picture before augmentation: preprocessed, or where crops are cut from it reduced to a bounded size."""
+    def _cached(self, place: int, epoch: int, box: Box | None) -> NDArray[np.uint8]:
+        """The picture before augmentation: preprocessed, or where crops are cut from it reduced to a bounded size.
+
+        Only the pixels in `box` count, so no others are decoded of a picture that is not to be kept."""
         picture = self.cache.get(place, epoch) if self.cache else None
         if picture is None:
-            picture = self._reduced(int(self.indices[place])) if self.policy.crops_source else self._pixels(place)
+            keep = self.cache is not None and self.cache.has_slot(place)
+            if self.policy.crops_source:
+                picture = self._reduced(int(self.indices[place]), place, None if keep else box)
+            else:
+                picture = self._pixels(place)
             if self.cache:
                 self.cache.put(place, epoch, picture)
         return picture
 
-    def _reduced(self, index: int) -> NDArray[np.uint8]:
+    def _reduced(self, index: int, place: int, box: Box | None) -> NDArray[np.uint8]:
         """What crops are cut from: the same pixels whether they are prepared already or not."""
         if self.prepared is not None and (picture := self.prepared.get(index)) is not None:
             return picture
@@ -159,6 +183,9 @@ class Pictures(Dataset):
         if path is None:
             return in_memory(self.source, index, self.form)
         content = read_file(path, name=name)
+        if box is not None and self.reduced_sizes is not None:
+            size = self.reduced_sizes[place].tolist()
+            return decode_part(content, name=name, mode=self.form.mode, side=self.form.side, size=size, box=box)
         picture, payload = picture_and_payload(content, name, self.form)
         if self.prepared is not None and picture.shape == self.prepared.layout.shapes[index]:
             self.prepared.put(index, payload, content)
@@ -169,6 +196,7 @@ class Pictures(Dataset):
 
     def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> Batch:
         epoch, places = key
+        drawn: _Drawn | None = None
         pictures: Sequence[NDArray[np.uint8]]
         if self.whole is not None:
             good = np.array([int(place) not in self.bad for place in places], bool)
@@ -176,14 +204,20 @@ class Pictures(Dataset):
             pictures = self.whole[places[good]]  # type: ignore[assignment]
         else:
             pictures, good, skipped = [], np.ones(len(places), bool), []
+            boxes: Sequence[Box | None] = [None] * len(places)
+            if self.decodes_parts and self.reduced_sizes is not None:
+                size, sizes = self.preprocessing.size, self.reduced_sizes[places]
+                parameters = self._draw(epoch, places, sizes)
+                drawn = _Drawn(sizes, parameters, compose(parameters, sizes, size))
+                boxes = reach(drawn.geometry, parameters, sizes, size).tolist()
             for row, place in enumerate(places):
                 try:
-                    pictures.append(self._cached(int(place), epoch))
+                    pictures.append(self._cached(int(place), epoch, boxes[row]))
                 except PictureError as error:
                     good[row] = False
                     skipped.append((int(place), error.reason))
         places = places[good]
-        images, parameters = self._augmented(pictures, epoch, places)
+        images, parameters = self._augmented(pictures, epoch, places, drawn)
         return Batch(
             torch.from_numpy(images),
             torch.from_numpy(self.labels[places]),
@@ -199,7 +233,7 @@ class Pictures(Dataset):
         return self.on_device and self.whole is not None and self.policy != UNCHANGED
 
     def _augmented(
-        self, pictures: Sequence[NDArray[np.uint8]], epoch: int, places: NDArray[np.int64]
+        self, pictures: Sequence[NDArray[np.uint8]], epoch: int, places: NDArray[np.int64], drawn: _Drawn | None
     ) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
         """The pictures as the network sees them, or as they are where that is left to the device."""
         size, fill = self.preprocessing.size, fill_colour(self.preprocessing)
@@ -207,10 +241,17 @@ class Pictures(Dataset):
             shape = (0, size, size, len(fill))
             return np.ascontiguousarray(pictures if len(pictures) else np.zeros(shape, np.uint8)), None
         sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures])
-        parameters = draw(self.policy, self.seed, epoch, self.draw_keys[places], sizes, size, self.components)
+        if drawn is not None and np.array_equal(drawn.sizes, sizes):
+            parameters, geometry = drawn.parameters, drawn.geometry
+        else:  # also where one of them could not be read, or is of another size by now
+            parameters, geometry = self._draw(epoch, places, sizes), None
         if self._leaves_to_device:
             return np.ascontiguousarray(pictures), parameters
-        return augment(pictures, parameters, size, fill), parameters
+        return augment(pictures, parameters, size, fill, geometry), parameters
+
+    def _draw(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
+        size = self.preprocessing.size
+        return draw(self.policy, self.seed, epoch, self.draw_keys[places], sizes, size, self.components)
 
 
 class _Plan(Sampler):

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from ..data.decode import read_file
+from ..data.jpeg_window import can_decode_windows
 from ..data.loader import Batch, Batches
 from ..data.prepared import Form, PreparedFile, fill, open_prepared, picture_and_payload
 from ..data.scan import PictureFacts, scan
@@ -102,7 +103,7 @@ class Profile:
 MEANINGS = {
     "decode": "decode a file, on one core",
     "augment": "augment a decoded picture, on one core",
-    "read": "both, on one core",
+    "read": "both, on one core, of pictures that are not kept",
     "prepared": "read a prepared raw picture and augment, on one core",
     "prepared_jpeg": "read a prepared JPEG and augment, on one core",
     "transfer": "from memory to the GPU",
@@ -389,6 +390,10 @@ def _advice(
         return (*advice, "the pictures are in memory already; a smaller policy, such as basic, costs less")
     if limit == "augment":
         return (*advice, "augmentation costs more than decoding: choose a lighter policy, or more --workers")
+    if limit == "decode" and not can_decode_windows():
+        advice.append(
+            "of JPEGs that are not kept, libjpeg-turbo 3 would decode the crops alone: 'pip install casebook[turbo]'"
+        )
     gain = ready / fresh
     if gain < 1.2:
         return (*advice, "prepared pictures would not help; more --workers do where there are cores")

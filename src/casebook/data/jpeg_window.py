@@ -1,0 +1,162 @@
+"""Part of a JPEG: the content of a file and a window -> the pixels of that window, without computing the others.
+
+OpenCV and Pillow decode whole pictures. The TurboJPEG interface of libjpeg-turbo 3 takes a window: what lies below it
+is not read, and above and beside it only the entropy coding is undone. It is used where a machine has that library:
+from Homebrew, conda or its own packages, or in the wheel of pylibjxl (`pip install "casebook[turbo]"`), whose
+extension exports the same functions. Without it pictures are decoded whole: that takes longer and changes no pixel,
+which is tried when the library is loaded.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES = {"darwin": "libturbojpeg.dylib", "win32": "turbojpeg.dll"}  # elsewhere libturbojpeg.so.0
+FOLDERS = (f"{sys.prefix}/lib", "/opt/homebrew/opt/jpeg-turbo/lib", "/usr/local/opt/jpeg-turbo/lib",
+           "/opt/libjpeg-turbo/lib64")  # fmt: skip
+# From turbojpeg.h of version 3; it keeps its numbers.
+DECOMPRESS, SUBSAMPLING, WIDTH, HEIGHT, COLOUR_SPACE = 1, 4, 5, 6, 8
+PIXEL_FORMATS = {"RGB": 0, "L": 6}
+COLOURS = (1, 2)  # YCbCr and grey, which all decoders turn into the same pixels
+BLOCK_WIDTHS = (8, 16, 16, 8, 8, 32, 8)  # of a minimum coded unit, by the subsampling of chroma
+MARGIN = 2  # pixels about the window: where chroma has half the resolution, its neighbours count
+
+
+class _Region(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in ("x", "y", "w", "h")]
+
+
+class _Scale(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in ("num", "denom")]
+
+
+SIGNATURES = {
+    "tj3Init": (ctypes.c_void_p, [ctypes.c_int]),
+    "tj3Destroy": (None, [ctypes.c_void_p]),
+    "tj3Get": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int]),
+    "tj3DecompressHeader": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]),
+    "tj3SetScalingFactor": (ctypes.c_int, [ctypes.c_void_p, _Scale]),
+    "tj3SetCroppingRegion": (ctypes.c_int, [ctypes.c_void_p, _Region]),
+    "tj3Decompress8": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int, ctypes.c_int],
+    ),
+}
+
+
+def can_decode_windows() -> bool:
+    """Whether this machine has the library."""
+    return _library() is not None
+
+
+def decode_window(
+    content: bytes,
+    *,
+    mode: Literal["RGB", "L"],
+    scale: int,
+    size: tuple[int, int],
+    box: tuple[int, int, int, int],
+) -> NDArray[np.uint8] | None:
+    """A JPEG decoded at 1/`scale` of its size -> (H, W, channels) uint8 of which the pixels in `box` are decoded.
+
+    `size` is that of the result, (width, height); `box` is (left, top, right, bottom), not empty. Pixels outside it may
+    be anything. None where the library is missing, cannot do it, or warns of damage.
+    """
+    library = _library()
+    return None if library is None else _window(library, content, mode, scale, size, box)
+
+
+def _window(
+    library: Any, content: bytes, mode: str, scale: int, size: tuple[int, int], box: tuple[int, int, int, int]
+) -> NDArray[np.uint8] | None:
+    width, height = size
+    handle = _decompressor(library).handle
+    if not handle or library.tj3DecompressHeader(handle, content, len(content)):
+        return None
+    if (width, height) != tuple(-(-library.tj3Get(handle, side) // scale) for side in (WIDTH, HEIGHT)):
+        return None
+    subsampling = library.tj3Get(handle, SUBSAMPLING)
+    if not 0 <= subsampling < len(BLOCK_WIDTHS) or library.tj3Get(handle, COLOUR_SPACE) not in COLOURS:
+        return None
+    block = max(1, BLOCK_WIDTHS[subsampling] // scale)
+    left = max(0, box[0] - MARGIN) // block * block
+    top, right, bottom = max(0, box[1] - MARGIN), min(width, box[2] + MARGIN), min(height, box[3] + MARGIN)
+    if left >= right or top >= bottom:  # no width would stand for all that is left
+        return None
+    if library.tj3SetScalingFactor(handle, _Scale(1, scale)):
+        return None
+    if library.tj3SetCroppingRegion(handle, _Region(left, top, right - left, bottom - top)):
+        return None
+    channels = 3 if mode == "RGB" else 1
+    pixels = np.empty((height, width, channels), np.uint8)
+    first = pixels.ctypes.data + (top * width + left) * channels
+    failed = library.tj3Decompress8(handle, content, len(content), first, width * channels, PIXEL_FORMATS[mode])
+    return None if failed else pixels
+
+
+class _Decompressor:
+    """The library's working memory, which one thread at a time may use."""
+
+    def __init__(self, library: Any):
+        self.library, self.handle = library, library.tj3Init(DECOMPRESS)
+
+    def __del__(self) -> None:
+        if self.handle:
+            self.library.tj3Destroy(self.handle)
+
+
+_of_thread = threading.local()
+
+
+def _decompressor(library: Any) -> _Decompressor:
+    found: _Decompressor | None = getattr(_of_thread, "decompressor", None)
+    if found is None or found.library is not library:
+        found = _of_thread.decompressor = _Decompressor(library)
+    return found
+
+
+@functools.cache
+def _library() -> Any:
+    """The first library found that has the functions and gives OpenCV's pixels; None if there is none."""
+    for name in _candidates():
+        try:
+            library = ctypes.CDLL(name)
+            for function, (result, arguments) in SIGNATURES.items():
+                getattr(library, function).restype = result
+                getattr(library, function).argtypes = arguments
+        except (OSError, AttributeError):  # not there, not loadable, or of version 2
+            continue
+        if _agrees(library):
+            return library
+    return None
+
+
+def _candidates() -> Iterator[str]:
+    name = NAMES.get(sys.platform, "libturbojpeg.so.0")
+    yield name
+    yield from (str(path) for folder in FOLDERS if (path := Path(folder, name)).exists())
+    # Looked for in the folder, not imported: of the package only the C functions are wanted.
+    found = importlib.util.find_spec("pylibjxl")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        yield from (str(path) for suffix in EXTENSION_SUFFIXES if (path := Path(folder, "_pylibjxl" + suffix)).exists())
+
+
+def _agrees(library: Any) -> bool:
+    """Whether a window of a small picture comes out as OpenCV decodes it, whose libjpeg-turbo is another copy."""
+    place = np.arange(64)
+    wave = 127.5 + 60 * np.sin(place / 3)[:, None] + 60 * np.cos(place / 2)
+    colours = np.rint(np.stack([wave, wave.T, wave[::-1]], 2)).astype(np.uint8)
+    content = cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    whole = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB))
+    part = _window(library, content, "RGB", 1, (64, 64), (21, 18, 45, 50))
+    return part is not None and np.array_equal(part[18:50, 21:45], whole[18:50, 21:45])

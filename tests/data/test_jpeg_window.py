@@ -1,0 +1,344 @@
+"""Parts of JPEGs: the pixels that decoding the whole picture gives, from the first to the last of the window."""
+
+import ctypes
+import importlib.util
+import io
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from casebook.data import decode, jpeg_window, loader
+from casebook.data.decode import OPENCV_FLAGS, decode_part, decode_reduced, reduced_size
+from casebook.data.jpeg_window import can_decode_windows, decode_window
+from casebook.data.loader import Batches
+from casebook.data.policy import POLICIES, Policy
+from casebook.data.scan import scan
+from casebook.data.sources import load_source
+from casebook.errors import PictureError
+from casebook.preprocessing import Preprocessing
+
+from .augmenting import noise
+from .test_decode import saved
+
+pytestmark = pytest.mark.skipif(not can_decode_windows(), reason="libjpeg-turbo 3 is not on this machine")
+
+SAMPLINGS = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
+    "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+}
+
+
+def jpeg(pixels: np.ndarray, sampling: str = "4:2:0", *, progressive: bool = False, restarts: int = 0) -> bytes:
+    settings = [
+        cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive),
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLINGS[sampling], cv2.IMWRITE_JPEG_RST_INTERVAL, restarts,
+    ]  # fmt: skip
+    return cv2.imencode(".jpg", pixels, settings)[1].tobytes()
+
+
+def whole_by_opencv(content: bytes, mode: str, scale: int) -> np.ndarray:
+    pixels = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), OPENCV_FLAGS[mode, scale]))
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def some_box(random: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
+    left, top = int(random.integers(0, width)), int(random.integers(0, height))
+    return left, top, int(random.integers(left + 1, width + 1)), int(random.integers(top + 1, height + 1))
+
+
+def test_this_environment_has_the_library_if_its_wheel_is_here() -> None:
+    assert can_decode_windows() or importlib.util.find_spec("pylibjxl") is None
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("sampling", [*SAMPLINGS, "grey"])
+def test_windows_have_the_pixels_of_the_whole(sampling: str, mode: Any, scale: int) -> None:
+    random = np.random.default_rng(scale)
+    for number in range(24):
+        width, height = (int(side) for side in random.integers(1, 180, 2))
+        pixels = noise(height, width, seed=number)
+        if sampling == "grey":
+            content = cv2.imencode(".jpg", pixels[:, :, 0])[1].tobytes()
+        else:
+            content = jpeg(pixels, sampling, progressive=number % 3 == 1, restarts=number % 4)
+        whole = whole_by_opencv(content, mode, scale)
+        size = whole.shape[1], whole.shape[0]
+        left, top, right, bottom = box = some_box(random, *size)
+        part = decode_window(content, mode=mode, scale=scale, size=size, box=box)
+        assert part is not None
+        assert part.shape == whole.shape
+        assert np.array_equal(part[top:bottom, left:right], whole[top:bottom, left:right]), (number, box)
+
+
+def test_without_a_margin_the_edges_would_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpeg_window, "MARGIN", 0)
+    content = jpeg(noise(100, 100))
+    part = decode_window(content, mode="RGB", scale=1, size=(100, 100), box=(32, 30, 61, 70))
+    assert part is not None
+    assert not np.array_equal(part[30:70, 32:61], whole_by_opencv(content, "RGB", 1)[30:70, 32:61])
+
+
+@pytest.mark.parametrize("side", [40, 100, 150, 500])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_parts_of_reduced_pictures(mode: Any, side: int) -> None:
+    random = np.random.default_rng(side)
+    for number in range(20):
+        width, height = (int(side) for side in random.integers(60, 900, 2))
+        content = jpeg(noise(height, width, seed=number))
+        whole = decode_reduced(content, name="picture", mode=mode, side=side)
+        size = reduced_size((width, height), side)
+        left, top, right, bottom = box = some_box(random, *size)
+        part = decode_part(content, name="picture", mode=mode, side=side, size=size, box=box)
+        assert part.shape == whole.shape
+        assert np.array_equal(part[top:bottom, left:right], whole[top:bottom, left:right])
+
+
+@pytest.fixture
+def photographs(photo_folder: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed, with some that are large enough to be decoded at half and a quarter of their size."""
+    folder = shutil.copytree(photo_folder, tmp_path / "photographs")
+    for number in range(6):
+        (folder / "spots" / f"large{number}.jpg").write_bytes(jpeg(noise(500 + 37 * number, 700, seed=number)))
+    return folder
+
+
+@pytest.fixture
+def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of the pictures that were decoded as a whole."""
+    names, original = [], decode.decode_reduced
+
+    def counting(content: bytes, *, name: str, **rest: Any) -> np.ndarray:
+        names.append(name)
+        return original(content, name=name, **rest)
+
+    monkeypatch.setattr(decode, "decode_reduced", counting)
+    return names
+
+
+def part_of(content: bytes, size: tuple[int, int], box: tuple[int, int, int, int] = (10, 10, 20, 20)) -> np.ndarray:
+    return decode_part(content, name="picture", mode="RGB", side=1000, size=size, box=box)
+
+
+@pytest.mark.parametrize("what", ["png", "cmyk", "turned", "cut off", "another size", "no jpeg end"])
+def test_what_has_no_windows_is_decoded_as_a_whole(what: str, whole_pictures: list[str]) -> None:
+    picture = Image.fromarray(noise(60, 80))
+    content, size = saved(picture, "JPEG"), (80, 60)
+    if what == "png":
+        content = saved(picture, "PNG")
+    elif what == "cmyk":
+        content = saved(picture.convert("CMYK"), "JPEG")
+    elif what == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        content, size = saved(picture, "JPEG", exif=exif), (60, 80)
+    elif what == "another size":
+        size = (79, 60)
+    elif what == "no jpeg end":
+        content += b"\0"
+    elif what == "cut off":
+        content = content[: len(content) // 2]
+        with pytest.raises(PictureError, match="cut off or damaged"):
+            part_of(content, size)
+        return
+    expected = decode.decode_reduced(content, name="expected", mode="RGB", side=1000)
+    assert np.array_equal(part_of(content, size), expected)
+    assert whole_pictures == ["expected", "picture"]
+
+
+def test_an_upright_photograph_with_exif_needs_only_its_window(whole_pictures: list[str]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    content = saved(Image.fromarray(noise(60, 80)), "JPEG", exif=exif)
+    expected = decode_reduced(content, name="picture", mode="RGB", side=1000)
+    assert np.array_equal(part_of(content, (80, 60))[10:20, 10:20], expected[10:20, 10:20])
+    assert whole_pictures == []
+
+
+def test_damage_within_the_window_is_what_the_whole_picture_makes_of_it() -> None:
+    content = bytearray(jpeg(noise(200, 200)))
+    for place in range(len(content) // 4, len(content) // 2, 97):
+        content[place] ^= 0x55
+    damaged = bytes(content)
+    try:
+        expected = decode_reduced(damaged, name="picture", mode="RGB", side=1000)
+    except PictureError as error:
+        with pytest.raises(PictureError, match=error.reason[:10]):
+            part_of(damaged, (200, 200), (0, 0, 200, 200))
+    else:
+        assert np.array_equal(part_of(damaged, (200, 200), (0, 0, 200, 200)), expected)
+
+
+def test_random_damage_never_writes_beyond_the_picture() -> None:
+    random = np.random.default_rng(0)
+    good = jpeg(noise(120, 90))
+    for _ in range(300):
+        content = bytearray(good)
+        for place in random.integers(2, len(content) - 2, int(random.integers(1, 6))):
+            content[place] = int(random.integers(0, 256))
+        box = some_box(random, 90, 120)
+        part = decode_window(bytes(content), mode="RGB", scale=1, size=(90, 120), box=box)
+        assert part is None or part.shape == (120, 90, 3)
+
+
+@pytest.mark.parametrize("box", [(10, 10, 10, 20), (10, 20, 30, 20), (95, 0, 99, 10), (0, 130, 10, 140)])
+def test_empty_windows_are_refused(box: tuple[int, int, int, int]) -> None:
+    content = jpeg(noise(120, 90))
+    part = decode_window(content, mode="RGB", scale=1, size=(90, 120), box=box)
+    assert part is None or (box[0] < box[2] and box[1] < box[3])
+    assert decode_window(content, mode="RGB", scale=1, size=(91, 120), box=(0, 0, 5, 5)) is None
+
+
+def test_a_picture_that_is_too_large_is_refused_by_its_header() -> None:
+    content = bytearray(jpeg(noise(60, 80)))
+    place = content.index(b"\xff\xc0")
+    content[place + 5 : place + 9] = (60_000).to_bytes(2) + (60_000).to_bytes(2)
+    with pytest.raises(PictureError, match="megapixels"):
+        decode_part(bytes(content), name="picture", mode="RGB", side=10**6, size=(60_000, 60_000), box=(0, 0, 9, 9))
+
+
+def test_threads_have_decompressors_of_their_own() -> None:
+    contents = [jpeg(noise(300, 300, seed=seed)) for seed in range(4)]
+    wholes = [whole_by_opencv(content, "RGB", 1) for content in contents]
+    wrong: list[int] = []
+
+    def read(number: int) -> None:
+        for step in range(60):
+            left = (step * 7) % 200
+            box = (left, left, left + 60, left + 80)
+            part = decode_window(contents[number], mode="RGB", scale=1, size=(300, 300), box=box)
+            if part is None or not np.array_equal(
+                part[left : left + 80, left : left + 60], wholes[number][left : left + 80, left : left + 60]
+            ):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+class _Function:
+    restype: Any = None
+    argtypes: Any = None
+
+
+def test_old_and_differing_libraries_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = jpeg_window._library()
+    tried: list[str] = []
+
+    class Old:
+        tjInitDecompress = _Function()
+
+    class Differing:
+        """A library whose pixels are off by one."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(good, name)
+
+        def __init__(self) -> None:
+            def decompress(handle: Any, content: bytes, length: int, first: int, pitch: int, form: int) -> int:
+                failed = good.tj3Decompress8(handle, content, length, first, pitch, form)
+                ctypes.c_uint8.from_address(first + 20 * pitch + 10 * 3).value ^= 1
+                return failed
+
+            self.tj3Decompress8 = decompress
+
+    class Missing:
+        def __init__(self) -> None:
+            raise OSError("no such file")
+
+    kinds: dict[str, Any] = {"missing": Missing, "old": Old, "differing": Differing, "good": lambda: good}
+
+    def load(name: str) -> Any:
+        tried.append(name)
+        return kinds[name]()
+
+    monkeypatch.setattr(jpeg_window.ctypes, "CDLL", load)
+    monkeypatch.setattr(jpeg_window, "_candidates", lambda: iter(kinds))
+    assert jpeg_window._library.__wrapped__() is good
+    assert tried == list(kinds)
+    monkeypatch.setattr(jpeg_window, "_candidates", lambda: iter(["old", "differing"]))
+    assert jpeg_window._library.__wrapped__() is None
+
+
+LARGE = Preprocessing(size=72, crop_fraction=1.0)
+SETTINGS = {name: named.policy for name, named in POLICIES.items() if named.policy.crops_source}
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_a_training_sees_the_same_pixels_with_and_without(
+    name: str, photographs: Path, monkeypatch: pytest.MonkeyPatch, whole_pictures: list[str]
+) -> None:
+    source = load_source(photographs)
+    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
+
+    def read(policy: Policy) -> list[np.ndarray]:
+        batches = Batches(
+            source, range(len(source)), LARGE, batch_size=9, policy=policy, shuffle=True, seed=5, sizes=sizes,
+            memory_share=0,
+        )  # fmt: skip
+        return [batch.images.numpy() for epoch in (0, 1) for batch in batches.epoch(epoch)]
+
+    with_windows = read(SETTINGS[name])
+    by_whole = len(whole_pictures)
+    monkeypatch.setattr(loader, "can_decode_windows", lambda: False)
+    without = read(SETTINGS[name])
+    assert len(with_windows) == len(without)
+    assert all(np.array_equal(a, b) for a, b in zip(with_windows, without, strict=True))
+    assert by_whole == 0
+
+
+def test_a_file_that_changed_since_it_was_scanned_is_read_as_it_is(photographs: Path) -> None:
+    source = load_source(photographs)
+    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
+    changed = next(n for n, picture in enumerate(source.pictures) if picture.name.endswith(".jpg"))
+    path = source.path(changed)
+    assert path is not None
+    path.write_bytes(jpeg(noise(211, 333)))
+
+    def read(known: list[tuple[int, int]]) -> np.ndarray:
+        batches = Batches(
+            source, range(len(source)), LARGE, batch_size=len(source), policy=Policy("resized"), shuffle=True,
+            sizes=known, memory_share=0,
+        )  # fmt: skip
+        return next(batches.epoch(0)).images.numpy()
+
+    now = list(sizes)
+    now[changed] = (333, 211)
+    assert np.array_equal(read(sizes), read(now))
+
+
+def test_what_is_kept_is_decoded_whole_once(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = load_source(photographs)
+    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
+    windows: list[int] = []
+    monkeypatch.setattr(decode, "decode_window", lambda *_, **__: windows.append(1))
+    for share, expected in ((0.25, 0), (0.0, 2 * len(source))):
+        batches = Batches(
+            source, range(len(source)), LARGE, batch_size=9, policy=Policy("resized"), shuffle=True, sizes=sizes,
+            memory_share=share,
+        )  # fmt: skip
+        for epoch in (0, 1):
+            list(batches.epoch(epoch))
+        assert len(windows) == expected
+
+
+def test_the_content_of_a_grey_jpeg_in_colour() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noise(50, 70)[:, :, 0]).save(buffer, "JPEG")
+    part = part_of(buffer.getvalue(), (70, 50))
+    assert part.shape == (50, 70, 3)
+    assert (part[10:20, 10:20, 0] == part[10:20, 10:20, 2]).all()
