@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from casebook.data import decode, jpeg_window, loader
-from casebook.data.decode import OPENCV_FLAGS, decode_part, decode_reduced, reduced_size
-from casebook.data.jpeg_window import can_decode_windows, decode_window
+from casebook.data.decode import UPRIGHT, decode_part, decode_reduced, reduced_size
+from casebook.data.jpeg_window import OPENCV_FLAGS, can_decode_windows, decode_window
 from casebook.data.loader import Batches
 from casebook.data.policy import POLICIES, Policy
 from casebook.data.scan import scan
@@ -71,7 +71,7 @@ def test_windows_have_the_pixels_of_the_whole(sampling: str, mode: Any, scale: i
         if sampling == "grey":
             content = cv2.imencode(".jpg", pixels[:, :, 0])[1].tobytes()
         else:
-            content = jpeg(pixels, sampling, progressive=number % 3 == 1, restarts=number % 4)
+            content = jpeg(pixels, sampling, restarts=number % 4)
         whole = whole_by_opencv(content, mode, scale)
         size = whole.shape[1], whole.shape[0]
         left, top, right, bottom = box = some_box(random, *size)
@@ -130,36 +130,71 @@ def part_of(content: bytes, size: tuple[int, int], box: tuple[int, int, int, int
     return decode_part(content, name="picture", mode="RGB", side=1000, size=size, box=box)
 
 
-@pytest.mark.parametrize("what", ["png", "cmyk", "turned", "cut off", "another size", "no jpeg end"])
+def with_exif(pixels: np.ndarray, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(Image.fromarray(pixels), "JPEG", exif=exif)
+
+
+def without_last_scans(content: bytes) -> bytes:
+    """A progressive JPEG that ends, as if it were whole, after its first two scans."""
+    starts = [place for place in range(len(content) - 1) if content[place : place + 2] == b"\xff\xda"]
+    assert len(starts) > 4
+    return content[: starts[2]] + b"\xff\xd9"
+
+
+PIXELS = noise(60, 80)
+NO_WINDOWS: dict[str, tuple[bytes, tuple[int, int]]] = {
+    "png": (saved(Image.fromarray(PIXELS), "PNG"), (80, 60)),
+    "cmyk": (saved(Image.fromarray(PIXELS).convert("CMYK"), "JPEG"), (80, 60)),
+    "rgb": (saved(Image.fromarray(PIXELS), "JPEG", keep_rgb=True), (80, 60)),
+    "progressive": (jpeg(PIXELS, progressive=True), (80, 60)),
+    "progressive, not all of it": (without_last_scans(jpeg(PIXELS, progressive=True)), (80, 60)),
+    "another size": (jpeg(PIXELS), (79, 60)),
+    "bytes behind its end": (jpeg(PIXELS) + b"\0", (80, 60)),
+    **{
+        f"turned {orientation}": (with_exif(noise(64, 64), orientation), (64, 64))
+        for orientation in UPRIGHT
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", list(NO_WINDOWS))
 def test_what_has_no_windows_is_decoded_as_a_whole(what: str, whole_pictures: list[str]) -> None:
-    picture = Image.fromarray(noise(60, 80))
-    content, size = saved(picture, "JPEG"), (80, 60)
-    if what == "png":
-        content = saved(picture, "PNG")
-    elif what == "cmyk":
-        content = saved(picture.convert("CMYK"), "JPEG")
-    elif what == "turned":
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        content, size = saved(picture, "JPEG", exif=exif), (60, 80)
-    elif what == "another size":
-        size = (79, 60)
-    elif what == "no jpeg end":
-        content += b"\0"
-    elif what == "cut off":
-        content = content[: len(content) // 2]
-        with pytest.raises(PictureError, match="cut off or damaged"):
-            part_of(content, size)
-        return
+    content, size = NO_WINDOWS[what]
     expected = decode.decode_reduced(content, name="expected", mode="RGB", side=1000)
     assert np.array_equal(part_of(content, size), expected)
     assert whole_pictures == ["expected", "picture"]
 
 
+def test_a_picture_that_is_cut_off_says_so() -> None:
+    content = jpeg(PIXELS)
+    with pytest.raises(PictureError, match="cut off or damaged"):
+        part_of(content[: len(content) // 2], (80, 60))
+
+
+def test_no_picture_is_decoded_with_the_tables_of_another() -> None:
+    """Some cameras leave out the usual Huffman tables; decoders then know them."""
+    own = saved(Image.fromarray(noise(64, 64, seed=1)), "JPEG", optimize=True)  # has tables of its own
+    usual = bytearray(jpeg(noise(64, 64, seed=2)))
+    while (start := usual.find(b"\xff\xc4")) >= 0:
+        del usual[start : start + 2 + int.from_bytes(usual[start + 2 : start + 4])]
+    for content in (own, bytes(usual), own, bytes(usual)):
+        whole = whole_by_opencv(content, "RGB", 1)
+        part = decode_window(content, mode="RGB", scale=1, size=(64, 64), box=(0, 0, 64, 64))
+        assert part is None or np.array_equal(part, whole)
+
+
+def test_a_damaged_header_spoils_no_picture_after_it() -> None:
+    good, damaged = jpeg(PIXELS), bytearray(jpeg(PIXELS))
+    place = damaged.index(b"\xff\xc4")
+    damaged[place + 5 : place + 21] = b"\xff" * 16  # more codes than there can be
+    assert decode_window(bytes(damaged), mode="RGB", scale=1, size=(80, 60), box=(0, 0, 9, 9)) is None
+    assert decode_window(good, mode="RGB", scale=1, size=(80, 60), box=(0, 0, 9, 9)) is not None
+
+
 def test_an_upright_photograph_with_exif_needs_only_its_window(whole_pictures: list[str]) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 1
-    content = saved(Image.fromarray(noise(60, 80)), "JPEG", exif=exif)
+    content = with_exif(PIXELS, 1)
     expected = decode_reduced(content, name="picture", mode="RGB", side=1000)
     assert np.array_equal(part_of(content, (80, 60))[10:20, 10:20], expected[10:20, 10:20])
     assert whole_pictures == []
@@ -179,23 +214,39 @@ def test_damage_within_the_window_is_what_the_whole_picture_makes_of_it() -> Non
         assert np.array_equal(part_of(damaged, (200, 200), (0, 0, 200, 200)), expected)
 
 
-def test_random_damage_never_writes_beyond_the_picture() -> None:
+def test_random_damage_never_writes_beyond_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard, rooms = 1 << 16, []
+
+    def guarded(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        size = int(np.prod(shape))
+        rooms.append(np.full(size + 2 * guard, 0xA5, np.uint8))
+        return rooms[-1][guard : guard + size].reshape(shape)
+
     random = np.random.default_rng(0)
-    good = jpeg(noise(120, 90))
-    for _ in range(300):
+    good, decoded = jpeg(noise(120, 90)), 0
+    for _ in range(400):
         content = bytearray(good)
-        for place in random.integers(2, len(content) - 2, int(random.integers(1, 6))):
+        for place in random.integers(2, len(content) - 2, int(random.integers(1, 4))):
             content[place] = int(random.integers(0, 256))
         box = some_box(random, 90, 120)
-        part = decode_window(bytes(content), mode="RGB", scale=1, size=(90, 120), box=box)
-        assert part is None or part.shape == (120, 90, 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(jpeg_window.np, "empty", guarded)
+            part = decode_window(bytes(content), mode="RGB", scale=1, size=(90, 120), box=box)
+        decoded += part is not None
+    assert len(rooms) > 200
+    assert decoded > 20
+    for room in rooms:
+        assert (room[:guard] == 0xA5).all()
+        assert (room[-guard:] == 0xA5).all()
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 20), (10, 20, 30, 20), (95, 0, 99, 10), (0, 130, 10, 140)])
 def test_empty_windows_are_refused(box: tuple[int, int, int, int]) -> None:
+    assert decode_window(jpeg(noise(120, 90)), mode="RGB", scale=1, size=(90, 120), box=box) is None
+
+
+def test_another_size_is_refused() -> None:
     content = jpeg(noise(120, 90))
-    part = decode_window(content, mode="RGB", scale=1, size=(90, 120), box=box)
-    assert part is None or (box[0] < box[2] and box[1] < box[3])
     assert decode_window(content, mode="RGB", scale=1, size=(91, 120), box=(0, 0, 5, 5)) is None
 
 
@@ -230,37 +281,48 @@ def test_threads_have_decompressors_of_their_own() -> None:
     assert wrong == []
 
 
-class _Function:
-    restype: Any = None
-    argtypes: Any = None
+class _Differing:
+    """A library whose pixels are off by one in a pixel format or at a scale."""
+
+    def __init__(self, library: Any, form: int | None = None, scale: int | None = None):
+        self.library, self.form, self.scale = library, form, scale
+        self.tj3Decompress8, self.tj3SetScalingFactor = self.decompress, self.set_scale
+        self.now = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.library, name)
+
+    def set_scale(self, handle: int, scale: Any) -> int:
+        self.now = scale.denom
+        return self.library.tj3SetScalingFactor(handle, scale)
+
+    def decompress(self, handle: int, content: bytes, length: int, first: int, pitch: int, form: int) -> int:
+        failed = self.library.tj3Decompress8(handle, content, length, first, pitch, form)
+        if self.form in (None, form) and self.scale in (None, self.now):
+            for step in range(pitch * (32 // self.now)):  # everywhere in the first half
+                ctypes.c_uint8.from_address(first + step).value ^= 1
+        return failed
+
+
+@pytest.mark.parametrize("wrong", [{}, {"form": 6}, {"form": 0}, {"scale": 8}, {"scale": 2, "form": 0}])
+def test_a_library_with_other_pixels_does_not_agree(wrong: dict[str, int]) -> None:
+    library = jpeg_window._library()
+    assert jpeg_window._agrees(library)
+    assert not jpeg_window._agrees(_Differing(library, **wrong))
 
 
 def test_old_and_differing_libraries_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = jpeg_window._library()
-    tried: list[str] = []
+    good, tried = jpeg_window._library(), []
 
     class Old:
-        tjInitDecompress = _Function()
+        """Version 2 has other functions."""
 
-    class Differing:
-        """A library whose pixels are off by one."""
+    def missing() -> Any:
+        raise OSError("no such file")
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(good, name)
-
-        def __init__(self) -> None:
-            def decompress(handle: Any, content: bytes, length: int, first: int, pitch: int, form: int) -> int:
-                failed = good.tj3Decompress8(handle, content, length, first, pitch, form)
-                ctypes.c_uint8.from_address(first + 20 * pitch + 10 * 3).value ^= 1
-                return failed
-
-            self.tj3Decompress8 = decompress
-
-    class Missing:
-        def __init__(self) -> None:
-            raise OSError("no such file")
-
-    kinds: dict[str, Any] = {"missing": Missing, "old": Old, "differing": Differing, "good": lambda: good}
+    kinds: dict[str, Any] = {
+        "missing": missing, "old": Old, "differing": lambda: _Differing(good), "good": lambda: good,
+    }  # fmt: skip
 
     def load(name: str) -> Any:
         tried.append(name)
@@ -292,13 +354,22 @@ def test_a_training_sees_the_same_pixels_with_and_without(
         )  # fmt: skip
         return [batch.images.numpy() for epoch in (0, 1) for batch in batches.epoch(epoch)]
 
+    windows, original = [], decode.decode_window
+
+    def counting(*arguments: Any, **named: Any) -> Any:
+        windows.append(original(*arguments, **named))
+        return windows[-1]
+
+    monkeypatch.setattr(decode, "decode_window", counting)
     with_windows = read(SETTINGS[name])
-    by_whole = len(whole_pictures)
+    assert len(windows) == 2 * len(source)
+    assert not any(part is None for part in windows)
+    assert whole_pictures == []
     monkeypatch.setattr(loader, "can_decode_windows", lambda: False)
     without = read(SETTINGS[name])
     assert len(with_windows) == len(without)
     assert all(np.array_equal(a, b) for a, b in zip(with_windows, without, strict=True))
-    assert by_whole == 0
+    assert len(windows) == 2 * len(source)
 
 
 def test_a_file_that_changed_since_it_was_scanned_is_read_as_it_is(photographs: Path) -> None:
@@ -342,3 +413,24 @@ def test_the_content_of_a_grey_jpeg_in_colour() -> None:
     part = part_of(buffer.getvalue(), (70, 50))
     assert part.shape == (50, 70, 3)
     assert (part[10:20, 10:20, 0] == part[10:20, 10:20, 2]).all()
+
+
+def test_pictures_that_could_not_be_scanned_are_read_if_they_can_be(photographs: Path) -> None:
+    """Their size is 0 x 0; no warning and no number that is none comes of it."""
+    source = load_source(photographs)
+    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
+    unknown = [(0, 0) if number % 3 == 0 else size for number, size in enumerate(sizes)]
+    path = source.path(0)
+    assert path is not None
+    path.write_bytes(b"no picture")
+
+    def read(known: list[tuple[int, int]]) -> np.ndarray:
+        batches = Batches(
+            source, range(len(source)), LARGE, batch_size=len(source), policy=Policy("resized"), shuffle=True,
+            sizes=known, memory_share=0,
+        )  # fmt: skip
+        batch = next(batches.epoch(0))
+        assert len(batch.skipped) == 1
+        return batch.images.numpy()
+
+    assert np.array_equal(read(unknown), read(sizes))

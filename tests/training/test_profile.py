@@ -21,6 +21,8 @@ def test_on_a_gpu_the_slower_side_limits() -> None:
     assert _limit(speeds(**read, network=2900.0), 16, 4, GPU) == ("network", 0.0)
     assert _limit(speeds(**read, network=3100.0), 16, 4, GPU) == ("decode", 0.0)
     assert _limit(speeds(decode=3000.0, augment=1000.0, read=750.0, network=3100.0), 16, 4, GPU)[0] == "augment"
+    # Whole pictures take longer than augmentation, but only crops are decoded.
+    assert _limit(speeds(decode=900.0, augment=1000.0, read=600.0, network=3100.0), 16, 4, GPU)[0] == "augment"
 
 
 def test_on_a_cpu_both_share_the_cores() -> None:
@@ -30,24 +32,25 @@ def test_on_a_cpu_both_share_the_cores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "share", "network", "fresh", "ready", "has_files", "device", "expected"),
+    ("limit", "share", "network", "fresh", "ready", "has_files", "turbo", "device", "expected"),
     [
-        ("network", 0.02, 80, 1000, 5000, True, CPU, ["reading takes 2 %", "nothing is to be gained"]),
-        ("network", 0.40, 80, 100, 5000, True, CPU, ["reading takes 40 %", "read 50.0 times as fast"]),
-        ("network", 0.0, 1000, 2000, 5000, True, GPU, ["deliver 2.0 times", "nothing is to be gained"]),
-        ("network", 0.0, 1000, 1100, 5000, True, GPU, ["deliver 1.1 times", "read 4.5 times as fast"]),
-        ("decode", 0.0, 1000, 500, 5000, True, GPU, ["deliver 50 %", "read 10.0 times as fast"]),
-        ("decode", 0.0, 9000, 500, 5000, True, GPU, ["deliver 6 %", "read 10.0", "even then 56 %"]),
-        ("decode", 0.0, 1000, 500, 550, True, GPU, ["deliver 50 %", "would not help; more --workers"]),
-        ("augment", 0.0, 1000, 500, 5000, True, GPU, ["deliver 50 %", "lighter policy"]),
-        ("augment", 0.0, 1000, 500, 500, False, GPU, ["deliver 50 %", "in memory already"]),
+        ("network", 0.02, 80, 1000, 5000, True, False, CPU, ["reading takes 2 %", "nothing is to be gained"]),
+        ("network", 0.40, 80, 100, 5000, True, False, CPU, ["reading takes 40 %", "read 50.0 times as fast"]),
+        ("network", 0.0, 1000, 2000, 5000, True, False, GPU, ["deliver 2.0 times", "nothing is to be gained"]),
+        ("network", 0.0, 1000, 1100, 5000, True, False, GPU, ["deliver 1.1 times", "read 4.5 times as fast"]),
+        ("decode", 0.0, 1000, 500, 5000, True, False, GPU, ["deliver 50 %", "read 10.0 times as fast"]),
+        ("decode", 0.0, 9000, 500, 5000, True, False, GPU, ["deliver 6 %", "read 10.0", "even then 56 %"]),
+        ("decode", 0.0, 1000, 500, 550, True, False, GPU, ["deliver 50 %", "would not help; more --workers"]),
+        ("decode", 0.0, 1000, 500, 5000, True, True, GPU, ["deliver 50 %", "casebook[turbo]", "read 10.0"]),
+        ("augment", 0.0, 1000, 500, 5000, True, False, GPU, ["deliver 50 %", "lighter policy"]),
+        ("augment", 0.0, 1000, 500, 500, False, False, GPU, ["deliver 50 %", "in memory already"]),
     ],
 )  # fmt: skip
 def test_advice(
-    limit: str, share: float, network: float, fresh: float, ready: float, has_files: bool, device: torch.device,
-    expected: list[str],
+    limit: str, share: float, network: float, fresh: float, ready: float, has_files: bool, turbo: bool,
+    device: torch.device, expected: list[str],
 ) -> None:  # fmt: skip
-    advice = _advice(limit, share, network, fresh, ready, has_files, device)
+    advice = _advice(limit, share, network, fresh, ready, has_files, turbo, device)
     assert len(advice) == len(expected)
     for sentence, part in zip(advice, expected, strict=True):
         assert part in sentence

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from ..errors import PictureError
-from .jpeg_window import decode_window
+from .jpeg_window import OPENCV_FLAGS, decode_window
 
 MAX_ASPECT = 100  # resizing the shorter side would make a picture of a few bytes enormous
 MAX_PIXELS = 50_000_000  # a 20 KB PNG can decode to 800 MB: refused by its header
@@ -48,17 +48,8 @@ UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
 SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 JPEG_SCALES = (8, 4, 2, 1)  # a JPEG can be decoded at 1/8, 1/4, 1/2 of its size at less cost
 JPEG_END = b"\xff\xd9"
-JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, with Huffman codes
-OPENCV_FLAGS = {  # (mode, scale) -> how cv2.imdecode reads: the stored orientation, no channels swapped
-    ("RGB", 1): cv2.IMREAD_COLOR_RGB,
-    ("RGB", 2): cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
-    ("RGB", 4): cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
-    ("RGB", 8): cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
-    ("L", 1): cv2.IMREAD_GRAYSCALE,
-    ("L", 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    ("L", 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    ("L", 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
+PROGRESSIVE = 0xC2
+JPEG_FRAMES = (0xC0, 0xC1, PROGRESSIVE)  # baseline, extended and progressive, with Huffman codes
 OPENCV_TURNS = {
     Image.Transpose.FLIP_LEFT_RIGHT: lambda pixels: cv2.flip(pixels, 1),
     Image.Transpose.ROTATE_180: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
@@ -187,7 +178,11 @@ def _part(
     box: Sequence[int],
 ) -> NDArray[np.uint8] | None:
     header = _jpeg_header(content) if content.endswith(JPEG_END) else None
-    if header is None or reduced_size(stored := (header.width, header.height), side) != tuple(size):
+    if (
+        header is None
+        or header.progressive
+        or reduced_size(stored := (header.width, header.height), side) != tuple(size)
+    ):
         return None
     _check_size(stored, name)
     if header.may_be_turned and _stored_turn(content) is not None:
@@ -258,6 +253,7 @@ def _jpeg_scale(size: tuple[int, int], side: int) -> int:
 class _JpegHeader(NamedTuple):
     width: int
     height: int
+    progressive: bool
     may_be_turned: bool  # there is EXIF or XMP, either of which may hold an orientation
 
 
@@ -277,7 +273,7 @@ def _jpeg_header(content: bytes) -> _JpegHeader | None:
             precision, components = content[place + 4], content[place + 9]
             height, width = struct.unpack_from(">HH", content, place + 5)
             ordinary = precision == 8 and components in (1, 3) and width and height
-            return _JpegHeader(width, height, may_be_turned) if ordinary else None
+            return _JpegHeader(width, height, marker == PROGRESSIVE, may_be_turned) if ordinary else None
         may_be_turned |= marker == 0xE1
         place += 2 + int.from_bytes(content[place + 2 : place + 4])
     return None

@@ -4,14 +4,14 @@ OpenCV and Pillow decode whole pictures. The TurboJPEG interface of libjpeg-turb
 is not read, and above and beside it only the entropy coding is undone. It is used where a machine has that library:
 from Homebrew, conda or its own packages, or in the wheel of pylibjxl (`pip install "casebook[turbo]"`), whose
 extension exports the same functions. Without it pictures are decoded whole: that takes longer and changes no pixel,
-which is tried when the library is loaded.
+which is tried when the library is loaded. Progressive files are always decoded whole: all of their scans have to be
+undone anyway, and where some are missing, pixels depend on others that lie further away.
 """
 
 import ctypes
 import functools
 import importlib.util
 import sys
-import threading
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -29,6 +29,20 @@ DECOMPRESS, SUBSAMPLING, WIDTH, HEIGHT, COLOUR_SPACE = 1, 4, 5, 6, 8
 PIXEL_FORMATS = {"RGB": 0, "L": 6}
 COLOURS = (1, 2)  # YCbCr and grey, which all decoders turn into the same pixels
 BLOCK_WIDTHS = (8, 16, 16, 8, 8, 32, 8)  # of a minimum coded unit, by the subsampling of chroma
+OPENCV_FLAGS = {  # (mode, scale) -> how cv2.imdecode reads: the stored orientation, no channels swapped
+    ("RGB", 1): cv2.IMREAD_COLOR_RGB,
+    ("RGB", 2): cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+    ("RGB", 4): cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+    ("RGB", 8): cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+    ("L", 1): cv2.IMREAD_GRAYSCALE,
+    ("L", 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    ("L", 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    ("L", 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+SAMPLINGS = (
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+)  # fmt: skip
 MARGIN = 2  # pixels about the window: where chroma has half the resolution, its neighbours count
 
 
@@ -69,8 +83,9 @@ def decode_window(
 ) -> NDArray[np.uint8] | None:
     """A JPEG decoded at 1/`scale` of its size -> (H, W, channels) uint8 of which the pixels in `box` are decoded.
 
-    `size` is that of the result, (width, height); `box` is (left, top, right, bottom), not empty. Pixels outside it may
-    be anything. None where the library is missing, cannot do it, or warns of damage.
+    `size` is that of the result, (width, height); `box` is (left, top, right, bottom). Pixels outside it may be
+    anything. None where the library is missing, cannot do it, or warns of damage, and for a box that is empty or not
+    within the picture. The content must not be progressive.
     """
     library = _library()
     return None if library is None else _window(library, content, mode, scale, size, box)
@@ -79,9 +94,22 @@ def decode_window(
 def _window(
     library: Any, content: bytes, mode: str, scale: int, size: tuple[int, int], box: tuple[int, int, int, int]
 ) -> NDArray[np.uint8] | None:
+    if not (0 <= box[0] < box[2] <= size[0] and 0 <= box[1] < box[3] <= size[1]):
+        return None  # an empty region would stand for all that is left
+    # One for each picture, at a microsecond: its tables would outlive the picture, and be those of a next one that
+    # lacks some; a damaged header would leave it useless.
+    handle = library.tj3Init(DECOMPRESS)
+    try:
+        return _with_handle(library, handle, content, mode, scale, size, box) if handle else None
+    finally:
+        library.tj3Destroy(handle)
+
+
+def _with_handle(
+    library: Any, handle: int, content: bytes, mode: str, scale: int, size: tuple[int, int], box: tuple[int, ...]
+) -> NDArray[np.uint8] | None:
     width, height = size
-    handle = _decompressor(library).handle
-    if not handle or library.tj3DecompressHeader(handle, content, len(content)):
+    if library.tj3DecompressHeader(handle, content, len(content)):
         return None
     if (width, height) != tuple(-(-library.tj3Get(handle, side) // scale) for side in (WIDTH, HEIGHT)):
         return None
@@ -91,8 +119,6 @@ def _window(
     block = max(1, BLOCK_WIDTHS[subsampling] // scale)
     left = max(0, box[0] - MARGIN) // block * block
     top, right, bottom = max(0, box[1] - MARGIN), min(width, box[2] + MARGIN), min(height, box[3] + MARGIN)
-    if left >= right or top >= bottom:  # no width would stand for all that is left
-        return None
     if library.tj3SetScalingFactor(handle, _Scale(1, scale)):
         return None
     if library.tj3SetCroppingRegion(handle, _Region(left, top, right - left, bottom - top)):
@@ -102,27 +128,6 @@ def _window(
     first = pixels.ctypes.data + (top * width + left) * channels
     failed = library.tj3Decompress8(handle, content, len(content), first, width * channels, PIXEL_FORMATS[mode])
     return None if failed else pixels
-
-
-class _Decompressor:
-    """The library's working memory, which one thread at a time may use."""
-
-    def __init__(self, library: Any):
-        self.library, self.handle = library, library.tj3Init(DECOMPRESS)
-
-    def __del__(self) -> None:
-        if self.handle:
-            self.library.tj3Destroy(self.handle)
-
-
-_of_thread = threading.local()
-
-
-def _decompressor(library: Any) -> _Decompressor:
-    found: _Decompressor | None = getattr(_of_thread, "decompressor", None)
-    if found is None or found.library is not library:
-        found = _of_thread.decompressor = _Decompressor(library)
-    return found
 
 
 @functools.cache
@@ -152,11 +157,18 @@ def _candidates() -> Iterator[str]:
 
 
 def _agrees(library: Any) -> bool:
-    """Whether a window of a small picture comes out as OpenCV decodes it, whose libjpeg-turbo is another copy."""
+    """Whether windows come out as OpenCV decodes them, whose libjpeg-turbo is another copy."""
     place = np.arange(64)
     wave = 127.5 + 60 * np.sin(place / 3)[:, None] + 60 * np.cos(place / 2)
     colours = np.rint(np.stack([wave, wave.T, wave[::-1]], 2)).astype(np.uint8)
-    content = cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-    whole = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB))
-    part = _window(library, content, "RGB", 1, (64, 64), (21, 18, 45, 50))
-    return part is not None and np.array_equal(part[18:50, 21:45], whole[18:50, 21:45])
+    for sampling in SAMPLINGS:
+        content = cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling])[1].tobytes()
+        for (mode, scale), flags in OPENCV_FLAGS.items():
+            whole: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+            side = 64 // scale
+            box = left, top, right, bottom = side // 3, side // 4, side // 3 + side // 2, side // 4 + side // 2
+            part = _window(library, content, mode, scale, (side, side), box)
+            expected = whole.reshape(side, side, -1)[top:bottom, left:right]
+            if part is None or not np.array_equal(part[top:bottom, left:right], expected):
+                return False
+    return True

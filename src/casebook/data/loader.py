@@ -206,7 +206,8 @@ class Pictures(Dataset):
             pictures, good, skipped = [], np.ones(len(places), bool), []
             boxes: Sequence[Box | None] = [None] * len(places)
             if self.decodes_parts and self.reduced_sizes is not None:
-                size, sizes = self.preprocessing.size, self.reduced_sizes[places]
+                size = self.preprocessing.size
+                sizes = np.maximum(self.reduced_sizes[places], 1)  # 0 x 0 is one that could not be scanned
                 parameters = self._draw(epoch, places, sizes)
                 drawn = _Drawn(sizes, parameters, compose(parameters, sizes, size))
                 boxes = reach(drawn.geometry, parameters, sizes, size).tolist()
