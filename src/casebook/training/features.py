@@ -136,7 +136,7 @@ def compute_features(
         "dtype": str(dtype),
         "device": device.type,
         "policy": [repr(policy), [part.tolist() for part in components], form, seed] if views > 1 else None,
-        "version": 4,
+        "version": 5,
     }
     cache = FeatureCache(key)
     skipped: dict[str, str] = {}
