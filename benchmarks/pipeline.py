@@ -262,7 +262,7 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
             places, count = places[BATCH:], count - len(batch.labels)
 
     about = {"casebook": casebook.__version__, "opencv": cv2.__version__, "torch": torch.__version__,
-             "decodes_windows": batches.pictures.decodes_parts}  # fmt: skip
+             "decodes_windows": batches.pictures.part_sizes is not None}  # fmt: skip
     if "prepared" in kept:
         about["bytes_per_picture"] = round(kept["prepared"].path.stat().st_blocks * 512 / len(source))
     answer_turns(about, read, repeat)

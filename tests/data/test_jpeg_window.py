@@ -5,7 +5,6 @@ import importlib.util
 import io
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 from casebook.data import decode, jpeg_window, loader
-from casebook.data.decode import UPRIGHT, decode_part, decode_reduced, reduced_size
+from casebook.data.decode import UPRIGHT, Part, decode_part, decode_reduced, reduced_size
 from casebook.data.jpeg_window import OPENCV_FLAGS, can_decode_windows, decode_window
 from casebook.data.loader import Batches
 from casebook.data.policy import POLICIES, Policy
@@ -97,7 +96,7 @@ def test_parts_of_reduced_pictures(mode: Any, side: int) -> None:
         whole = decode_reduced(content, name="picture", mode=mode, side=side)
         size = reduced_size((width, height), side)
         left, top, right, bottom = box = some_box(random, *size)
-        part = decode_part(content, name="picture", mode=mode, side=side, size=size, box=box)
+        part = decode_part(content, name="picture", mode=mode, side=side, part=Part(size, box))
         assert part.shape == whole.shape
         assert np.array_equal(part[top:bottom, left:right], whole[top:bottom, left:right])
 
@@ -112,7 +111,7 @@ def photographs(photo_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the pictures that were decoded as a whole."""
     names, original = [], decode.decode_reduced
 
@@ -125,7 +124,7 @@ def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def part_of(content: bytes, size: tuple[int, int], box: tuple[int, int, int, int] = (10, 10, 20, 20)) -> np.ndarray:
-    return decode_part(content, name="picture", mode="RGB", side=1000, size=size, box=box)
+    return decode_part(content, name="picture", mode="RGB", side=1000, part=Part(size, box))
 
 
 def with_exif(pixels: np.ndarray, orientation: int) -> bytes:
@@ -252,8 +251,9 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header() -> None:
     content = bytearray(jpeg(noise(60, 80)))
     place = content.index(b"\xff\xc0")
     content[place + 5 : place + 9] = (60_000).to_bytes(2) + (60_000).to_bytes(2)
+    part = Part((60_000, 60_000), (0, 0, 9, 9))
     with pytest.raises(PictureError, match="megapixels"):
-        decode_part(bytes(content), name="picture", mode="RGB", side=10**6, size=(60_000, 60_000), box=(0, 0, 9, 9))
+        decode_part(bytes(content), name="picture", mode="RGB", side=10**6, part=part)
 
 
 def test_threads_have_decompressors_of_their_own() -> None:

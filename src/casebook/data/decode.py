@@ -146,22 +146,21 @@ def decode_reduced(content: bytes, *, name: str, mode: Literal["RGB", "L"], side
     return _resized(pixels, reduced_size(size, side))
 
 
-def decode_part(
-    content: bytes,
-    *,
-    name: str,
-    mode: Literal["RGB", "L"],
-    side: int,
-    size: Sequence[int],
-    box: Sequence[int],
-) -> NDArray[np.uint8]:
-    """As `decode_reduced`, pixel by pixel, but outside of `box` (left, top, right, bottom) pixels may be anything.
+class Part(NamedTuple):
+    """What is wanted of a picture."""
 
-    `size` is the expected (width, height) of the result; where it is another, and where parts cannot be decoded by
-    themselves, all pixels are. Damage below the box is not seen. Raises PictureError.
+    size: Sequence[int]  # (width, height) that `decode_reduced` should give
+    box: Sequence[int]  # left, top, right, bottom
+
+
+def decode_part(content: bytes, *, name: str, mode: Literal["RGB", "L"], side: int, part: Part) -> NDArray[np.uint8]:
+    """As `decode_reduced`, pixel by pixel, but outside of the part's box pixels may be anything.
+
+    Where the result has another size than expected, and where parts cannot be decoded by themselves, all pixels are
+    decoded. Damage below the box is not seen. Raises PictureError.
     """
     try:
-        pixels = _part(content, name, mode, side, size, box)
+        pixels = _part(content, name, mode, side, part)
     except PictureError:
         raise
     except Exception:  # whoever decodes the whole picture says what is wrong, or finds a way
@@ -169,33 +168,24 @@ def decode_part(
     return decode_reduced(content, name=name, mode=mode, side=side) if pixels is None else pixels
 
 
-def _part(
-    content: bytes,
-    name: str,
-    mode: Literal["RGB", "L"],
-    side: int,
-    size: Sequence[int],
-    box: Sequence[int],
-) -> NDArray[np.uint8] | None:
+def _part(content: bytes, name: str, mode: Literal["RGB", "L"], side: int, part: Part) -> NDArray[np.uint8] | None:
     header = _jpeg_header(content) if content.endswith(JPEG_END) else None
-    if (
-        header is None
-        or header.progressive
-        or reduced_size(stored := (header.width, header.height), side) != tuple(size)
-    ):
+    if header is None or header.progressive:
         return None
+    stored = header.width, header.height
     _check_size(stored, name)
-    if header.may_be_turned and _stored_turn(content) is not None:
+    size = reduced_size(stored, side)
+    if size != tuple(part.size) or (header.may_be_turned and _stored_turn(content) is not None):
         return None
     scale = _jpeg_scale(stored, side)
     decoded = -(-stored[0] // scale), -(-stored[1] // scale)
-    left, top, right, bottom = box
-    if decoded != tuple(size):  # interpolation reads a pixel more on every side
+    left, top, right, bottom = part.box
+    if decoded != size:  # interpolation reads a pixel more on every side
         across, down = decoded[0] / size[0], decoded[1] / size[1]
         left, top = max(0, int(left * across) - 1), max(0, int(top * down) - 1)
         right, bottom = min(decoded[0], int(right * across) + 2), min(decoded[1], int(bottom * down) + 2)
     pixels = decode_window(content, mode=mode, scale=scale, size=decoded, box=(left, top, right, bottom))
-    return None if pixels is None else _resized(pixels, (size[0], size[1]))
+    return None if pixels is None else _resized(pixels, size)
 
 
 def reduce_pixels(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

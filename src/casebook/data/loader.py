@@ -27,7 +27,7 @@ from ..preprocessing import Preprocessing
 from .augment import augment, fill_colour
 from .cache import PictureCache
 from .colour import IMAGENET_COMPONENTS, Components
-from .decode import decode_part, read_file, reduced_size
+from .decode import Part, decode_part, read_file, reduced_size
 from .draws import draw
 from .geometry import Geometry, compose, reach
 from .jpeg_window import can_decode_windows
@@ -40,8 +40,6 @@ UNCHANGED = Policy()
 WHOLE_SIDE = 64  # pictures up to this side are preprocessed once and held in memory as one array
 MEMORY_SHARE = 0.25  # of the free memory may be used for pictures
 WORKER_RESTARTS = 3
-
-Box = list[int]  # left, top, right, bottom
 
 
 class Batch(NamedTuple):
@@ -85,11 +83,12 @@ def free_memory_bytes() -> int:
 
 
 class _Drawn(NamedTuple):
-    """The augmentation of some pictures, whose (width, height) are `sizes` (N, 2)."""
+    """The augmentation of some pictures, whose (width, height) are `sizes` (N, 2), and what it reads of each."""
 
     sizes: NDArray[np.int64]
     parameters: NDArray[Any]
     geometry: Geometry
+    parts: list[Part]
 
 
 class Pictures(Dataset):
@@ -119,12 +118,12 @@ class Pictures(Dataset):
         self.cache: PictureCache | None = None
         self.form = form or Form(preprocessing.decode_side, preprocessing.mode)
         self.prepared = prepared if policy.crops_source else None
-        self.reduced_sizes: NDArray[np.int64] | None = None
+        reduced_sizes: NDArray[np.int64] | None = None
         if policy.crops_source and sizes is not None:
-            self.reduced_sizes = np.array([reduced_size(sizes[i], self.form.side) for i in indices], np.int64)
-        # Nothing is decoded but what a crop shows, of pictures that nobody keeps.
-        may_decode_parts = self.reduced_sizes is not None and self.prepared is None and self.form.format == "raw"
-        self.decodes_parts = may_decode_parts and can_decode_windows()
+            reduced_sizes = np.array([reduced_size(sizes[i], self.form.side) for i in indices], np.int64)
+        # The sizes of pictures of which only what a crop shows is decoded, unless they are kept.
+        may_decode_parts = reduced_sizes is not None and self.prepared is None and self.form.format == "raw"
+        self.part_sizes = reduced_sizes if may_decode_parts and can_decode_windows() else None
         size, channels = preprocessing.size, preprocessing.channels
         total_bytes = len(indices) * size * size * channels
         if not policy.crops_source and size <= WHOLE_SIDE and total_bytes <= budget_bytes:
@@ -132,8 +131,8 @@ class Pictures(Dataset):
             self.bad: dict[int, str] = {}
         elif may_cache and not policy.crops_source:
             self.cache = PictureCache([(size, size, channels)] * len(indices), budget_bytes)
-        elif may_cache and self.reduced_sizes is not None and not (self.prepared and self.form.format == "raw"):
-            shapes = [(height, width, channels) for width, height in self.reduced_sizes.tolist()]
+        elif may_cache and reduced_sizes is not None and not (self.prepared and self.form.format == "raw"):
+            shapes = [(height, width, channels) for width, height in reduced_sizes.tolist()]
             self.cache = PictureCache(shapes, budget_bytes)
 
     def read_all(self, workers: int) -> None:
@@ -160,22 +159,23 @@ class Pictures(Dataset):
     def _pixels(self, place: int) -> NDArray[np.uint8]:
         return self.preprocessing.pixels(self._open(place))
 
-    def _cached(self, place: int, epoch: int, box: Box | None) -> NDArray[np.uint8]:
+    def _cached(self, place: int, epoch: int, part: Part | None) -> NDArray[np.uint8]:
         """The picture before augmentation: preprocessed, or where crops are cut from it reduced to a bounded size.
 
-        Only the pixels in `box` count, so no others are decoded of a picture that is not to be kept."""
-        picture = self.cache.get(place, epoch) if self.cache else None
+        Of one that is not to be kept no more than `part` need be decoded.
+        """
+        keep = self.cache is not None and self.cache.has_slot(place)
+        picture = self.cache.get(place, epoch) if self.cache is not None and keep else None
         if picture is None:
-            keep = self.cache is not None and self.cache.has_slot(place)
             if self.policy.crops_source:
-                picture = self._reduced(int(self.indices[place]), place, None if keep else box)
+                picture = self._reduced(int(self.indices[place]), None if keep else part)
             else:
                 picture = self._pixels(place)
-            if self.cache:
+            if self.cache is not None and keep:
                 self.cache.put(place, epoch, picture)
         return picture
 
-    def _reduced(self, index: int, place: int, box: Box | None) -> NDArray[np.uint8]:
+    def _reduced(self, index: int, part: Part | None) -> NDArray[np.uint8]:
         """What crops are cut from: the same pixels whether they are prepared already or not."""
         if self.prepared is not None and (picture := self.prepared.get(index)) is not None:
             return picture
@@ -183,9 +183,8 @@ class Pictures(Dataset):
         if path is None:
             return in_memory(self.source, index, self.form)
         content = read_file(path, name=name)
-        if box is not None and self.reduced_sizes is not None:
-            size = self.reduced_sizes[place].tolist()
-            return decode_part(content, name=name, mode=self.form.mode, side=self.form.side, size=size, box=box)
+        if part is not None:
+            return decode_part(content, name=name, mode=self.form.mode, side=self.form.side, part=part)
         picture, payload = picture_and_payload(content, name, self.form)
         if self.prepared is not None and picture.shape == self.prepared.layout.shapes[index]:
             self.prepared.put(index, payload, content)
@@ -204,16 +203,11 @@ class Pictures(Dataset):
             pictures = self.whole[places[good]]  # type: ignore[assignment]
         else:
             pictures, good, skipped = [], np.ones(len(places), bool), []
-            boxes: Sequence[Box | None] = [None] * len(places)
-            if self.decodes_parts and self.reduced_sizes is not None:
-                size = self.preprocessing.size
-                sizes = np.maximum(self.reduced_sizes[places], 1)  # 0 x 0 is one that could not be scanned
-                parameters = self._draw(epoch, places, sizes)
-                drawn = _Drawn(sizes, parameters, compose(parameters, sizes, size))
-                boxes = reach(drawn.geometry, parameters, sizes, size).tolist()
+            if self.part_sizes is not None:
+                drawn = self._draw_ahead(epoch, places, self.part_sizes[places])
             for row, place in enumerate(places):
                 try:
-                    pictures.append(self._cached(int(place), epoch, boxes[row]))
+                    pictures.append(self._cached(int(place), epoch, drawn.parts[row] if drawn else None))
                 except PictureError as error:
                     good[row] = False
                     skipped.append((int(place), error.reason))
@@ -249,6 +243,14 @@ class Pictures(Dataset):
         if self._leaves_to_device:
             return np.ascontiguousarray(pictures), parameters
         return augment(pictures, parameters, size, fill, geometry), parameters
+
+    def _draw_ahead(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> _Drawn:
+        """The augmentation of pictures that are not read yet, if these are their sizes."""
+        sizes, size = np.maximum(sizes, 1), self.preprocessing.size  # 0 x 0 is one that could not be scanned
+        parameters = self._draw(epoch, places, sizes)
+        geometry = compose(parameters, sizes, size)
+        boxes = reach(geometry, parameters, sizes, size)
+        return _Drawn(sizes, parameters, geometry, list(map(Part, sizes.tolist(), boxes.tolist())))
 
     def _draw(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
         size = self.preprocessing.size

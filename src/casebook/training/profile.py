@@ -370,8 +370,9 @@ def _limit(speeds: dict[str, Speed], cores: int, readers: int, device: torch.dev
         share = (1 / read) / (1 / read + cores / network)
     if readers * read >= network:
         return "network", share
-    # What remains of reading is decoding, of the whole picture or of the crop alone.
-    return ("decode" if 1 / read - 1 / speeds["augment"].median >= 1 / speeds["augment"].median else "augment"), share
+    augment_seconds = 1 / speeds["augment"].median
+    decode_seconds = 1 / read - augment_seconds  # of the crop alone, where the whole picture is not needed
+    return ("decode" if decode_seconds >= augment_seconds else "augment"), share
 
 
 def _advice(
