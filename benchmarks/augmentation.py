@@ -159,10 +159,10 @@ def casebook_worker(variant: str, case: str, folder: Path) -> None:
     import torch
 
     import casebook
-    from casebook.data.augment import augment
-    from casebook.data.augment_tensors import augment_tensors
-    from casebook.data.draws import draw
-    from casebook.data.policy import Policy
+    from casebook.augmentation.augment import augment
+    from casebook.augmentation.augment_tensors import augment_tensors
+    from casebook.augmentation.policy import Policy
+    from casebook.augmentation.sampling import draw
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

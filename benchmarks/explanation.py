@@ -22,7 +22,7 @@ from interleave import command_line, machine, say, spread, spread_text, table
 from PIL import Image
 
 import casebook
-from casebook.explain_job import Writer
+from casebook.device import tune_allocator
 from casebook.explanation.deconvnet import class_gradient, project
 from casebook.explanation.filters import feature_maps
 from casebook.explanation.grad_cam import grad_cam
@@ -30,7 +30,7 @@ from casebook.explanation.occlusion import occlusion
 from casebook.explanation.sheet import Settings
 from casebook.explanation.sheets import BY_PICTURE
 from casebook.explanation.views import Subject, View, look
-from casebook.training.machine import tune_allocator
+from casebook.workflows.explain import Writer
 
 LAYER = "stages.4"
 

@@ -212,15 +212,15 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
     import torch
 
     import casebook
+    from casebook.augmentation.policy import Policy
     from casebook.data import loader
     from casebook.data.jpeg_window import can_decode_windows
     from casebook.data.loader import Batches
-    from casebook.data.policy import Policy
     from casebook.data.prepared import Form, fill, open_prepared
     from casebook.data.scan import scan
     from casebook.data.sources import load_source
+    from casebook.device import tune_allocator
     from casebook.preprocessing import Preprocessing
-    from casebook.training.machine import tune_allocator
 
     tune_allocator()  # as every training does
     cv2.setNumThreads(1)

@@ -64,7 +64,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         # "here" and not an absolute path, which the run would otherwise remember.
-        values = {"PHOTOS": str(some_pictures(given.photos, folder / "photos")), "WEIGHTS": str(given.weights.resolve())}
+        values = {
+            "PHOTOS": str(some_pictures(given.photos, folder / "photos")),
+            "WEIGHTS": str(given.weights.resolve()),
+        }
         for number, (name, arguments) in enumerate(TRAININGS.items()):
             out = folder / f"run-{number}"
             environment = os.environ | {"OMP_NUM_THREADS": "1", "CASEBOOK_CACHE": str(folder / f"cache-{number}")}

@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--threads 1] [--json FILE]
 
-The device is profiled first; then `casebook.scale_job.scale` finds networks for each budget, which it measures in
+The device is profiled first; then `casebook.workflows.scale.scale` finds networks for each budget, which it measures in
 turns. The ratio is the measured median over the prediction; beside it stands the same for the processor's time, which
 a busy machine inflates less. No network may be over its budget; if one is, the benchmark ends with code 1.
 """
@@ -17,8 +17,8 @@ from typing import Any
 
 from interleave import command_line, machine, say, table
 
-from casebook.scale_job import profile_device, scale
-from casebook.scale_result import Scaled, Scaling
+from casebook.workflows.scale import profile_device, scale
+from casebook.workflows.scale_result import Scaled, Scaling
 
 BUDGETS: tuple[tuple[str, dict[str, float]], ...] = (
     ("mobilenet_v2", {"latency_ms": 10, "size_bytes": 5e6}),
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def predicted(found: Scaling, point: Scaled, profile: Any) -> float:
-    from casebook.cost.device_profile import traced
+    from casebook.cost.latency_model import traced
 
     options = {"width": point.point.width, "depth": point.point.depth, "num_classes": found.num_classes}
     return profile.predict(traced(found.network, options, point.point.resolution).work)

@@ -131,13 +131,13 @@ def casebook_worker(name: str, batch_size: int) -> None:
 
     import casebook
     from casebook.data.loader import Batch
+    from casebook.device import choose_device, choose_precision, tune_allocator
     from casebook.models import create_model, model_card
     from casebook.training.distributed import Place
-    from casebook.training.loop import Loop, Phase
-    from casebook.training.machine import choose_device, choose_precision, tune_allocator
     from casebook.training.preparation import make_prepare
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
+    from casebook.training.trainer import Loop, Phase
     from casebook.training.transfer import Frozen, parts
 
     tune_allocator()

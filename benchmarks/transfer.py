@@ -128,10 +128,10 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What all arms are given: pictures, weights in two layouts, and the split that Casebook makes of the pictures."""
     import torch
 
+    from casebook.device import choose_device, choose_workers
     from casebook.models import create_model
     from casebook.models.weights import resolve, save_weights, to_layout
     from casebook.training.distributed import Place
-    from casebook.training.machine import choose_device, choose_workers
     from casebook.training.preparation import prepare_data
     from casebook.training.recipe import make_recipe
 
@@ -198,11 +198,11 @@ def make_pictures(folder: Path, count: int) -> Path:
 
 
 def cached_worker(task: dict[str, Any]) -> None:
+    import casebook.workflows.jobs  # the loading of modules is not training
     import torch
 
     import casebook
-    import casebook.jobs  # the loading of modules is not training
-    from casebook.training.machine import choose_precision
+    from casebook.device import choose_precision
 
     class Done(Exception):
         pass
@@ -238,12 +238,12 @@ def recomputed_worker(task: dict[str, Any]) -> None:
 
     import casebook
     from casebook.data.loader import Batches
+    from casebook.device import choose_precision, tune_allocator
     from casebook.training.distributed import Place
-    from casebook.training.loop import Loop, Phase
-    from casebook.training.machine import choose_precision, tune_allocator
     from casebook.training.preparation import build, make_prepare, prepare_data
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
+    from casebook.training.trainer import Loop, Phase
     from casebook.training.transfer import Frozen, parts
 
     tune_allocator()

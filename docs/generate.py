@@ -16,9 +16,9 @@ from typing import Any
 import tomli_w
 import typer
 
+from casebook.augmentation.policy import LAWS, POLICIES, Policy
 from casebook.cli import app
 from casebook.cli.train import train
-from casebook.data.policy import LAWS, POLICIES, Policy
 from casebook.models import FAMILIES, model_card
 from casebook.training.recipe import RECIPES, Recipe
 

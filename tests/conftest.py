@@ -77,7 +77,7 @@ def made_up_profile() -> Callable[..., Any]:
     `rate` ms for a million multiply-adds of convolutions, `call_ms` for each operator, and nothing else takes time;
     `times` are what networks measured that it predicts 1 ms for.
     """
-    from casebook.cost.device_profile import CONVOLUTIONS, KINDS, DeviceProfile, LayerFit, MeasuredNetwork
+    from casebook.cost.latency_model import CONVOLUTIONS, KINDS, DeviceProfile, LayerFit, MeasuredNetwork
 
     def make(rate: float = 0.05, call_ms: float = 0.0, times: tuple[float, ...] = (1.25,)) -> DeviceProfile:
         fits = {

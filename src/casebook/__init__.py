@@ -6,43 +6,44 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .conversion.keras import to_keras
-    from .conversion.keras_weights import load_keras_weights
     from .cost.count import count
     from .cost.latency import measure_latency
     from .errors import CasebookError
-    from .evaluation.scoring import Evaluation, evaluate
-    from .explain_job import explain
-    from .jobs import predict, train
     from .models import create_model, list_models, model_card
+    from .models.keras.network import to_keras
+    from .models.keras.weights import load_keras_weights
     from .preprocessing import Preprocessing
-    from .scale_job import profile_device, scale
-    from .study_job import study
     from .training.recipe import Recipe, make_recipe
     from .training.run import Run, open_run
+    from .workflows.evaluate import Evaluation, evaluate
+    from .workflows.explain import explain
+    from .workflows.predict import predict
+    from .workflows.scale import profile_device, scale
+    from .workflows.study import study
+    from .workflows.train import train
 
 _HOMES = {
     "CasebookError": ".errors",
-    "Evaluation": ".evaluation.scoring",
+    "Evaluation": ".workflows.evaluate",
     "Preprocessing": ".preprocessing",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
     "count": ".cost.count",
     "create_model": ".models",
-    "evaluate": ".evaluation.scoring",
-    "explain": ".explain_job",
+    "evaluate": ".workflows.evaluate",
+    "explain": ".workflows.explain",
     "list_models": ".models",
-    "load_keras_weights": ".conversion.keras_weights",
+    "load_keras_weights": ".models.keras.weights",
     "make_recipe": ".training.recipe",
     "measure_latency": ".cost.latency",
     "model_card": ".models",
     "open_run": ".training.run",
-    "predict": ".jobs",
-    "profile_device": ".scale_job",
-    "scale": ".scale_job",
-    "study": ".study_job",
-    "to_keras": ".conversion.keras",
-    "train": ".jobs",
+    "predict": ".workflows.predict",
+    "profile_device": ".workflows.scale",
+    "scale": ".workflows.scale",
+    "study": ".workflows.study",
+    "to_keras": ".models.keras.network",
+    "train": ".workflows.train",
 }
 
 __all__ = [

@@ -56,11 +56,6 @@ def write_json(path: Path, document: Any) -> None:
     write_atomically(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def size_text(size_bytes: float) -> str:
-    """In GiB, or in MiB below one."""
-    return f"{size_bytes / 2**30:.2f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.1f} MiB"
-
-
 def cache_folder() -> Path:
     """$CASEBOOK_CACHE, else casebook/ in the platform's folder for caches; it may not exist yet."""
     if given := os.environ.get("CASEBOOK_CACHE"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from casebook.data.policy import POLICIES
+from casebook.augmentation.policy import POLICIES
 
 from .conftest import Command, one_line
 

@@ -169,8 +169,8 @@ def test_compare(command: Command, sections) -> None:
 
 
 def test_scale(command: Command, sections, digit_folder: Path, made_up_profile, monkeypatch) -> None:
-    from casebook import scale_job
     from casebook.cost.scaling import Point
+    from casebook.workflows import scale as scale_job
 
     monkeypatch.setattr(scale_job, "cached_profile", lambda *_, **__: made_up_profile())
     monkeypatch.setattr(scale_job, "SECONDS", 0.02)
@@ -195,7 +195,7 @@ def test_scale(command: Command, sections, digit_folder: Path, made_up_profile, 
 
 
 def test_profile_device(command: Command, sections, made_up_profile, monkeypatch) -> None:
-    from casebook import scale_job
+    from casebook.workflows import scale as scale_job
 
     monkeypatch.setattr(scale_job, "cached_profile", lambda *_, **__: made_up_profile())
     known = sections["casebook profile-device"]
@@ -247,7 +247,7 @@ def test_data_prepare_and_prepared(command: Command, sections, photo_folder: Pat
 
 
 def test_data_profile(command: Command, sections, photo_folder: Path, monkeypatch) -> None:
-    from casebook.training import profile
+    from casebook.workflows import profile
 
     monkeypatch.setattr(profile, "ROUND_SECONDS", 0.01)
     monkeypatch.setattr(profile, "TOGETHER_SECONDS", 0.05)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from casebook import scale_job
 from casebook.cli.scale import _number
-from casebook.cost.device_profile import DeviceProfile, read_profile
+from casebook.cost.latency_model import DeviceProfile, read_profile
+from casebook.workflows import scale as scale_job
 
 from .conftest import Command, one_line
 

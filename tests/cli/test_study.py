@@ -7,11 +7,11 @@ import pytest
 from torch import nn
 
 import casebook
-from casebook import study_job
 from casebook.studies import STUDIES
-from casebook.studies.arena import Budget
-from casebook.studies.lab import Lab, find_study
-from casebook.training.loop import Interrupted
+from casebook.studies.experiment import Lab, find_study
+from casebook.studies.trials import Budget
+from casebook.training.trainer import Interrupted
+from casebook.workflows import study as study_job
 
 from .conftest import Command, one_line
 from .test_json import all_keys, check, documented

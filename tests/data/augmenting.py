@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from casebook.data.draws import identity
+from casebook.augmentation.sampling import identity
 
 FILL = np.array([124, 116, 104], np.uint8)
 

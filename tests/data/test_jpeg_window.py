@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from casebook.augmentation.policy import POLICIES, Policy
 from casebook.data import decode, jpeg_window, loader
 from casebook.data.decode import UPRIGHT, Part, decode_part, decode_reduced, reduced_size
 from casebook.data.jpeg_window import OPENCV_FLAGS, can_decode_windows, decode_window
 from casebook.data.loader import Batches
-from casebook.data.policy import POLICIES, Policy
 from casebook.data.scan import scan
 from casebook.data.sources import load_source
 from casebook.errors import PictureError

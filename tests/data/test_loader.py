@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from casebook.augmentation.policy import POLICIES, Policy
 from casebook.data.loader import Batch, Batches, PictureCache, order, plan
-from casebook.data.policy import POLICIES, Policy
 from casebook.data.scan import scan
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from casebook.augmentation.policy import Policy
 from casebook.data.loader import Batch, Batches
-from casebook.data.policy import Policy
 from casebook.data.prepared import Form, PreparedFile, fill, list_prepared, open_prepared
 from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import Picture, Source, load_source

@@ -14,9 +14,9 @@ from casebook.evaluation.comparison import (
     table_rows,
     verdict,
 )
-from casebook.evaluation.comparison_page import render, write_page
 from casebook.evaluation.metrics import evaluate_probabilities, headline
 from casebook.evaluation.predictions import Predictions
+from casebook.reports.comparison import render, write_page
 
 
 def said(errors: int, n: int = 40, num_classes: int = 7, seed: int = 0) -> Predictions:

@@ -2,7 +2,7 @@
 
 Which library has which network, and what it calls the weights, stands in `models/layouts/`. Weights and batch-norm
 statistics are random, everything is float64, and the largest difference is at most 1e-8 of the largest logit. Keras
-Applications has a file of its own, `tests/conversion/test_keras_applications.py`.
+Applications has a file of its own, `tests/models/keras/test_keras_applications.py`.
 """
 
 import pytest

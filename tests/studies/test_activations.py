@@ -9,8 +9,8 @@ from torch import nn
 
 from casebook.studies import activations
 from casebook.studies.activations import Setting, fastest, four_layers, unregularised
-from casebook.studies.arena import Arm, Trained
-from casebook.studies.lab import Lab, run_study
+from casebook.studies.experiment import Lab, run_study
+from casebook.studies.trials import Arm, Trained
 
 CPU = torch.device("cpu")
 SHORT = Setting(3, (0.03, 1e-6), 16, (0.6, 0.05), 100)

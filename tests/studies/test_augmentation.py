@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from casebook.augmentation.policy import Policy
 from casebook.cost.count import count
-from casebook.data.policy import Policy
 from casebook.studies import augmentation
-from casebook.studies.arena import Budget
 from casebook.studies.augmentation import NOTHING, STUDY, TOGETHER, Setting, SmallNet, policies_of
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
+from casebook.studies.trials import Budget
 
 SHORT = Setting((2,), 1, 16, {"most_per_class": 4, "most_test_per_class": 3}, 0.1, 2)
 

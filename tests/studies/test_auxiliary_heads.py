@@ -14,7 +14,6 @@ from casebook.models import create_model
 from casebook.models.googlenet import AUXILIARY
 from casebook.models.layers import overwriting_activations
 from casebook.studies import auxiliary_heads as study
-from casebook.studies.arena import Budget, load_pictures
 from casebook.studies.auxiliary_heads import (
     KINDS,
     MEASURED_PICTURES,
@@ -23,7 +22,8 @@ from casebook.studies.auxiliary_heads import (
     some_pictures,
     with_heads,
 )
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
+from casebook.studies.trials import Budget, load_pictures
 
 CPU = torch.device("cpu")
 OPTIONS = {"num_classes": 10, "in_channels": 1}

@@ -11,10 +11,10 @@ from casebook.cost.worked import explain
 from casebook.models import create_model
 from casebook.models.resnet import basic, bottleneck
 from casebook.studies import bottleneck as study
-from casebook.studies import turns
-from casebook.studies.arena import Budget
+from casebook.studies import interleaved as turns
 from casebook.studies.bottleneck import FULL_PLAN, QUICK_PLAN, Blocks, Plan, networks
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
+from casebook.studies.trials import Budget
 
 CPU = torch.device("cpu")
 

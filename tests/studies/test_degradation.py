@@ -8,8 +8,8 @@ import torch
 from casebook.cost.count import count
 from casebook.models import create_model
 from casebook.studies import degradation
-from casebook.studies.arena import Budget
-from casebook.studies.lab import Lab, run_study
+from casebook.studies.experiment import Lab, run_study
+from casebook.studies.trials import Budget
 
 CPU = torch.device("cpu")
 

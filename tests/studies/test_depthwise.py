@@ -11,8 +11,7 @@ from casebook.cost.count import count
 from casebook.models import create_model
 from casebook.models.mobilenet_v1 import STAGES
 from casebook.studies import depthwise as study
-from casebook.studies import turns
-from casebook.studies.arena import Budget
+from casebook.studies import interleaved as turns
 from casebook.studies.depthwise import (
     KINDS,
     NORM_MOMENTUM,
@@ -21,8 +20,9 @@ from casebook.studies.depthwise import (
     separable_network,
     with_normal_convolutions,
 )
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
 from casebook.studies.one_by_one import on_meta
+from casebook.studies.trials import Budget
 
 CPU = torch.device("cpu")
 

@@ -10,9 +10,9 @@ from casebook.cost.count import count
 from casebook.data.loader import Batches
 from casebook.evaluation.predictions import Predictions
 from casebook.studies import ensemble_and_crops
-from casebook.studies.arena import Budget
 from casebook.studies.ensemble_and_crops import STUDY, Setting, mistakes_of, network, protocols_for, with_margin
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
+from casebook.studies.trials import Budget
 
 CPU = torch.device("cpu")
 SHORT = Setting(2, Budget(1, (0.1,), batch_size=16), {"most_per_class": 4, "most_test_per_class": 3})

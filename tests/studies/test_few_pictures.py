@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from casebook.studies import figures
-from casebook.studies.arena import PictureSet, load_pictures
+from casebook.reports import figures
 from casebook.studies.few_pictures import in_points, intervals, shown_as_often, size_axis, sizes_of
+from casebook.studies.trials import PictureSet, load_pictures
 from casebook.studies.verdict import paired_difference
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from casebook.models import create_model
+from casebook.studies.experiment import Lab, find_study, run_study
 from casebook.studies.history import ENTRIES, depth
-from casebook.studies.lab import Lab, find_study, run_study
 
 
 @pytest.mark.parametrize(

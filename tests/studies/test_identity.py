@@ -10,8 +10,8 @@ from casebook.models.resnet import basic
 from casebook.models.resnet_cifar import CifarResNet, Variant
 from casebook.models.weights import read_weights
 from casebook.studies import identity
+from casebook.studies.experiment import Lab, run_study
 from casebook.studies.identity import KINDS, deepen, new_block
-from casebook.studies.lab import Lab, run_study
 
 CPU = torch.device("cpu")
 SMALL = Variant(basic, 1)

@@ -10,9 +10,9 @@ from torch import nn
 from casebook.models.alexnet import response_norm
 from casebook.studies import activations, normalisation
 from casebook.studies.activations import four_layers
-from casebook.studies.arena import Arm, Trained
-from casebook.studies.lab import Lab, run_study
+from casebook.studies.experiment import Lab, run_study
 from casebook.studies.normalisation import NAMES, Setting, best, tolerated
+from casebook.studies.trials import Arm, Trained
 
 CPU = torch.device("cpu")
 SHORT = Setting(2, (0.3, 0.03, 0.003), 32, 0.3, 60)

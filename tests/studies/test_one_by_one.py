@@ -12,9 +12,9 @@ from casebook.cost.worked import explain
 from casebook.models import create_model
 from casebook.models.alexnet import ConvReLU
 from casebook.models.googlenet import GoogLeNet, reduced
-from casebook.studies import one_by_one, turns
-from casebook.studies.arena import Budget
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies import interleaved as turns
+from casebook.studies import one_by_one
+from casebook.studies.experiment import Lab, find_study, run_study
 from casebook.studies.one_by_one import (
     DIGITS,
     FULL,
@@ -26,6 +26,7 @@ from casebook.studies.one_by_one import (
     share_of_equal_cost,
     unreduced,
 )
+from casebook.studies.trials import Budget
 
 CPU = torch.device("cpu")
 

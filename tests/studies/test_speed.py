@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from casebook.studies.lab import Lab, Study
+from casebook.studies.experiment import Lab, Study
 from casebook.studies.speed import TimesLonger, compare_epochs, epochs_to_reach, times_longer, written
 
 

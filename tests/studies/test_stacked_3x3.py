@@ -8,7 +8,7 @@ from torch import nn
 
 from casebook.cost.count import count
 from casebook.studies import stacked_3x3
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
 from casebook.studies.stacked_3x3 import FULL, PAIRS, QUICK, UNITS, Place, Plan, fields, stacked, unit
 
 CPU = torch.device("cpu")

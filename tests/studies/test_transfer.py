@@ -10,7 +10,7 @@ from casebook.errors import DataError, RecipeError
 from casebook.models import create_model
 from casebook.models.weights import Weights, read_weights, save_weights
 from casebook.studies import transfer
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
 from casebook.studies.transfer import STRATEGIES, STUDY, Setting, learning_parts
 
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ from torch import nn
 
 from casebook.cost.count import count
 from casebook.studies import width_resolution
-from casebook.studies.arena import Budget
-from casebook.studies.lab import Lab, find_study, run_study
+from casebook.studies.experiment import Lab, find_study, run_study
+from casebook.studies.trials import Budget
 from casebook.studies.width_resolution import (
     BLOCKS,
     CHANNELS,

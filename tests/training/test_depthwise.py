@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from casebook.device import autocast
 from casebook.models import create_model
 from casebook.training.depthwise import StridedDepthwise, spreading_gradients
-from casebook.training.machine import autocast
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from casebook.augmentation.policy import Policy
 from casebook.data import prepared as prepared_module
-from casebook.data.policy import Policy
 from casebook.data.prepared import Form, Layout, list_prepared, remove_prepared
 from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import load_source
@@ -20,11 +20,11 @@ from casebook.models.weights import read_weights
 from casebook.preprocessing import Preprocessing
 from casebook.training import pipeline
 from casebook.training.distributed import Place
-from casebook.training.loop import Interrupted
 from casebook.training.pipeline import Kept, choose_prepared, prepare_pictures, worth_preparing
 from casebook.training.preparation import Data
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.session import resume_run, train_run
+from casebook.training.trainer import Interrupted
 
 SIZE = Preprocessing(size=20, crop_fraction=1.0)  # crops are cut from 40 pixels, so 96x80 is large
 RESIZED = Policy("resized")

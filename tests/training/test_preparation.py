@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import casebook
-from casebook.data.colour import IMAGENET_COMPONENTS, source_colours
-from casebook.data.policy import POLICIES, Policy
+from casebook.augmentation.colour import IMAGENET_COMPONENTS, source_colours
+from casebook.augmentation.policy import POLICIES, Policy
 from casebook.errors import RecipeError
 from casebook.preprocessing import Preprocessing
 from casebook.training.distributed import Place

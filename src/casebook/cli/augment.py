@@ -23,7 +23,7 @@ def augment(
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Draw a contact sheet of augmented pictures with their parameters, or list the policies."""
-    from casebook.data.policy import POLICIES, named_policy
+    from casebook.augmentation.policy import POLICIES, named_policy
 
     if operations and (data is None or policy or settings):
         raise wrong_usage("--operations takes a picture and shows each operation once, without a policy or laws")
@@ -37,7 +37,7 @@ def augment(
     laws = parsed_settings(settings or [])
     laws |= laws.pop("augment", {})  # as casebook train spells them
     chosen = named_policy(policy or "basic").changed(laws)
-    from casebook.data.sheet import draw_operations, draw_sheet
+    from casebook.workflows.augment import draw_operations, draw_sheet
 
     if operations:
         pictures = draw_operations(data, out, size=size, columns=columns)

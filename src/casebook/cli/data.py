@@ -2,7 +2,7 @@
 
 import typer
 
-from ..files import size_text
+from ..formatting import size_text
 from .output import plain, print_json, say, skipped_lines, table, wrong_usage
 from .progress import Display
 
@@ -129,7 +129,7 @@ def profile(
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Measure for some seconds how fast pictures are read and how fast the network takes them, and which limits."""
-    from casebook.training.profile import profile_data
+    from casebook.workflows.profile import profile_data
 
     display = Display()
     try:

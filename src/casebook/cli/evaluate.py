@@ -67,7 +67,7 @@ def evaluate(
         save_predictions(save, evaluation.predictions)
         say(f"predictions: {save}")
     if html:
-        from casebook.evaluation.comparison_page import write_page
+        from casebook.reports.comparison import write_page
 
         write_page(html, metrics)
         say(f"page: {html}")

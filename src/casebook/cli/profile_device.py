@@ -14,8 +14,8 @@ def profile_device(
     """Measure how fast this device is, in about a minute, as a JSON document that 'casebook scale' predicts with."""
     from pathlib import Path
 
-    from casebook import scale_job
-    from casebook.cost.device_profile import write_profile
+    from casebook.cost.latency_model import write_profile
+    from casebook.workflows import scale as scale_job
 
     from .progress import Display
 

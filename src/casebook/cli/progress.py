@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any
 
-from ..files import size_text
+from ..formatting import size_text
 from .output import percent, plain, say
 
 

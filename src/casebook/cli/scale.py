@@ -63,8 +63,9 @@ def scale(
     if picture and not picture.lower().endswith((".png", ".svg")):
         raise wrong_usage(f"--picture ends in .png or .svg, but {picture!r} came")
 
-    from casebook import scale_job, scale_result
-    from casebook.training.loop import Interrupted
+    from casebook.training.trainer import Interrupted
+    from casebook.workflows import scale as scale_job
+    from casebook.workflows import scale_result
 
     from .progress import Display
 

@@ -38,9 +38,9 @@ def study(
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it loads; see training/machine.py
 
     import casebook
+    from casebook.reports.studies import verdict_lines
     from casebook.studies import STUDIES
-    from casebook.studies.report import verdict_lines
-    from casebook.training.loop import Interrupted
+    from casebook.training.trainer import Interrupted
 
     try:
         results = casebook.study(
@@ -71,7 +71,7 @@ def _seeds(given: str) -> int | tuple[int, ...]:
 
 def _list(json_: bool) -> None:
     from casebook.studies import STUDIES
-    from casebook.studies.lab import find_study
+    from casebook.studies.experiment import find_study
 
     studies = [find_study(name) for name in STUDIES]
     if json_:

@@ -64,7 +64,7 @@ def train(
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it loads; see training/machine.py
 
     import casebook
-    from casebook.training.loop import Interrupted
+    from casebook.training.trainer import Interrupted
 
     display = Display()
     try:

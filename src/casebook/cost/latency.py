@@ -5,20 +5,16 @@ Times are of the network alone, in float32, weights and pictures in channels-las
 
 import contextlib
 import math
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from ..device import Run, device_name, is_alone, settle, synchronise, timed, using_threads
 from ..errors import ModelError
-
-WARM_UP_SECONDS = 2.0  # at most; it ends as soon as the times have settled
-SETTLED = 0.05  # two groups of runs whose medians are this near to each other
 
 
 class Latency(NamedTuple):
@@ -99,13 +95,6 @@ def interleaved(
         return [summary(found, batch_size, device) for found in runs]
 
 
-class Run(NamedTuple):
-    """Seconds of one run: of the clock, and of the processor in this thread."""
-
-    wall: float
-    processor: float
-
-
 def summary(runs: Sequence[Run], batch_size: int, device: torch.device) -> Latency:
     ordered = [1000 * run.wall for run in sorted(runs)]
     last = len(ordered) - 1
@@ -122,48 +111,6 @@ def summary(runs: Sequence[Run], batch_size: int, device: torch.device) -> Laten
         threads=torch.get_num_threads() if device.type == "cpu" else 1,
         device=device_name(device),
     )
-
-
-def is_alone(device: torch.device) -> bool:
-    """Whether this thread does all the work."""
-    return device.type == "cpu" and torch.get_num_threads() == 1
-
-
-def timed(call: Callable[[], object]) -> Run:
-    """One call, which must wait for its device itself."""
-    began, processor_began = time.perf_counter(), time.thread_time()
-    call()
-    return Run(time.perf_counter() - began, time.thread_time() - processor_began)
-
-
-def synchronise(device: torch.device) -> None:
-    """Waits until a GPU has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def settle(call: Callable[[], object], *, most_seconds: float = WARM_UP_SECONDS, group: int = 5) -> None:
-    """Calls until the medians of two groups of runs agree: kernels are chosen, memory is there, the clock is up."""
-    began, before = time.perf_counter(), math.inf
-    while time.perf_counter() - began < most_seconds:
-        now = statistics.median(timed(call).wall for _ in range(group))
-        if abs(now - before) <= SETTLED * now:
-            return
-        before = now
-
-
-@contextlib.contextmanager
-def using_threads(threads: int | None) -> Iterator[None]:
-    """Inside, torch computes with that many threads."""
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
@@ -190,19 +137,3 @@ def _ready_to_run(
     finally:
         for module, was_training in modes.items():
             module.training = was_training
-
-
-def device_name(device: str | torch.device = "cpu") -> str:
-    device = torch.device(device)
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return processor_name()
-
-
-def processor_name() -> str:
-    """As Linux tells it, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -16,8 +16,8 @@ import torch
 from ..errors import ModelError, did_you_mean
 from ..models import create_model, model_card
 from ..models.efficientnet import ALPHA, BETA, GAMMA, SCALES
-from .device_profile import DeviceProfile, trace
-from .footprint import file_bytes
+from .latency_model import DeviceProfile, trace
+from .memory import file_bytes
 
 STEP = 4  # pixels between two input sizes that are tried; the published ones are multiples of it
 SMALL_INPUT = 64  # pixels; up to here a network has its small-picture stem, as in training

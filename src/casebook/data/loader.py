@@ -22,17 +22,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..augmentation.augment import augment, fill_colour
+from ..augmentation.colour import IMAGENET_COMPONENTS, Components
+from ..augmentation.geometry import Geometry, compose, reach
+from ..augmentation.mixing import mixing_table
+from ..augmentation.policy import Policy
+from ..augmentation.sampling import draw
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
-from .augment import augment, fill_colour
 from .cache import PictureCache
-from .colour import IMAGENET_COMPONENTS, Components
 from .decode import Part, decode_part, read_file, reduced_size
-from .draws import draw
-from .geometry import Geometry, compose, reach
 from .jpeg_window import can_decode_windows
-from .mixing import mixing_table
-from .policy import Policy
 from .prepared import Form, PreparedFile, in_memory, picture_and_payload
 from .sources import Source
 

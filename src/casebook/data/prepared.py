@@ -32,7 +32,8 @@ import PIL
 from numpy.typing import NDArray
 
 from ..errors import PictureError, RunError
-from ..files import cache_folder, size_text
+from ..files import cache_folder
+from ..formatting import size_text
 from .decode import decode_reduced, read_file, reduce_pixels, reduced_size
 from .pictures import Source
 from .scan import PictureFacts

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..data.loader import Batches
 from ..data.sources import Source
+from ..device import choose_device, choose_precision, tune_allocator
 from ..errors import DataError, RunError
-from ..training.machine import choose_device, choose_precision, tune_allocator
 from ..training.preparation import UNMIRRORED, Data, make_prepare
 from .comparison import Scored, on_common_pictures
 from .ensemble import columns_of, fit_weights, with_ensembles

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ..formatting import giga
 from .metrics import headline
 from .paired import paired_differences
 from .predictions import Predictions
@@ -127,10 +128,3 @@ def said(row: dict[str, Any], other: dict[str, Any], several: bool) -> str:
     if not several:
         return str(row["protocol"])
     return row["name"] if row["protocol"] == other["protocol"] == "center" else f"{row['name']}, {row['protocol']}"
-
-
-def giga(multiply_adds: int | None) -> str:
-    """Such as "3.01 G", and "not counted" for None."""
-    if multiply_adds is None:
-        return "not counted"
-    return f"{multiply_adds / 1e9:.3g} G" if multiply_adds >= 1e9 else f"{multiply_adds / 1e6:.3g} M"

@@ -9,10 +9,10 @@ from torch import nn
 
 from ..data.loader import Batches
 from ..data.sources import Source
+from ..device import autocast
 from ..errors import DataError
 from ..preprocessing import Preprocessing
 from ..training.distributed import Place, gather_from_all
-from ..training.machine import autocast
 from ..training.preparation import make_prepare
 from .predictions import Predictions
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from ..cost.count import count
 from ..data.decode import MAX_PIXELS
 from ..data.sources import Source
+from ..device import autocast
 from ..errors import DataError, ModelError, PictureError
 from ..models.layers import Network
 from ..preprocessing import Preprocessing
-from ..training.machine import autocast
 from .dense import dense_form
 from .inference import predict_probabilities
 from .predictions import Predictions

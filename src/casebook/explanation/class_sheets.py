@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..evaluation.charts import short
+from ..formatting import short
 from . import drawing
 from .deconvnet import class_gradient, project
 from .drawing import BALANCE, HEAT, Panel

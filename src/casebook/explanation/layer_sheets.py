@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ModelError
-from ..evaluation.charts import short
+from ..formatting import short
 from . import drawing
 from .drawing import HEAT, Panel
 from .filters import feature_maps, first_filters

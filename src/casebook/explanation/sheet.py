@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..evaluation.charts import short
+from ..formatting import short
 from . import drawing
 from .drawing import HEAT, Panel
 from .views import Subject, View

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..evaluation.charts import short
+from ..formatting import short
 from . import drawing
 from .deconvnet import Projection, project
 from .descent import has_switches

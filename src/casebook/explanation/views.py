@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import ModelError, did_you_mean
-from ..evaluation.charts import percent_text
+from ..formatting import percent_text
 from ..preprocessing import Preprocessing
 from .drawing import as_rgb, enlarged
 from .watching import evaluating

@@ -6,13 +6,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch import nn
 
-from ..data.policy import POLICIES
+from ..augmentation.policy import POLICIES
 from ..models.alexnet import response_norm
 from ..models.layers import draw_normal
-from . import figures
-from .arena import Arm, Budget, training_error
-from .lab import Lab, Study
+from ..reports import figures
+from .experiment import Lab, Study
 from .speed import compare_epochs, epochs_to_reach, times_longer, written
+from .trials import Arm, Budget, training_error
 
 Activation = Literal["relu", "tanh"]
 Norm = Literal["none", "lrn", "batch"]

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..data.policy import POLICIES, Policy
+from ..augmentation.policy import POLICIES, Policy
 from ..models import create_model
 from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
-from . import figures
-from .arena import UNMIRRORED, Arm, Budget, PictureSet
+from ..reports import figures
+from .experiment import Lab, Study
 from .few_pictures import differences, in_points, intervals, percents, shown_as_often, size_axis, sizes_of
-from .lab import Lab, Study
+from .trials import UNMIRRORED, Arm, Budget, PictureSet
 
 NOTHING, TOGETHER, MIRRORED = "nothing", "all together", "mirrored"
 GEOMETRY: dict[str, dict[str, Any]] = {

@@ -17,11 +17,11 @@ from ..models import create_model
 from ..models.alexnet import ConvReLU
 from ..models.googlenet import AUXILIARY, TABLE_1, Convolution, as_in_caffe, reduced
 from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
+from ..reports import figures
 from ..training.preparation import make_prepare
-from . import figures
-from .arena import Arm, Budget, Measure, PictureSet
-from .lab import Lab, Study
+from .experiment import Lab, Study
 from .one_by_one import ROWS, InceptionNetwork, narrow, narrowed
+from .trials import Arm, Budget, Measure, PictureSet
 from .verdict import time_ratio
 
 HEADS = (0, 1, 2)

@@ -12,11 +12,11 @@ from torch import nn
 from ..cost.count import count
 from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
 from ..models.resnet import Block, basic, bottleneck, stage
+from ..reports import figures
 from ..training.recipe import RECIPES
-from . import figures
-from .arena import Budget
-from .lab import Lab, Study
-from .turns import Work, seconds_in_turns
+from .experiment import Lab, Study
+from .interleaved import Work, seconds_in_turns
+from .trials import Budget
 from .verdict import time_ratio
 
 CHANNELS, WIDTH, SIDE = 256, 64, 56  # Figure 5

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..models import create_model
+from ..reports import figures
 from ..training.recipe import RECIPES
-from . import figures
-from .arena import Arm, Budget, PictureSet, mistakes, some_training, training_error
-from .lab import Lab, Study
+from .experiment import Lab, Study
+from .trials import Arm, Budget, PictureSet, mistakes, some_training, training_error
 from .verdict import paired_difference
 
 DEPTHS = (20, 56)

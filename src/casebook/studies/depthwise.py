@@ -11,11 +11,11 @@ from torch import nn
 from ..cost.count import count
 from ..models import create_model
 from ..models.layers import ConvNormReLU6, Network, initialise_convolutions
-from . import figures
-from .arena import Budget
-from .lab import Lab, Study
+from ..reports import figures
+from .experiment import Lab, Study
+from .interleaved import Work, machine_limits, seconds_by_kind, seconds_in_turns
 from .one_by_one import on_meta, share_of_equal_cost
-from .turns import Work, machine_limits, seconds_by_kind, seconds_in_turns
+from .trials import Budget
 from .verdict import time_ratio
 
 PAPER_SIDE = 224

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from ..data.policy import POLICIES
+from ..augmentation.policy import POLICIES
 from ..evaluation.ensemble import average
 from ..evaluation.predictions import Predictions
 from ..evaluation.protocols import MARGIN, PROTOCOLS, Protocol
@@ -17,10 +17,10 @@ from ..evaluation.views import Shown, predict_views
 from ..models import create_model
 from ..models.resnet import basic
 from ..models.resnet_cifar import CifarResNet, Variant
-from . import figures
-from .arena import UNMIRRORED, Arm, Budget, PictureSet
+from ..reports import figures
+from .experiment import Lab, Study
 from .few_pictures import in_points
-from .lab import Lab, Study
+from .trials import UNMIRRORED, Arm, Budget, PictureSet
 from .verdict import Difference, Expected, paired_difference
 
 ONE, CROPS, MANY_CROPS = "center", "10-crop", "144-crop"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..data.pictures import Source
-from .arena import Arm, PictureSet
-from .figures import COLOURS
+from ..reports.figures import COLOURS
+from .trials import Arm, PictureSet
 from .verdict import Difference, paired_difference
 
 

@@ -9,8 +9,8 @@ from torch.utils._pytree import tree_leaves
 
 from ..models import create_model, model_card
 from ..models.card import Figure
-from . import figures
-from .lab import Lab, Study
+from ..reports import figures
+from .experiment import Lab, Study
 
 
 class Entry(NamedTuple):

@@ -15,11 +15,11 @@ from ..models.layers import initialise_convolutions
 from ..models.resnet import basic, plain, zero_padding
 from ..models.resnet_cifar import VARIANTS, CifarResNet
 from ..models.weights import read_weights
+from ..reports import figures
 from ..training.preparation import make_prepare
 from ..training.recipe import RECIPES
-from . import figures
-from .arena import Arm, Budget, PictureSet, Trained, mistakes
-from .lab import Lab, Study
+from .experiment import Lab, Study
+from .trials import Arm, Budget, PictureSet, Trained, mistakes
 from .verdict import paired_difference
 
 BASE = "resnet20"

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import figures
+from ..reports import figures
 from .activations import Norm, four_layers
-from .arena import Arm, Budget, training_error
-from .lab import Lab, Study
+from .experiment import Lab, Study
 from .speed import compare_epochs, epochs_to_reach, times_longer, written
+from .trials import Arm, Budget, training_error
 
 NAMES: dict[Norm, str] = {"none": "no normalisation", "lrn": "response normalisation", "batch": "batch norm"}
 

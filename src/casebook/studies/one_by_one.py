@@ -12,10 +12,10 @@ from torch import nn
 from ..cost.count import count
 from ..models.googlenet import TABLE_1, VARIANTS, Convolution, Filters, GoogLeNet, Inception, naive, reduced
 from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
-from . import figures
-from .arena import Budget
-from .lab import Lab, Study
-from .turns import Work, seconds_in_turns
+from ..reports import figures
+from .experiment import Lab, Study
+from .interleaved import Work, seconds_in_turns
+from .trials import Budget
 from .verdict import time_ratio
 
 Module = Callable[[Convolution, int, Filters], tuple[nn.Module, int]]

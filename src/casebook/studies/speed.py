@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .lab import Lab
+from .experiment import Lab
 from .verdict import CONFIDENCE
 
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from ..cost.count import count
 from ..models.layers import Classifier, ConvNormReLU, initialise_convolutions
+from ..reports import figures
 from ..training.recipe import RECIPES
-from . import figures
-from .arena import Arm, Budget
-from .lab import Lab, Study
-from .turns import Work, seconds_in_turns
+from .experiment import Lab, Study
+from .interleaved import Work, seconds_in_turns
+from .trials import Arm, Budget
 from .verdict import time_ratio
 
 # Kernel sides of one unit. Those with the same name before the comma see the same pixels.

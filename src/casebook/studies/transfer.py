@@ -14,12 +14,12 @@ from ..models.layers import Network, replace_classifier
 from ..models.resnet import basic
 from ..models.resnet_cifar import CifarResNet, Variant
 from ..models.weights import Weights, load_into, resolve
+from ..reports import figures
 from ..training.recipe import Recipe
 from ..training.transfer import Frozen, parts
-from . import figures
-from .arena import IN_MEMORY_SIDE, Arm, Budget, PictureSet
+from .experiment import Lab, Study
 from .few_pictures import differences, in_points, intervals, percents, shown_as_often, size_axis, sizes_of
-from .lab import Lab, Study
+from .trials import IN_MEMORY_SIDE, Arm, Budget, PictureSet
 
 STRATEGIES = {"scratch": "none", "head": "head", "last stage": "last:1", "everything": "full"}
 RATES = (1.0, 0.3, 0.1)

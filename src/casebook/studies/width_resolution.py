@@ -13,10 +13,10 @@ from ..models.efficientnet import ALPHA, GAMMA
 from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
 from ..models.mobilenet_v1 import WIDTHS as MOBILENETS
 from ..models.resnet import basic
-from . import figures
-from .arena import Arm, Budget
+from ..reports import figures
+from .experiment import Lab, Study
 from .few_pictures import in_points
-from .lab import Lab, Study
+from .trials import Arm, Budget
 from .verdict import paired_difference
 
 WIDTHS, RESOLUTIONS = (1.0, 0.75, 0.5, 0.25), (224, 192, 160, 128)

@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..data.colour import IMAGENET_COMPONENTS, Components
+from ..augmentation.colour import IMAGENET_COMPONENTS, Components
+from ..augmentation.policy import Policy
 from ..data.loader import UNCHANGED, Batch, Batches, order, plan
-from ..data.policy import Policy
 from ..data.prepared import Form
 from ..data.sources import Source
+from ..device import autocast
 from ..errors import DataError, RunError
 from ..files import cache_folder
 from ..preprocessing import Preprocessing
-from .machine import autocast
 
 
 def backbone_digest(network: nn.Module) -> str:

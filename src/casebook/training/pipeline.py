@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ..augmentation.policy import Policy
 from ..data.loader import free_memory_bytes
-from ..data.policy import Policy
 from ..data.prepared import (
     GIB,
     LARGE,
@@ -33,15 +33,16 @@ from ..data.prepared import (
 )
 from ..data.scan import PictureFacts, scan
 from ..data.sources import load_source
+from ..device import available_cores
 from ..errors import DataError, RecipeError, RunError
-from ..files import cache_folder, size_text
+from ..files import cache_folder
+from ..formatting import size_text
 from ..models import model_card
 from ..preprocessing import Preprocessing
 from .distributed import Place
-from .loop import Report
-from .machine import available_cores
 from .preparation import Data
 from .recipe import Recipe
+from .trainer import Report
 
 DISK_SHARE = 0.5  # of the free space may go to pictures that nobody asked to prepare
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.augment import fill_colour
-from ..data.augment_tensors import augment_tensors
-from ..data.colour import IMAGENET_COMPONENTS, Components, source_colours
+from ..augmentation.augment import fill_colour
+from ..augmentation.augment_tensors import augment_tensors
+from ..augmentation.colour import IMAGENET_COMPONENTS, Components
+from ..augmentation.policy import POLICIES, Policy
+from ..data.colours import source_colours
 from ..data.duplicates import duplicates
 from ..data.loader import Batch
-from ..data.policy import POLICIES, Policy
 from ..data.scan import Scan, scan
 from ..data.sources import NAMED, Source, load_source
 from ..data.split import Split, read_split, split_source, write_split
@@ -28,9 +29,9 @@ from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, resolve
 from ..preprocessing import Preprocessing
 from .distributed import Place, wait_for_all
-from .loop import Report
 from .recipe import Recipe
 from .run import Run
+from .trainer import Report
 
 DEFAULT_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5", "cifar10": "resnet20"}
 UNMIRRORED = ("digits", "mnist")  # a mirrored digit is another sign

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..data.policy import POLICIES
+from ..augmentation.policy import POLICIES
 from ..errors import RecipeError, did_you_mean
 from ..files import write_atomically
 from ..models import list_models, model_card

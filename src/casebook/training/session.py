@@ -15,15 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.loader import Batches
-from ..errors import CasebookError, DataError, RecipeError, RunError
-from ..files import write_json
-from ..models.weights import read_weights
-from ..preprocessing import Preprocessing
-from .checkpoint import read_checkpoint
-from .distributed import Place, gather_from_all, job_id, joined, wait_for_all
-from .features import FeatureBatches, compute_features
-from .loop import Loop, Phase, Report
-from .machine import (
+from ..device import (
     autocast,
     choose_device,
     choose_precision,
@@ -31,6 +23,13 @@ from .machine import (
     environment,
     tune_allocator,
 )
+from ..errors import CasebookError, DataError, RecipeError, RunError
+from ..files import write_json
+from ..models.weights import read_weights
+from ..preprocessing import Preprocessing
+from .checkpoint import read_checkpoint
+from .distributed import Place, gather_from_all, job_id, joined, wait_for_all
+from .features import FeatureBatches, compute_features
 from .pipeline import choose_form, choose_prepared
 from .preparation import (
     SMALL_INPUT,
@@ -45,6 +44,7 @@ from .preparation import (
 )
 from .recipe import Recipe
 from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
+from .trainer import Loop, Phase, Report
 from .transfer import Choice, Frozen, choose_transfer, parts
 
 

@@ -3,7 +3,7 @@
 `FAMILY.py` beside this file has `PEERS`: for each of a family's networks that another library has too, the library's
 name for it and a function from one of our keys to theirs; `num_batches_tracked` is a key like the others. A state with
 the names of torchvision or timm is a layout of ours; our own names are the layout "casebook". Keras Applications has
-other shapes too, so its weights are read and written in `conversion`.
+other shapes too, so its weights are read and written in `keras`.
 """
 
 from collections.abc import Callable, Iterable, Mapping

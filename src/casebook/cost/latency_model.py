@@ -1,0 +1,513 @@
+"""A device is measured once; what any network will take there can then be predicted, elsewhere too.
+
+Single layers of many shapes are timed, and for each kind of layer the time is fitted as a sum of rates that are not
+negative: so much for a call, for a multiply-add, for a byte. A network is more than its layers, which find their
+weights and inputs in the caches when they are timed over and over; so whole networks are timed as well, and three
+factors (of convolutions, of everything else, for each call) are fitted to them. A profile's error is what it gets
+wrong for each of these networks with the factors fitted to the others.
+
+Times are for one picture, float32, channels-last, of a device that does nothing else: processor time where one thread
+does the work, else the lower quartile of the runs.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..device import device_name, is_alone, settle, synchronise, timed, using_threads
+from ..errors import RunError
+from ..files import cache_folder, write_json
+from ..models import create_model
+from .trace import MOVES, Frame, Trace
+
+FORMAT = 1
+LARGEST_FILE = 1 << 20  # bytes of a profile; ours have some thousands
+LANES = 16  # numbers that a vector instruction takes at most; channels are filled up to a multiple
+RUN_SECONDS = 0.03  # for each layer
+NETWORK_SECONDS = 0.4  # for each network
+LAYERS = {"dense": 90, "stem": 20, "pointwise": 80, "depthwise": 50, "grouped": 40, "linear": 12, "other": 12}
+
+# Networks that the factors are fitted to and the error is told from: name, options, input size.
+NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (
+    ("mobilenet_v2", {}, 224),
+    ("mobilenet_v2", {"width": 0.5}, 128),
+    ("mobilenet_v2", {"width": 0.35, "depth": 0.5}, 96),
+    ("mobilenet_v2", {"width": 0.75, "depth": 2.0}, 160),
+    ("efficientnet_b0", {}, 160),
+    ("efficientnet_b0", {"width": 0.5}, 128),
+    ("efficientnet_b0", {"width": 0.35, "depth": 0.5}, 96),
+    ("efficientnet_b1", {}, 240),
+    ("resnet18", {}, 128),
+    ("resnet34", {"width": 0.5}, 128),
+    ("resnet50", {}, 128),
+    ("resnet50", {"width": 0.25}, 160),
+    ("resnet50", {"width": 0.5, "depth": 0.5}, 224),
+    ("mobilenet_v3_small", {}, 224),
+    ("squeezenet1_1", {}, 160),
+    ("densenet121", {}, 96),
+    ("googlenet", {}, 128),
+)
+
+CONVOLUTIONS = ("dense", "stem", "pointwise", "depthwise", "grouped")
+PRODUCTS = (*CONVOLUTIONS, "linear")
+# What an operator is timed as. An operator that is not here counts as a sum of the same size.
+OTHERS = {
+    "native_batch_norm": "norm", "relu": "relu", "hardtanh": "relu", "silu": "silu", "sigmoid": "sigmoid",
+    "hardsigmoid": "sigmoid", "hardswish": "silu", "max_pool2d_with_indices": "pool", "avg_pool2d": "pool",
+    "mean": "mean", "add": "sum", "mul": "sum", "cat": "sum", "constant_pad_nd": "sum",
+}  # fmt: skip
+KINDS = (*PRODUCTS, *dict.fromkeys(OTHERS.values()))
+FEATURES = (
+    "calls", "multiply_adds", "padded_outputs", "padded", "rows", "windows", "input_bytes", "output_bytes",
+    "weight_bytes", "positions",
+)  # fmt: skip
+
+FACTORS = ("products", "others", "calls")
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Work(NamedTuple):
+    """One operator of a network: what it is timed as, and the amounts that its time depends on (FEATURES)."""
+
+    kind: str
+    amounts: tuple[float, ...]
+
+
+class Traced(NamedTuple):
+    """What one picture costs a network at one input size."""
+
+    multiply_adds: int
+    parameters: int
+    memory_bytes: int  # weights, buffers and the peak of activations, as `count` has it
+    work: tuple[Work, ...]
+
+
+class Operators(Trace):
+    """A trace that also keeps the work of each operator."""
+
+    def __init__(self, network: nn.Module, images: Tensor):
+        super().__init__(network, images)
+        self.work: list[Work] = []
+
+    def _count(self, frame: Frame, operator: str, args: tuple, result: Tensor) -> None:
+        super()._count(frame, operator, args, result)
+        if operator == "convolution":
+            self.work.append(of_convolution(tuple(args[0].shape), tuple(args[1].shape), tuple(result.shape), args[8]))
+        elif operator in ("addmm", "mm"):
+            matrix = args[1 if operator == "addmm" else 0].shape[-1], result.shape[-1]
+            self.work.append(_of("linear", weight_bytes=4 * math.prod(matrix), multiply_adds=math.prod(matrix)))
+        elif operator in OTHERS or operator not in MOVES:
+            kind = OTHERS.get(operator, "sum")
+            largest = max([result.nbytes, *(tensor.nbytes for tensor in args[:1] if isinstance(tensor, Tensor))])
+            self.work.append(_of(kind, output_bytes=largest))
+
+
+def _of(kind: str, **amounts: float) -> Work:
+    return Work(kind, tuple(float(({"calls": 1} | amounts).get(feature, 0)) for feature in FEATURES))
+
+
+def of_convolution(images: tuple[int, ...], weight: tuple[int, ...], result: tuple[int, ...], groups: int) -> Work:
+    """The work of a convolution from its shapes: (B, in, H, W), (out, in / groups, kh, kw), (B, out, H', W')."""
+    in_channels, (out_channels, per_group, height, width) = images[1], weight
+    kernel, positions = height * width, result[0] * result[2] * result[3]
+    if groups == in_channels and groups > 1 and out_channels == in_channels:
+        kind, lanes, filled = "depthwise", _filled(out_channels), 1
+    else:
+        kind = "grouped" if groups > 1 else "pointwise" if kernel == 1 else "stem" if in_channels < 8 else "dense"
+        lanes, filled = groups * _filled(out_channels // groups), _filled(per_group)
+    return _of(
+        kind,
+        multiply_adds=positions * out_channels * per_group * kernel,
+        padded_outputs=positions * lanes * per_group * kernel,
+        padded=positions * lanes * filled * kernel,
+        rows=result[0] * result[2] * lanes * per_group * kernel,
+        windows=positions * per_group * kernel,
+        input_bytes=4 * math.prod(images),
+        output_bytes=4 * math.prod(result),
+        weight_bytes=4 * math.prod(weight),
+        positions=positions,
+    )
+
+
+def _filled(channels: int) -> int:
+    return -(-channels // LANES) * LANES
+
+
+def trace(network: nn.Module, input_size: int, in_channels: int = 3) -> Traced:
+    """The costs of a network on the meta device, in evaluation mode for it. Raises ModelError as `count` does."""
+    watched = Operators(network.eval(), torch.empty(1, in_channels, input_size, input_size, device="meta"))
+    with torch.no_grad():
+        watched.run()
+    held = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    return Traced(
+        multiply_adds=sum(layer.multiplications or 0 for layer in watched.layers),
+        parameters=sum(weight.numel() for weight in network.parameters()),
+        memory_bytes=held + watched.peak()[0],
+        work=tuple(watched.work),
+    )
+
+
+class LayerFit(BaseModel):
+    """Milliseconds for a million of each amount (for one call: of each call), and how well they fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rates: dict[str, float] = Field(description="not negative; those that are 0 are left out")
+    measured: int = Field(ge=1, description="layers that were timed")
+    median_error: float = Field(ge=0, description="share, of the layers that were timed")
+
+
+class MeasuredNetwork(BaseModel):
+    """A network's time, and what the others' factors say it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    model: str
+    options: dict[str, bool | int | float | str]
+    input_size: int = Field(ge=1)
+    measured_ms: float = Field(gt=0)
+    predicted_ms: float = Field(ge=0)
+
+    @property
+    def error(self) -> float:
+        """Share by which the prediction is above (or, negative, below) the time."""
+        return self.predicted_ms / self.measured_ms - 1
+
+
+class DeviceProfile(BaseModel):
+    """How fast a device is: JSON-able data that `predict` turns into milliseconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    casebook: str
+    device: str
+    type: Literal["cpu", "cuda", "mps"]
+    threads: int = Field(ge=1)
+    torch: str
+    made: str
+    seconds: float = Field(ge=0)
+    layers: dict[str, LayerFit]
+    factors: dict[str, float]  # of FACTORS
+    networks: list[MeasuredNetwork] = Field(min_length=1)
+
+    @property
+    def median_error(self) -> float:
+        return statistics.median(abs(network.error) for network in self.networks)
+
+    @property
+    def worst_error(self) -> float:
+        return max(abs(network.error) for network in self.networks)
+
+    @property
+    def margin(self) -> float:
+        """The share by which a time was above its prediction at worst: what to leave free to be on the safe side."""
+        return max(0.0, *(network.measured_ms / max(network.predicted_ms, 1e-9) - 1 for network in self.networks))
+
+    def predict(self, work: Sequence[Work]) -> float:
+        """Milliseconds for the operators of a network."""
+        return float(np.dot(self._parts(work), [self.factors[name] for name in FACTORS]))
+
+    def _parts(self, work: Sequence[Work]) -> NDArray[np.float64]:
+        return parts(work, {kind: fit.rates for kind, fit in self.layers.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        errors = {"median_error": self.median_error, "worst_error": self.worst_error, "margin": self.margin}
+        return self.model_dump() | {"error": {name: round(value, 4) for name, value in errors.items()}}
+
+
+def parts(work: Sequence[Work], rates: Mapping[Any, Mapping[Any, float]]) -> NDArray[np.float64]:
+    """(3,) milliseconds of products (convolutions and linear layers) and of the rest by the rates, and the calls."""
+    found = np.zeros(3)
+    by_kind: dict[str, list[tuple[float, ...]]] = {}
+    for kind, amounts in work:
+        by_kind.setdefault(kind, []).append(amounts)
+    for kind, amounts in by_kind.items():
+        vector = np.array([rates[kind].get(feature, 0.0) * UNITS[feature] for feature in FEATURES])
+        found[0 if kind in PRODUCTS else 1] += np.maximum(np.array(amounts) @ vector, 0).sum()
+    found[2] = len(work) / 1000
+    return found
+
+
+UNITS = {feature: 1.0 if feature == "calls" else 1e-6 for feature in FEATURES}
+
+
+def measure_device(
+    device: str | torch.device = "cpu", *, threads: int | None = None, seed: int = 0, report: Report = lambda _: None
+) -> DeviceProfile:
+    """Measures this device: a minute on one core. `threads` is torch's own number when not given."""
+    from casebook import __version__
+
+    device, began = torch.device(device), time.monotonic()
+    with using_threads(threads), torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        found: dict[str, list[tuple[Work, float]]] = {kind: [] for kind in KINDS}
+        layers = list(_layers(random.Random(seed)))
+        random.Random(seed).shuffle(layers)  # a slow minute shall not hit one kind alone
+        for number, layer in enumerate(layers):
+            report({"kind": "profile", "what": "layers", "done": number, "total": len(layers)})
+            found[layer.work.kind].append((layer.work, _undisturbed(layer.build(device), device, RUN_SECONDS)))
+        fits = {kind: _fit(pairs) for kind, pairs in found.items()}
+        rates = {kind: fit.rates for kind, fit in fits.items()}
+        networks: list[tuple[str, dict[str, Any], int]] = list(NETWORKS)
+        rows, times = [], []
+        for number, (name, options, size) in enumerate(networks):
+            report({"kind": "profile", "what": "networks", "done": number, "total": len(networks)})
+            rows.append(parts(traced(name, options, size).work, rates))
+            times.append(_network_time(name, options, size, device))
+        threads_used = torch.get_num_threads() if device.type == "cpu" else 1
+    table, measured = np.array(rows), np.array(times)
+    factors = _relative_fit(table, measured)
+    others = [_relative_fit(np.delete(table, i, 0), np.delete(measured, i)) for i in range(len(measured))]
+    return DeviceProfile(
+        casebook=__version__,
+        device=device_name(device),
+        type=device.type,  # type: ignore[arg-type]
+        threads=threads_used,
+        torch=torch.__version__,
+        made=time.strftime("%Y-%m-%d"),
+        seconds=round(time.monotonic() - began, 1),
+        layers=fits,
+        factors=dict(zip(FACTORS, map(float, factors), strict=True)),
+        networks=[
+            MeasuredNetwork(
+                model=name, options=options, input_size=size, measured_ms=round(ms, 4),
+                predicted_ms=round(float(row @ fitted), 4),
+            )
+            for (name, options, size), ms, row, fitted in zip(networks, measured, table, others, strict=True)
+        ],
+    )  # fmt: skip
+
+
+def traced(name: str, options: Mapping[str, Any], input_size: int) -> Traced:
+    with torch.device("meta"):
+        network = create_model(name, **options)
+    return trace(network, input_size, network.in_channels)
+
+
+class Layer(NamedTuple):
+    """A layer to be timed: its work, and what makes it and its input on a device, as a call."""
+
+    work: Work
+    build: Callable[[torch.device], Callable[[], object]]
+
+
+def _layers(draw: random.Random) -> Iterator[Layer]:
+    """Layers whose shapes are spread evenly over orders of magnitude, as far as networks have them."""
+    for kind in CONVOLUTIONS:
+        number = 0
+        while number < LAYERS[kind]:
+            shape = _draw_convolution(kind, draw)
+            if shape is not None:
+                number += 1
+                yield shape
+    for _ in range(LAYERS["linear"]):
+        sizes = _between(draw, 16, 2048), _between(draw, 4, 1000)
+        yield Layer(_of("linear", weight_bytes=4 * math.prod(sizes), multiply_adds=math.prod(sizes)), _linear(*sizes))
+    for kind in dict.fromkeys(OTHERS.values()):
+        number = 0
+        while number < LAYERS["other"]:
+            side, channels = _between(draw, 4, 112), _between(draw, 8, 1280, 8)
+            if side * side * channels <= 2_000_000:
+                number += 1
+                yield Layer(_of(kind, output_bytes=4 * side * side * channels), _other(kind, channels, side))
+
+
+def _draw_convolution(kind: str, draw: random.Random) -> Layer | None:
+    """None where the shape is too large, or so small that nothing but the call is timed."""
+    side, stride, groups = _between(draw, 3, 112), draw.choice((1, 1, 1, 2)), 1
+    in_channels, out_channels = _between(draw, 8, 1280, 8), _between(draw, 8, 1280, 8)
+    kernel = {"pointwise": (1,), "depthwise": (3, 3, 5), "stem": (3, 3, 7)}.get(kind, (3, 3, 3, 5))
+    if kind == "stem":
+        side, in_channels, out_channels = _between(draw, 32, 320), draw.choice((1, 3, 3, 3)), _between(draw, 8, 96, 8)
+    elif kind == "grouped":
+        groups = draw.choice((2, 4, 8, 32, 32, 64))
+        in_channels = out_channels = groups * draw.choice((2, 4, 8, 16, 32))
+    elif kind == "depthwise":
+        groups = out_channels = in_channels
+    size = draw.choice(kernel)
+    weight, result = (out_channels, in_channels // groups, size, size), (side + stride - 1) // stride
+    work = of_convolution((1, in_channels, side, side), weight, (1, out_channels, result, result), groups)
+    amounts = dict(zip(FEATURES, work.amounts, strict=True))
+    moved = amounts["input_bytes"] + amounts["output_bytes"]
+    if not 1e5 <= amounts["multiply_adds"] <= 1.5e8 or amounts["weight_bytes"] > 1.2e7 or moved > 1.2e7:
+        return None
+    if work.kind != kind:
+        return None
+
+    def build(device: torch.device) -> Callable[[], object]:
+        layer = nn.Conv2d(in_channels, out_channels, size, stride, size // 2, groups=groups, bias=False)
+        layer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = _images(in_channels, side, device)
+        return lambda: layer(images)
+
+    return Layer(work, build)
+
+
+def _linear(inputs: int, outputs: int) -> Callable[[torch.device], Callable[[], object]]:
+    def build(device: torch.device) -> Callable[[], object]:
+        layer, features = nn.Linear(inputs, outputs).to(device), torch.rand(1, inputs, device=device)
+        return lambda: layer(features)
+
+    return build
+
+
+def _other(kind: str, channels: int, side: int) -> Callable[[torch.device], Callable[[], object]]:
+    def build(device: torch.device) -> Callable[[], object]:
+        images, norm = _images(channels, side, device), nn.BatchNorm2d(channels).eval().to(device)
+        call: dict[str, Callable[[], object]] = {
+            "norm": lambda: norm(images),
+            "relu": lambda: functional.hardtanh(images, 0.0, 6.0),
+            "silu": lambda: functional.silu(images),
+            "sigmoid": lambda: torch.sigmoid(images),
+            "pool": lambda: functional.max_pool2d(images, 3, 2, 1),
+            "mean": lambda: images.mean((2, 3), keepdim=True),
+            "sum": lambda: images + images,
+        }
+        return call[kind]
+
+    return build
+
+
+def _images(channels: int, side: int, device: torch.device) -> Tensor:
+    return torch.rand(1, channels, side, side, device=device).contiguous(memory_format=torch.channels_last)
+
+
+def _between(draw: random.Random, low: int, high: int, step: int = 1) -> int:
+    drawn = math.exp(draw.uniform(math.log(low), math.log(high)))
+    return max(low, round(drawn / step) * step)
+
+
+def _network_time(name: str, options: Mapping[str, Any], size: int, device: torch.device) -> float:
+    network = create_model(name, **options).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = _images(network.in_channels, size, device)
+    return _undisturbed(lambda: network(images), device, NETWORK_SECONDS)
+
+
+def _undisturbed(call: Callable[[], object], device: torch.device, seconds: float, least_runs: int = 7) -> float:
+    """Milliseconds of a run as it would be with nothing else on the machine."""
+
+    @torch.inference_mode()
+    def whole() -> None:
+        call()
+        synchronise(device)
+
+    settle(whole, most_seconds=seconds, group=3)
+    runs, until = [], time.perf_counter() + seconds
+    while len(runs) < least_runs or time.perf_counter() < until:
+        runs.append(timed(whole))
+    times = sorted(run.processor if is_alone(device) else run.wall for run in runs)
+    return 1000 * (statistics.median(times) if is_alone(device) else times[len(times) // 4])
+
+
+def _fit(pairs: Sequence[tuple[Work, float]]) -> LayerFit:
+    table = np.array([work.amounts for work, _ in pairs]) * [UNITS[feature] for feature in FEATURES]
+    times = np.array([ms for _, ms in pairs])
+    rates = _relative_fit(table, times)
+    return LayerFit(
+        rates={feature: float(rate) for feature, rate in zip(FEATURES, rates, strict=True) if rate > 0},
+        measured=len(pairs),
+        median_error=round(float(np.median(np.abs(table @ rates / times - 1))), 4),
+    )
+
+
+def _relative_fit(table: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rates, none negative, that make the sum of squared relative errors least."""
+    from scipy.optimize import nnls
+
+    return nnls(table / times[:, None], np.ones(len(times)))[0]
+
+
+def read_profile(path: str | Path) -> DeviceProfile:
+    """Raises RunError for a file that is missing or is no profile that this version reads."""
+    path = Path(path)
+    again = "make one with 'casebook profile-device'"
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise RunError(f"{path}: larger than {LARGEST_FILE} bytes, so no device profile; {again}")
+        document = json.loads(content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}; {again}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: no JSON document, so no device profile; {again}") from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise RunError(f"{path}: no device profile: it names no format; {again}")
+    if isinstance(document["format"], int) and document["format"] > FORMAT:
+        raise RunError(
+            f"{path}: a device profile of format {document['format']}, but this version reads format {FORMAT}; "
+            f"update Casebook, or {again}"
+        )
+    document.pop("error", None)  # said again from the networks
+    try:
+        profile = DeviceProfile.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RunError(f"{path}: no whole device profile: {place}: {first['msg']}; {again}") from error
+    _check(path, profile, again)
+    return profile
+
+
+def _check(path: Path, profile: DeviceProfile, again: str) -> None:
+    """Raises RunError where the names are not those of this format, or the numbers cannot be times."""
+    known = {"layers": (set(profile.layers), set(KINDS)), "factors": (set(profile.factors), set(FACTORS))}
+    for what, (came, expected) in known.items():
+        if came != expected:
+            odd = ", ".join(sorted(came ^ expected))
+            raise RunError(f"{path}: no whole device profile: {what} lack or do not have {odd}; {again}")
+    rates = [pair for fit in profile.layers.values() for pair in fit.rates.items()] + list(profile.factors.items())
+    for name, rate in rates:
+        if rate < 0 or name not in (*FEATURES, *FACTORS):
+            raise RunError(
+                f"{path}: no device profile: {name} is {rate}, expected a known name and no less than 0; {again}"
+            )
+    if not any(profile.factors.values()):
+        raise RunError(f"{path}: no device profile: with its factors everything would take no time; {again}")
+
+
+def write_profile(profile: DeviceProfile, path: str | Path) -> None:
+    write_json(Path(path), profile.to_dict())
+
+
+def cached_profile(
+    device: str | torch.device = "cpu",
+    *,
+    threads: int | None = None,
+    again: bool = False,
+    report: Report = lambda _: None,
+) -> DeviceProfile:
+    """This device's profile, measured the first time, or `again`, and read from the cache otherwise."""
+    path = _cache_file(torch.device(device), threads)
+    if not again:
+        with contextlib.suppress(RunError):  # there is none, or one of another version
+            return read_profile(path)
+    profile = measure_device(device, threads=threads, report=report)
+    write_profile(profile, path)
+    return profile
+
+
+def _cache_file(device: torch.device, threads: int | None) -> Path:
+    """One for each processor, number of threads and torch, for all of them change the times."""
+    from casebook import __version__
+
+    threads = threads or torch.get_num_threads()
+    facts = (device_name(device), device.type, threads, torch.__version__, __version__, platform.machine(), FORMAT)
+    return cache_folder() / "devices" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.json"

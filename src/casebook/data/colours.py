@@ -1,0 +1,30 @@
+"""The pictures of a source -> their principal colours."""
+
+import contextlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from ..augmentation.colour import Components, principal_colours
+from ..errors import DataError, PictureError
+from .pictures import Source
+
+COLOUR_SAMPLE = 1000  # pictures that principal colours are taken from
+COLOUR_SIDE = 64  # pixels of each, across and down
+
+
+def source_colours(source: Source, indices: Sequence[int]) -> Components:
+    """The principal colours of up to COLOUR_SAMPLE of these pictures, evenly chosen, each counting the same.
+
+    Raises DataError where not one of them can be read.
+    """
+    step = max(1, -(-len(indices) // COLOUR_SAMPLE))
+    samples = []
+    for index in indices[::step]:
+        with contextlib.suppress(PictureError):
+            picture = source.open(index, min_side=COLOUR_SIDE)
+            samples.append(np.asarray(picture.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST)))
+    if not samples:
+        raise DataError(f"{source.name}: not one picture could be read, so it has no principal colours")
+    return principal_colours(samples)

@@ -1,0 +1,28 @@
+"""Numbers as people read them: shares, sizes, counts of operations."""
+
+
+def percent_text(share: float, digits: int = 1) -> str:
+    """0.978 -> "97.8 %" (with a space that does not break); what is not wholly 0 or 1 is never rounded to it."""
+    edge = 0.5 * 10.0 ** -(digits + 2)
+    if 1 - edge <= share < 1:
+        return f"> {100 - 10.0**-digits:.{digits}f}\u00a0%"
+    if 0 < share < edge:
+        return f"< {10.0**-digits:.{digits}f}\u00a0%"
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def short(value: float) -> str:
+    """Three significant digits: 0.0123, 1.23, 1e-05."""
+    return f"{value:.3g}"
+
+
+def size_text(size_bytes: float) -> str:
+    """In GiB, or in MiB below one."""
+    return f"{size_bytes / 2**30:.2f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.1f} MiB"
+
+
+def giga(multiply_adds: int | None) -> str:
+    """Such as "3.01 G", and "not counted" for None."""
+    if multiply_adds is None:
+        return "not counted"
+    return f"{multiply_adds / 1e9:.3g} G" if multiply_adds >= 1e9 else f"{multiply_adds / 1e6:.3g} M"

@@ -1,0 +1,1 @@
+"""Results enter; the pages, charts and pictures that people look at leave."""

@@ -1,0 +1,418 @@
+"""Where the time of a training goes: pictures a second of each step from file to weights, measured on this machine.
+
+Every figure comes from the code that trains: `Batches` reads and augments, `Loop` trains. A figure is the median over
+short rounds, with the slowest and the fastest. Files are read from the page cache, so a slow disk is not seen.
+"""
+
+import contextlib
+import dataclasses
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from ..data.decode import read_file
+from ..data.jpeg_window import can_decode_windows
+from ..data.loader import Batch, Batches
+from ..data.prepared import Form, PreparedFile, fill, open_prepared, picture_and_payload
+from ..data.scan import PictureFacts, scan
+from ..data.sources import Source, load_source
+from ..device import available_cores, choose_device, choose_precision, choose_workers, tune_allocator
+from ..errors import DataError, PictureError
+from ..files import cache_folder
+from ..models import create_model, model_card
+from ..preprocessing import Preprocessing
+from ..training.distributed import Place
+from ..training.preparation import choose_policy, make_prepare
+from ..training.recipe import Recipe, make_recipe
+from ..training.run import Run
+from ..training.trainer import Loop, Phase
+from ..training.transfer import Frozen, parts
+
+SAMPLE = 96  # pictures that are read over and over
+ROUNDS, ROUND_SECONDS = 5, 0.25
+ENOUGH = 1.25  # times as fast as the network is fast enough: beyond that reading is not worth a thought
+TOGETHER_SECONDS = 3.0
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Speed(NamedTuple):
+    """Pictures a second: the median of the rounds, the slowest and the fastest."""
+
+    median: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {key: round(value, 2) for key, value in self._asdict().items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What was measured, and what follows from it. Speeds of reading are those of one core."""
+
+    data: str
+    model: str
+    device: str
+    precision: str
+    batch_size: int
+    sample: int  # pictures measured with
+    mean_width: int
+    mean_height: int
+    mean_bytes: int
+    cores: int
+    workers: int  # processes that a training would read with
+    speeds: dict[str, Speed]
+    with_workers: float  # pictures a second that the workers deliver, from decoding
+    with_workers_prepared: float  # and from raw prepared pictures
+    limit: str  # "network", "decode" or "augment"
+    reading_share: float  # of the processors' time, where the network runs on the same
+    advice: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return record | {
+            "speeds": {name: speed.to_dict() for name, speed in self.speeds.items()}, "advice": list(self.advice),
+            "with_workers": round(self.with_workers, 2), "with_workers_prepared": round(self.with_workers_prepared, 2),
+            "reading_share": round(self.reading_share, 4), "seconds": round(self.seconds, 3),
+        }  # fmt: skip
+
+    def text(self) -> str:
+        lines = [
+            f"{self.sample} pictures of {self.data}, {self.mean_width} x {self.mean_height} pixels and "
+            f"{self.mean_bytes / 1000:.0f} kB on average; {self.model} in {self.precision} on {self.device}, batches "
+            f"of {self.batch_size}; {self.cores} cores, {self.workers} reading",
+            "",
+            f"{'pictures a second':<52}{'median':>10}   slowest and fastest round",
+        ]
+        for name, meaning in MEANINGS.items():
+            if speed := self.speeds.get(name):
+                lines.append(f"{meaning:<52}{speed.median:>10.1f}   {speed.low:.1f} to {speed.high:.1f}")
+        return "\n".join([*lines, "", *self.advice])
+
+
+MEANINGS = {
+    "decode": "decode a whole file, on one core",
+    "augment": "augment a decoded picture, on one core",
+    "read": "both, on one core, of pictures that are not kept",
+    "prepared": "read a prepared raw picture and augment, on one core",
+    "prepared_jpeg": "read a prepared JPEG and augment, on one core",
+    "transfer": "from memory to the GPU",
+    "network": "training steps of the network alone",
+    "together": "training steps with pictures read meanwhile",
+}
+
+
+def profile_data(
+    data: str | Path,
+    *,
+    model: str = "mobilenet_v2",
+    device: str = "auto",
+    seed: int = 0,
+    report: Report = lambda event: None,
+) -> Profile:
+    """Measures for some seconds how fast pictures of `data` can be read and how fast `model` takes them.
+
+    `report` gets {"kind": "scan"} and {"kind": "profile"} events. Raises DataError and ModelError.
+    """
+    began = time.monotonic()
+    card = model_card(model)
+    tune_allocator()
+    recipe = make_recipe("scratch", data=str(data), model=model, seed=seed, device=device, checkpoint_seconds=1e9)
+    source, where = load_source(data), choose_device(device)
+    preprocessing = card.preprocessing
+    seen = scan(
+        source, cache_dir=cache_folder() / "scans",
+        progress=lambda done, total: report({"kind": "scan", "done": done, "total": total}),
+    )  # fmt: skip
+    good = [index for index, facts in enumerate(seen.facts) if facts.error is None]
+    if not good:
+        raise DataError(f"{data}: not one of the {len(seen.facts)} pictures can be read")
+    chosen = [good[round(place)] for place in np.linspace(0, len(good) - 1, min(SAMPLE, len(good)))]
+    facts = [seen.facts[index] for index in chosen]
+    part = _part_of(source, chosen)
+    workers = choose_workers(-1, where, 1)
+    steps = ["decode", "augment", "decode and augment", "prepared", "prepared as JPEG", "the network", "all together"]
+
+    def measuring(number: int) -> None:
+        report({"kind": "profile", "what": steps[number], "done": number, "total": len(steps)})
+
+    cv2.setNumThreads(1)  # as `Batches` does: speeds are those of one core
+    with tempfile.TemporaryDirectory() as scratch:
+        speeds = _reading_speeds(recipe, part, facts, preprocessing, Path(scratch), measuring)
+        dtype = choose_precision("auto", where, preprocessing.size)
+        batch_size = (256 if where.type == "cuda" else 32) if preprocessing.size > 64 else 128
+        measuring(5)
+        speeds |= _network_speeds(
+            recipe.model_copy(update={"batch_size": batch_size}), part, preprocessing, where, dtype, workers,
+            Path(scratch), lambda: measuring(6),
+        )  # fmt: skip
+    cores = available_cores()
+    fresh, ready = speeds["read"].median, speeds.get("prepared", speeds["read"]).median
+    readers = max(1, min(workers, cores))
+    limit, share = _limit(speeds, cores, readers, where)
+    network = speeds["network"].median
+    has_jpegs = any(picture.name.lower().endswith((".jpg", ".jpeg")) for picture in part.pictures)
+    turbo = has_jpegs and "prepared" in speeds and not can_decode_windows()
+    return Profile(
+        data=str(data), model=model, device=str(where), precision=str(dtype).removeprefix("torch."),
+        batch_size=batch_size, sample=len(chosen), mean_width=round(np.mean([f.width for f in facts])),
+        mean_height=round(np.mean([f.height for f in facts])), mean_bytes=round(np.mean([f.size_bytes for f in facts])),
+        cores=cores, workers=workers, speeds=speeds, with_workers=readers * fresh,
+        with_workers_prepared=readers * ready, limit=limit, reading_share=share,
+        advice=_advice(limit, share, network, readers * fresh, readers * ready, source.root is not None, turbo, where),
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _part_of(source: Source, indices: list[int]) -> Source:
+    """A source of these pictures alone."""
+    arrays = None if source.arrays is None else source.arrays[indices]
+    return dataclasses.replace(source, pictures=tuple(source.pictures[i] for i in indices), arrays=arrays)
+
+
+def _rounds(work: Callable[[], int]) -> Speed:
+    """How many pictures a second `work` does, which does some and says how many; the first call is not counted."""
+    work()
+    speeds = []
+    for _ in range(ROUNDS):
+        began, count = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - began) < ROUND_SECONDS:
+            count += work()
+        speeds.append(count / seconds)
+    return Speed(statistics.median(speeds), min(speeds), max(speeds))
+
+
+def _reading_speeds(
+    recipe: Recipe, source: Source, facts: list[PictureFacts], preprocessing: Preprocessing, scratch: Path,
+    measuring: Callable[[int], None],
+) -> dict[str, Speed]:  # fmt: skip
+    """decode: file to what crops are cut from. augment: that to the network's pixels. read: both, as an epoch does
+    without a cache. prepared, prepared_jpeg: as read, from prepared files."""
+    policy = choose_policy(recipe, preprocessing)
+    form = Form(preprocessing.decode_side, preprocessing.mode)
+    sizes = [(f.width, f.height) for f in facts]
+    speeds, place = {}, 0
+
+    def batches(memory_share: float, kept: Form = form, prepared: PreparedFile | None = None) -> Batches:
+        return Batches(
+            source, range(len(source)), preprocessing, batch_size=8, policy=policy, shuffle=True, seed=recipe.seed,
+            sizes=sizes, memory_share=memory_share, form=kept, prepared=prepared,
+        )  # fmt: skip
+
+    def speed_of(stream: Batches) -> Speed:
+        epoch = 0
+        keys: list[Any] = []
+
+        def one_batch() -> int:
+            nonlocal epoch, keys
+            if not keys:
+                epoch += 1
+                keys = stream.keys(epoch)
+            return len(stream.pictures[keys.pop()].labels)
+
+        return _rounds(one_batch)
+
+    def decode_one() -> int:
+        nonlocal place
+        place = (place + 1) % len(source)
+        path, name = source.path(place), source.pictures[place].name
+        with contextlib.suppress(PictureError):
+            if path is None or not policy.crops_source:
+                preprocessing.pixels(source.open(place, mode=preprocessing.mode, min_side=preprocessing.decode_side))
+            else:
+                picture_and_payload(read_file(path, name=name), name, form)
+        return 1
+
+    measuring(0)
+    speeds["decode"] = _rounds(decode_one)
+    measuring(1)
+    cached = batches(0.5)
+    for key in cached.keys(0):  # fills the cache
+        cached.pictures[key]
+    speeds["augment"] = speed_of(cached)
+    measuring(2)
+    speeds["read"] = speed_of(batches(0))
+    if source.root is None or not policy.crops_source:
+        return speeds
+    for number, format in ((3, "raw"), (4, "jpeg")):
+        measuring(number)
+        kept = form._replace(format=format)
+        prepared = open_prepared(
+            source, facts, kept, budget_bytes=math.inf, disk_share=1, folder=scratch / "prepared"
+        )  # fmt: skip
+        fill(source, prepared, workers=available_cores())
+        speeds["prepared" if format == "raw" else "prepared_jpeg"] = speed_of(batches(0, kept, prepared))
+        prepared.close()
+    return speeds
+
+
+class _Done(Exception):
+    pass
+
+
+class _Endless:
+    """One long epoch for the loop: some batches again and again, timed; then those that workers read."""
+
+    num_pictures = 1 << 40
+
+    def __init__(self, batch: Batch, real: Batches, device: torch.device, then: Callable[[], None]):
+        self.batch, self.real, self.device, self.then = batch, real, device, then
+        self.skipped: dict[str, str] = {}
+        self.speeds: dict[str, Speed] = {}
+
+    def __len__(self) -> int:
+        return 1 << 20
+
+    def global_sizes(self) -> list[int]:
+        return [len(self.batch.labels)] * len(self)
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        for _ in range(3):  # the first steps choose kernels and fill memory
+            yield self.batch
+        speeds = []
+        for _ in range(ROUNDS):
+            began, count = self._now(), 0
+            while count == 0 or time.perf_counter() - began < 2 * ROUND_SECONDS:
+                yield self.batch
+                count += len(self.batch.labels)
+            speeds.append(count / (self._now() - began))
+        self.speeds["network"] = Speed(statistics.median(speeds), min(speeds), max(speeds))
+        self.then()
+        speeds, number, began, count, until = [], 0, None, 0, math.inf
+        while time.perf_counter() < until:
+            number += 1
+            for batch in self.real.epoch(number):
+                yield batch
+                now = self._now()
+                if began is None:  # the workers have started
+                    began, count, until = now, 0, now + TOGETHER_SECONDS
+                    continue
+                count += len(batch.labels)
+                if now - began >= TOGETHER_SECONDS / ROUNDS:
+                    speeds.append(count / (now - began))
+                    began, count = now, 0
+                if now >= until:
+                    break
+        speeds = speeds or [count / max(1e-9, time.perf_counter() - (began or 0))]
+        self.speeds["together"] = Speed(statistics.median(speeds), min(speeds), max(speeds))
+        raise _Done
+
+    def close(self) -> None:
+        self.real.close()
+
+
+def _network_speeds(
+    recipe: Recipe, source: Source, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype,
+    workers: int, scratch: Path, then: Callable[[], None],
+) -> dict[str, Speed]:  # fmt: skip
+    """network: whole training steps on pictures in memory. together: with the workers reading, nothing cached.
+    transfer: pictures from the host's memory to the GPU's, where there is one."""
+    torch.manual_seed(recipe.seed)
+    options: dict[str, Any] = {"num_classes": len(source.classes), "in_channels": preprocessing.channels}
+    network = create_model(recipe.model, **options).to(device)
+    if recipe.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size, count = preprocessing.size, recipe.batch_size
+    images = torch.randint(0, 256, (count, size, size, preprocessing.channels), dtype=torch.uint8)
+    labels = torch.arange(count) % len(source.classes)
+    batch = Batch(images, labels, torch.arange(count))
+    speeds = {}
+    if device.type == "cuda":
+        pinned = images.pin_memory()
+
+        def transfer() -> int:
+            pinned.to(device, non_blocking=True)
+            torch.cuda.synchronize(device)
+            return count
+
+        speeds["transfer"] = _rounds(transfer)
+    indices = list(range(len(source))) * -(-max(count, 4 * count) // len(source))
+    real = Batches(
+        source, indices, preprocessing, batch_size=count, policy=choose_policy(recipe, preprocessing), shuffle=True,
+        seed=recipe.seed, workers=workers, memory_share=0,
+    )  # fmt: skip
+    endless = _Endless(batch, real, device, then)
+    learning = parts(network, "none", recipe)
+    phase = Phase(
+        "train", network, Frozen(network, learning).train, learning, endless, endless,
+        make_prepare(preprocessing, device, recipe.channels_last), recipe.epochs, dtype,
+    )  # fmt: skip
+    # The weights are worth nothing, so a rate that cannot lead astray.
+    gentle = recipe.model_copy(update={"learning_rate": 1e-6})
+    try:
+        with contextlib.suppress(_Done):
+            Loop(Run(scratch / "run"), gentle, network, device=device, place=Place()).fit(phase, 0)
+    finally:
+        real.close()
+    return speeds | endless.speeds
+
+
+def _limit(speeds: dict[str, Speed], cores: int, readers: int, device: torch.device) -> tuple[str, float]:
+    """Which step limits, and reading's share of the processors' time where the network computes on them too."""
+    network, read = speeds["network"].median, speeds["read"].median
+    share = 0.0
+    if device.type == "cpu":
+        share = (1 / read) / (1 / read + cores / network)
+    if readers * read >= network:
+        return "network", share
+    augment_seconds = 1 / speeds["augment"].median
+    decode_seconds = 1 / read - augment_seconds  # of the crop alone, where the whole picture is not needed
+    return ("decode" if decode_seconds >= augment_seconds else "augment"), share
+
+
+def _advice(
+    limit: str,
+    share: float,
+    network: float,
+    fresh: float,
+    ready: float,
+    has_files: bool,
+    turbo: bool,
+    device: torch.device,
+) -> tuple[str, ...]:
+    """What to do, in sentences. `turbo`: whether decoding the crop alone would help and cannot be done."""
+    times = fresh / network
+    if limit == "network" and device.type == "cpu":
+        advice = [f"the network limits; reading takes {100 * share:.0f} % of the processors' time"]
+        if share < 0.1:
+            return (*advice, "nothing is to be gained in reading")
+    elif limit == "network":
+        advice = [f"the network limits: the workers deliver {times:.1f} times what it takes"]
+        if times >= ENOUGH:
+            return (*advice, "nothing is to be gained in reading")
+    else:
+        advice = [f"reading limits: the workers deliver {100 * times:.0f} % of what the network takes ({limit})"]
+    if not has_files:
+        return (*advice, "the pictures are in memory already; a smaller policy, such as basic, costs less")
+    if limit == "augment":
+        return (*advice, "augmentation costs more than decoding: choose a lighter policy, or more --workers")
+    if limit == "decode" and turbo:
+        advice.append(
+            "libjpeg-turbo 3 decodes pictures that are not kept a quarter faster: pip install 'casebook[turbo]'"
+        )
+    gain = ready / fresh
+    if gain < 1.2:
+        return (*advice, "prepared pictures would not help; more --workers do where there are cores")
+    advice.append(
+        f"prepared pictures are read {gain:.1f} times as fast: 'casebook data prepare' makes them, and so does a "
+        "training by itself where the photographs are large; pictures that fit into memory are decoded in the first "
+        "epoch only"
+    )
+    if limit != "network" and ready < network:
+        advice.append(f"even then {100 * ready / network:.0f} % of what the network takes: add --workers")
+    return tuple(advice)

@@ -1,0 +1,252 @@
+"""What `scale` found: networks within a budget, as data, as tables, and as the picture of error against cost."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..cost.latency import Latency
+from ..cost.latency_model import DeviceProfile
+from ..cost.scaling import Budget, Costs, Point
+from ..errors import ModelError
+from ..evaluation.metrics import wilson_interval
+from ..reports.frontier import Mark, picture, write_page, write_picture
+from ..studies.trials import Arm
+from ..studies.verdict import Difference
+
+
+class Scaled(NamedTuple):
+    """A network within the budget: predicted and, on this device, measured costs; memory is None where it cannot be."""
+
+    kind: str
+    point: Point
+    equality: float  # its multiply-adds / the compound one's
+    predicted: Costs
+    latency: Latency | None
+    size_bytes: int | None
+    memory_bytes: int | None
+
+    @property
+    def measured(self) -> Costs:
+        """What the budget is held against: the median's upper bound, and predictions of what was not measured."""
+        return self.predicted._replace(
+            **{name: value for name, value in (
+                ("size_bytes", self.size_bytes),
+                ("memory_bytes", self.memory_bytes),
+                ("latency_ms", self.latency.median_high_ms if self.latency else None),
+            ) if value is not None}
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        measured = None
+        if self.size_bytes is not None:
+            latency = self.latency.to_dict() if self.latency else None
+            measured = {"latency": latency, "size_bytes": self.size_bytes, "memory_bytes": self.memory_bytes}
+        latency_ms = self.predicted.latency_ms
+        return {
+            "kind": self.kind,
+            **self.point._asdict(),
+            "equality": round(self.equality, 4),
+            "multiply_adds": self.predicted.multiply_adds,
+            "parameters": self.predicted.parameters,
+            "predicted": {
+                "latency_ms": None if latency_ms is None else round(latency_ms, 4),
+                "size_bytes": self.predicted.size_bytes,
+                "memory_bytes": self.predicted.memory_bytes,
+            },
+            "measured": measured,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Finalist:
+    """A trained network: its test error over the seeds, and against the compound one's."""
+
+    kind: str
+    arm: Arm
+    difference: Difference | None
+    equal_time: float | None  # validation top-1, mean, when the quickest finalist had used up its time
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "error": self.arm.error,
+            "errors": self.arm.errors,
+            "learning_rate": self.arm.learning_rate,
+            "seconds": round(self.arm.seconds, 3),
+            "val_top1_at_equal_time": self.equal_time,
+            "difference": _difference(self.difference),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One (alpha, beta, gamma) of the grid search: the base scaled by one step of phi, trained."""
+
+    alpha: float
+    beta: float
+    gamma: float
+    point: Point
+    multiply_adds: int
+    arm: Arm
+    difference: Difference | None  # to the paper's
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "alpha": self.alpha, "beta": self.beta, "gamma": self.gamma, **self.point._asdict(),
+            "multiply_adds": self.multiply_adds, "error": self.arm.error, "errors": self.arm.errors,
+            "seconds": round(self.arm.seconds, 3), "difference": _difference(self.difference),
+        }  # fmt: skip
+
+
+def _difference(found: Difference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"value": found.difference, "interval": [found.low, found.high], "detectable": found.is_detectable}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """What `scale` found. `device` is where latencies are of, `measured` whether they were measured here."""
+
+    family: str
+    network: str
+    budget: Budget
+    num_classes: int
+    device: str | None
+    measured: bool
+    profile: DeviceProfile | None
+    points: tuple[Scaled, ...]
+    dropped: dict[str, str]
+    best: str
+    command: str
+    data: str | None = None
+    pictures: str | None = None
+    finalists: tuple[Finalist, ...] = ()
+    grid: tuple[Candidate, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def point(self, kind: str) -> Scaled:
+        return next(point for point in self.points if point.kind == kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        profile = None
+        if self.profile is not None:
+            names = ("device", "type", "threads", "torch", "made", "median_error", "worst_error", "margin")
+            profile = {name: getattr(self.profile, name) for name in names}
+        return {
+            "family": self.family,
+            "network": self.network,
+            "budget": dataclasses.asdict(self.budget),
+            "num_classes": self.num_classes,
+            "device": self.device,
+            "profile": profile,
+            "points": [point.to_dict() for point in self.points],
+            "dropped": [{"kind": kind, "reason": reason} for kind, reason in self.dropped.items()],
+            "best": self.best,
+            "command": self.command,
+            "data": self.data,
+            "pictures": self.pictures,
+            "finalists": [finalist.to_dict() for finalist in self.finalists],
+            "grid_search": [candidate.to_dict() for candidate in self.grid],
+            "notes": list(self.notes),
+        }
+
+
+HEAD = (
+    "kind", "width", "depth", "input", "multiply-adds", "ratio", "weights", "file MB", "memory MB", "ms predicted",
+    "measured (5 to 95 %)",
+)  # fmt: skip
+
+
+def table(scaling: Scaling) -> list[list[str]]:
+    """The networks as text cells, the first row being the heading.
+
+    The ratio is that of the multiply-adds to the compound one's; memory is predicted / measured.
+    """
+    rows: list[list[str]] = [list(HEAD)]
+    for point in scaling.points:
+        costs, latency = point.predicted, point.latency
+        memory = f"{costs.memory_bytes / 1e6:.1f}"
+        row = [
+            point.kind, f"{point.point.width:g}", f"{point.point.depth:g}", str(point.point.resolution),
+            f"{costs.multiply_adds:,}", f"{point.equality:.2f}", f"{costs.parameters:,}",
+            f"{(point.size_bytes or costs.size_bytes) / 1e6:.2f}",
+            memory if point.memory_bytes is None else f"{memory} / {point.memory_bytes / 1e6:.1f}",
+            "" if costs.latency_ms is None else f"{costs.latency_ms:.2f}",
+            "" if latency is None else f"{latency.median_ms:.2f} ({latency.low_ms:.2f} to {latency.high_ms:.2f})",
+        ]  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def trained_table(scaling: Scaling) -> list[list[str]]:
+    rows = [["kind", "test error", "learning rate", "s to train", "validated at equal time", "to the compound one's"]]
+    for found in scaling.finalists:
+        rows.append(
+            [
+                found.kind, f"{100 * found.arm.error:.2f} %", f"{found.arm.learning_rate:g}",
+                f"{found.arm.seconds:.0f}", "" if found.equal_time is None else f"{100 * found.equal_time:.1f} %",
+                _apart(found.difference),
+            ]
+        )  # fmt: skip
+    return rows
+
+
+def _apart(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    return found.text() if found.is_detectable else f"no detectable difference: {found.text()}"
+
+
+def grid_table(scaling: Scaling) -> list[list[str]]:
+    rows = [["alpha", "beta", "gamma", "width", "depth", "input", "multiply-adds", "test error", "to the paper's"]]
+    for found in scaling.grid:
+        rows.append(
+            [
+                f"{found.alpha:g}", f"{found.beta:g}", f"{found.gamma:g}", f"{found.point.width:g}",
+                f"{found.point.depth:g}", str(found.point.resolution), f"{found.multiply_adds:,}",
+                f"{100 * found.arm.error:.2f} %",
+                _apart(found.difference),
+            ]
+        )  # fmt: skip
+    return rows
+
+
+def marks(scaling: Scaling) -> tuple[list[Mark], str]:
+    """The finalists as points of the picture, and what its horizontal axis is.
+
+    Raises ModelError where nothing was trained.
+    """
+    if not scaling.finalists:
+        raise ModelError("nothing was trained, so there is no accuracy to draw; give data")
+    found, has_latency = [], all(point.measured.latency_ms is not None for point in scaling.points)
+    for finalist in scaling.finalists:
+        point = scaling.point(finalist.kind)
+        wrong = finalist.arm.wrong
+        low, high = wilson_interval(round(wrong.mean(0).sum()), wrong.shape[1])
+        latency_ms = point.latency.median_ms if point.latency else point.predicted.latency_ms
+        cost = latency_ms if has_latency and latency_ms is not None else point.predicted.multiply_adds / 1e6
+        found.append(Mark(finalist.kind, cost, 100 * finalist.arm.error, 100 * low, 100 * high, point.point.told()))
+    if not has_latency:
+        return found, "million multiply-adds for one picture"
+    return found, f"{'' if scaling.measured else 'predicted '}milliseconds for one picture on {scaling.device}"
+
+
+def draw_frontier(scaling: Scaling, path: str | Path) -> None:
+    """Error against cost as a .png or .svg file. Raises ModelError for another ending or where nothing was trained."""
+    found, axis = marks(scaling)
+    write_picture(Path(path), found, axis, f"{scaling.network} within {scaling.budget.told()}")
+
+
+def write_frontier_page(scaling: Scaling, path: str | Path) -> None:
+    """One self-contained HTML file: the networks, and the picture and the grid search where there are any."""
+    title = f"{scaling.network} within {scaling.budget.told()}"
+    svg = None
+    if scaling.finalists:
+        found, axis = marks(scaling)
+        svg = picture(found, axis, title, "svg").decode()
+    tables = [table(scaling)]
+    tables += [trained_table(scaling)] if scaling.finalists else []
+    tables += [grid_table(scaling)] if scaling.grid else []
+    remarks = [*scaling.notes, *(f"{kind}: {reason}" for kind, reason in scaling.dropped.items()), scaling.command]
+    write_page(Path(path), title, svg, tables, [scaling.pictures or "", *remarks])

@@ -1,0 +1,154 @@
+"""Train in one call: data and settings -> a finished run folder."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data.sources import Source
+from ..device import choose_workers
+from ..errors import DataError, ModelError, PictureError
+from ..evaluation.inference import predict_probabilities
+from ..evaluation.metrics import evaluate_probabilities
+from ..evaluation.predictions import Predictions
+from ..files import write_json
+from ..reports.run import write_report
+from ..training.recipe import make_recipe
+from ..training.run import Run
+from ..training.session import Outcome, resume_run, train_run
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def _quiet(_: dict[str, Any]) -> None:
+    pass
+
+
+def train(
+    data: str | Path = "",
+    *,
+    recipe: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    report: Report = _quiet,
+    **settings: Any,
+) -> Run:
+    """Trains a classifier and scores it on its locked test set; gives the run folder.
+
+    `data` is a folder of class folders, a CSV file or a built-in name; `settings` are fields of the recipe, such as
+    model="mobilenet_v2", weights="imagenet.safetensors", transfer="head", epochs=20. `resume` goes on with an
+    interrupted run and takes nothing else. `report` is called with progress, a dictionary at a time.
+
+    Raises a CasebookError (DataError, RecipeError, WeightsError, RunError, ...) for what the caller can mend.
+    """
+    began = time.monotonic()
+    if resume is not None:
+        if Run(Path(resume)).is_complete:
+            report({"kind": "complete", "path": str(resume)})
+            return Run(Path(resume))
+        session = resume_run(resume, report=report)
+    else:
+        chosen = make_recipe(recipe, **({"data": str(data)} if str(data) else {}), **settings)
+        if not chosen.data:
+            raise DataError("no data is named; give a folder, a CSV file or a built-in name such as digits")
+        session = train_run(chosen, out=out, report=report)
+    with session as outcome:
+        _finish(outcome, began, report)
+        return outcome.run
+
+
+def _finish(outcome: Outcome, began: float, report: Report) -> None:
+    """Scores the best weights on the locked test set, once, and writes evaluation.json and report.html."""
+    run, data = outcome.run, outcome.data
+    model = run.model
+    network = run.network()
+    if outcome.place.is_first:
+        report({"kind": "test", "pictures": len(data.split.test)})
+    predictions, readable, skipped = predict_probabilities(
+        network,
+        data.source,
+        data.split.test,
+        run.preprocessing,
+        run.classes,
+        device=outcome.device,
+        workers=choose_workers(run.recipe.workers, outcome.device, outcome.place.world_size),
+        place=outcome.place,
+    )
+    if not outcome.place.is_first:
+        return
+    history = run.history
+    best = max(history, key=lambda row: (row["val_top1"], -row["val_loss"]))
+    seconds = sum(row["seconds"] + row["validation_seconds"] for row in history)
+    document = {
+        "run": str(run.path),
+        "model": model["architecture"],
+        "data": run.recipe.data,
+        "transfer": {"strategy": outcome.transfer.strategy, "reason": outcome.transfer.reason},
+        "pictures": {name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
+        "validation": {"top1": best["val_top1"], "loss": best["val_loss"], "epoch": best["epoch"]},
+        "test": evaluate_probabilities(predictions.probabilities, predictions.labels, predictions.classes),
+        "epochs": len(history),
+        "training_seconds": round(seconds, 3),
+        "total_seconds": round(time.monotonic() - began, 3),
+        "features": outcome.features,
+        "skipped": [{"picture": name, "reason": reason} for name, reason in (outcome.skipped | skipped).items()],
+        "notes": list(outcome.notes),
+    }
+    write_report(
+        run.path / "report.html",
+        title=run.path.name,
+        model=model,
+        recipe=run.recipe.model_dump(mode="json"),
+        environment=run.environment,
+        history=history,
+        evaluation=document["test"],
+        predictions=predictions,
+        thumbnails=_thumbnails(data.source, readable),
+        explanations=_explanations(outcome, network, predictions, readable),
+        notes=[*outcome.notes, *(f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"])],
+    )
+    write_json(run.path / "evaluation.json", document)  # last: it says that the run is complete
+
+
+def _explanations(
+    outcome: Outcome, network: nn.Module, predictions: Predictions, readable: Sequence[int]
+) -> Callable[[int], Sequence[tuple[str, str]]]:
+    """Explains the answer of a prediction's row.
+
+    Gives nothing where its picture cannot be read any more or the network cannot be looked into: a finished training
+    does not fail for that.
+    """
+    from ..explanation.overlays import overlays
+    from ..explanation.views import Subject
+
+    run = outcome.run
+    preprocessing = run.preprocessing
+    subject = Subject(run.path.name, network, run.classes, preprocessing, device=outcome.device)
+    taken = predictions.predicted()
+
+    def explain(row: int) -> Sequence[tuple[str, str]]:
+        try:
+            picture = outcome.data.source.open(
+                readable[row], mode=preprocessing.mode, min_side=preprocessing.decode_side
+            )
+            found = overlays(subject, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
+        except (PictureError, ModelError, torch.OutOfMemoryError):
+            return ()
+        return [(overlay.caption, overlay.uri) for overlay in found]
+
+    return explain
+
+
+def _thumbnails(source: Source, indices: Sequence[int]) -> Callable[[int], Any]:
+    """Opens the picture of a prediction's row; None where it cannot be read any more."""
+
+    def thumbnail(row: int) -> Any:
+        try:
+            return source.open(indices[row], min_side=256)
+        except PictureError:
+            return None
+
+    return thumbnail
