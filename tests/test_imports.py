@@ -10,14 +10,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "casebook"
 # Each room may import from the rooms before it; rooms in one row do not know each other.
-ORDER = (("errors", "formatting"), ("files", "device"), ("remote", "preprocessing"), ("augmentation",),
+ORDER = (("errors", "formatting", "progress"), ("files", "device"), ("remote", "preprocessing"), ("augmentation",),
          ("data", "models"), ("cost",), ("training",), ("evaluation",), ("explanation",), ("reports",), ("studies",),
          ("workflows",), ("cli",), ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 HEAVY = ("torch", "numpy", "PIL", "cv2", "sklearn", "scipy", "pydantic", "matplotlib", "huggingface_hub", "safetensors")
-LIGHT = ("casebook.cli", "casebook.errors", "casebook.files", "casebook.formatting", "casebook.cost.worked",
-         "casebook.cost.parameters",
-         "typer")  # fmt: skip
+LIGHT = ("casebook.cli", "casebook.errors", "casebook.files", "casebook.formatting", "casebook.progress",
+         "casebook.cost.worked", "casebook.cost.parameters", "typer")  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
