@@ -110,7 +110,7 @@ class EpochEnded(Event):
 
 
 @dataclasses.dataclass(frozen=True)
-class TestStarted(Event):
+class ScoringStarted(Event):
     """The best weights are about to be scored on the locked test pictures."""
 
     num_pictures: int

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casebook.augmentation.colour import IMAGENET_COMPONENTS, principal_colours, source_colours
+from casebook.augmentation.colour import IMAGENET_COMPONENTS, principal_colours
+from casebook.data.colours import source_colours
 from casebook.data.sources import load_source
 from casebook.errors import DataError
 

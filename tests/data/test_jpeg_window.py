@@ -23,7 +23,7 @@ from casebook.data.sources import load_source
 from casebook.errors import PictureError
 from casebook.preprocessing import Preprocessing
 
-from .augmenting import noise
+from ..augmentation.augmenting import noise
 from .test_decode import saved
 
 # Where its wheel is installed, the library must be found.

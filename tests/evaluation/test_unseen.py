@@ -13,7 +13,7 @@ from casebook.errors import DataError, RunError
 from casebook.evaluation.unseen import unseen
 from casebook.training.run import open_run
 
-from .conftest import Runs, parts
+from ..conftest import Runs, parts
 
 
 def names(source, indices) -> set[str]:

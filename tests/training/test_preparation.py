@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import casebook
-from casebook.augmentation.colour import IMAGENET_COMPONENTS, source_colours
+from casebook.augmentation.colour import IMAGENET_COMPONENTS
 from casebook.augmentation.policy import POLICIES, Policy
+from casebook.data.colours import source_colours
 from casebook.errors import RecipeError
 from casebook.preprocessing import Preprocessing
 from casebook.training.distributed import Place

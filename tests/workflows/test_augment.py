@@ -15,7 +15,7 @@ from casebook.errors import DataError, PictureError
 from casebook.preprocessing import Preprocessing
 from casebook.workflows.augment import OPERATIONS, caption, draw_operations, draw_sheet
 
-from .augmenting import parameters
+from ..augmentation.augmenting import parameters
 
 
 def test_a_picture_is_shown_in_every_epoch(photo_folder: Path, tmp_path: Path) -> None:

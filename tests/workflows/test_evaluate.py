@@ -15,7 +15,7 @@ from casebook.errors import DataError, ModelError, RunError
 from casebook.evaluation.ensemble import average, fit_weights
 from casebook.evaluation.saved import save_predictions
 
-from .conftest import Runs, parts, train
+from ..conftest import Runs, parts, train
 
 
 def test_center_is_always_the_reference_and_unchanged(runs: Runs) -> None:
