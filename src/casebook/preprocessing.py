@@ -5,13 +5,18 @@ server all call it, so that the same picture always gives the same numbers.
 """
 
 import dataclasses
-from typing import Any, Literal
+import functools
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import ModelError
+
+if TYPE_CHECKING:  # torch is imported inside the functions that need it, so that a bundle runs without it
+    import torch
+    from torch import Tensor
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -110,6 +115,17 @@ class Preprocessing:
         offset, scale = self.offset_and_scale
         return (pixels.astype(np.float32) - offset) / scale
 
+    def normalise_tensor(self, pixels: "Tensor") -> "Tensor":
+        """(B, H, W, channels) uint8 -> (B, channels, H, W) float32 on the same device, normalised.
+
+        Gives the same bits as `normalise`. The result is a channels-last view; call `.contiguous()` for the other
+        layout.
+        """
+        # Subtracting whole rows is eight times as fast on a CPU as subtracting three numbers at a time.
+        offset, scale = _offset_and_scale_rows(self, pixels.shape[2], pixels.device)
+        rows = pixels.flatten(2).float().sub_(offset).div_(scale)
+        return rows.view(pixels.shape).permute(0, 3, 1, 2)
+
     def __call__(self, picture: Image.Image) -> NDArray[np.float32]:
         """(channels, size, size) float32, normalised."""
         return np.ascontiguousarray(self.normalise(self.pixels(picture)).transpose(2, 0, 1))
@@ -128,3 +144,15 @@ class Preprocessing:
             return cls(**record)
         except (TypeError, ValueError) as error:
             raise ModelError(f"preprocessing: {error}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _offset_and_scale_rows(
+    preprocessing: Preprocessing, width: int, device: "torch.device"
+) -> tuple["Tensor", "Tensor"]:
+    """(width * channels,) float32 each: `offset_and_scale`, repeated for every pixel of a row."""
+    import torch
+
+    with torch.inference_mode(False):  # the tensors outlive this call and may take part in training later
+        offset, scale = (torch.from_numpy(values).to(device) for values in preprocessing.offset_and_scale)
+        return offset.repeat(width), scale.repeat(width)

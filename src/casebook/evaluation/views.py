@@ -163,9 +163,8 @@ class _Runner:
     def __init__(
         self, module: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype, batch_size: int
     ):
-        self.module, self.device, self.dtype = module, device, dtype
+        self.module, self.preprocessing, self.device, self.dtype = module, preprocessing, device, dtype
         self.most_pixels = batch_size * preprocessing.size**2
-        self.offset, self.scale = (torch.from_numpy(values).to(device) for values in preprocessing.offset_and_scale)
         self.waiting: dict[Size, list[tuple[int, int, NDArray[np.uint8]]]] = {}
         self.waiting_pixels: Counter[Size] = Counter()
         self.sums: dict[int, NDArray[np.float64]] = {}
@@ -192,7 +191,8 @@ class _Runner:
         if not entries:
             return
         self.sizes[size] += len(entries)
-        images = self._prepared(np.stack([array for _, _, array in entries]))
+        pixels = torch.from_numpy(np.stack([array for _, _, array in entries]))
+        images = self.preprocessing.normalise_tensor(pixels.to(self.device))
         with autocast(self.device, self.dtype), contextlib.ExitStack() as stack:
             meter = stack.enter_context(_Meter(self.module)) if size not in self.seen else None
             logits = self.module(images)
@@ -201,13 +201,6 @@ class _Runner:
         probabilities = torch.softmax(logits.float(), 1).cpu().numpy().astype(np.float64)
         for (index, weight, _), row in zip(entries, probabilities, strict=True):
             self.sums[index] = self.sums.get(index, 0) + weight * row
-
-    def _prepared(self, arrays: NDArray[np.uint8]) -> Tensor:
-        """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalised, channels last, by the numbers of `make_prepare`."""
-        pixels = torch.from_numpy(arrays).to(self.device)
-        width = pixels.shape[2]
-        rows = pixels.flatten(2).float().sub_(self.offset.repeat(width)).div_(self.scale.repeat(width))
-        return rows.view(pixels.shape).permute(0, 3, 1, 2)
 
 
 Rendered = list[tuple[NDArray[np.uint8], int]]

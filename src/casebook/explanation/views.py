@@ -49,8 +49,8 @@ class Subject:
 
     def images(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """(B, C, H, W) float32, normalised, on the network's device, of what `Preprocessing.pixels` gives."""
-        arrays = self.preprocessing.normalise(np.stack(pixels)).transpose(0, 3, 1, 2)
-        return torch.from_numpy(np.ascontiguousarray(arrays)).to(self.device)
+        stacked = torch.from_numpy(np.stack(pixels)).to(self.device)
+        return self.preprocessing.normalise_tensor(stacked).contiguous()
 
 
 @dataclasses.dataclass(frozen=True)

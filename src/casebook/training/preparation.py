@@ -193,17 +193,13 @@ def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_la
 
     It augments the pictures of which the loader left that to the device.
     """
-    offset, scale = (torch.from_numpy(values).to(device) for values in preprocessing.offset_and_scale)
-    # Whole rows at once: eight times as fast on a CPU as three numbers at a time.
-    offset, scale = offset.repeat(preprocessing.size), scale.repeat(preprocessing.size)
     fill = fill_colour(preprocessing)
 
     def prepare(batch: Batch) -> Tensor:
         pixels = batch.images.to(device, non_blocking=True)
         if batch.parameters is not None:
             pixels = augment_tensors(pixels, batch.parameters, preprocessing.size, fill)
-        rows = pixels.flatten(2).float().sub_(offset).div_(scale)
-        images = rows.view(pixels.shape).permute(0, 3, 1, 2)  # a channels-last view
+        images = preprocessing.normalise_tensor(pixels)  # a channels-last view
         return images if channels_last else images.contiguous()
 
     return prepare
