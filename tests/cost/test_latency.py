@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.cost.latency import Run, interleaved, measure_latency, summary, using_threads
+from casebook.cost.latency import interleaved, measure_latency, summary
+from casebook.device import Timing, using_threads
 from casebook.errors import ModelError
 from casebook.models import create_model
 
@@ -49,7 +50,7 @@ def test_networks_take_turns():
 
 
 def test_the_quantiles_are_those_of_the_runs():
-    runs = [Run(n / 1000, n / 2000) for n in range(1, 102)]
+    runs = [Timing(n / 1000, n / 2000) for n in range(1, 102)]
     with using_threads(1):
         found = summary(list(reversed(runs)), 1, CPU)
     assert (found.median_ms, found.low_ms, found.high_ms, found.processor_ms) == (51, 6, 96, 25.5)
@@ -65,7 +66,7 @@ def test_the_bound_of_the_median_covers_it():
     kept = 0
     for _ in range(400):
         draws = torch.empty(25, dtype=torch.float64).exponential_(generator=generator)
-        found = summary([Run(float(value), 0.0) for value in draws], 1, CPU)
+        found = summary([Timing(float(value), 0.0) for value in draws], 1, CPU)
         kept += found.median_high_ms >= 1000 * 0.693147
     assert kept / 400 > 0.95
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from casebook.device import Timing
 from casebook.studies import interleaved as turns
 from casebook.studies.interleaved import Limits, Work, machine_limits, seconds_by_kind, seconds_in_turns
 
@@ -38,7 +39,7 @@ def test_modules_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_fast_module_is_run_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "LEAST_SECONDS", 10.0)
     runs = []
-    monkeypatch.setattr(turns, "_timed", lambda call, repeats=1: runs.append(repeats) or 2.0 / repeats)
+    monkeypatch.setattr(turns, "timed", lambda call, repeats=1: runs.append(repeats) or Timing(2.0 / repeats, 0.0))
     seconds_in_turns({"a": Work(nn.ReLU(), 1, 1, 2)}, CPU, rounds=3)
     assert runs == [1] * turns.WARM_UP_RUNS + [5] * 3
 

@@ -1,5 +1,6 @@
 """What the measured speeds mean; tests/cli/test_json.py measures for real."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_rounds_count_what_the_work_says(monkeypatch: pytest.MonkeyPatch) -> Non
         now += 0.1
         return 5
 
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
     speed = _rounds(work)
     assert speed.low <= speed.median <= speed.high
     assert speed.median == pytest.approx(50)

@@ -6,14 +6,13 @@ Times are of the network alone, in float32, weights and pictures in channels-las
 import contextlib
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from ..device import Run, device_name, is_alone, settle, synchronise, timed, using_threads
+from ..device import Timing, device_name, is_alone, settle, synchronise, timed_in_turns, using_threads
 from ..errors import ModelError
 
 
@@ -85,17 +84,13 @@ def interleaved(
             stack.enter_context(_ready_to_run(network, input_size, batch_size, device))
             for network, input_size in networks
         ]
-        runs: list[list[Run]] = [[] for _ in calls]
         for call in calls:
             settle(call)
-        until = time.perf_counter() + seconds * len(calls)
-        while calls and (len(runs[0]) < least_runs or time.perf_counter() < until):
-            for call, found in zip(calls, runs, strict=True):
-                found.append(timed(call))
+        runs = timed_in_turns(calls, seconds=seconds, least_runs=least_runs)
         return [summary(found, batch_size, device) for found in runs]
 
 
-def summary(runs: Sequence[Run], batch_size: int, device: torch.device) -> Latency:
+def summary(runs: Sequence[Timing], batch_size: int, device: torch.device) -> Latency:
     ordered = [1000 * run.wall for run in sorted(runs)]
     last = len(ordered) - 1
     # The order statistic that the true median exceeds in 2.5 % of all cases: the binomial, approximated by a normal.

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..device import device_name, is_alone, settle, synchronise, timed, using_threads
+from ..device import Stopwatch, device_name, is_alone, settle, synchronise, timed_in_turns, using_threads
 from ..errors import RunError
 from ..files import cache_folder, write_json
 from ..models import create_model
@@ -254,7 +254,7 @@ def measure_device(
     """Measures this device: a minute on one core. `threads` is torch's own number when not given."""
     from casebook import __version__
 
-    device, began = torch.device(device), time.monotonic()
+    device, watch = torch.device(device), Stopwatch()
     with using_threads(threads), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         found: dict[str, list[tuple[Work, float]]] = {kind: [] for kind in KINDS}
@@ -282,7 +282,7 @@ def measure_device(
         threads=threads_used,
         torch=torch.__version__,
         made=time.strftime("%Y-%m-%d"),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(watch.seconds, 1),
         layers=fits,
         factors=dict(zip(FACTORS, map(float, factors), strict=True)),
         networks=[
@@ -409,9 +409,7 @@ def _undisturbed(call: Callable[[], object], device: torch.device, seconds: floa
         synchronise(device)
 
     settle(whole, most_seconds=seconds, group=3)
-    runs, until = [], time.perf_counter() + seconds
-    while len(runs) < least_runs or time.perf_counter() < until:
-        runs.append(timed(whole))
+    (runs,) = timed_in_turns([whole], seconds=seconds, least_runs=least_runs)
     times = sorted(run.processor if is_alone(device) else run.wall for run in runs)
     return 1000 * (statistics.median(times) if is_alone(device) else times[len(times) // 4])
 

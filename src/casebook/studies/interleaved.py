@@ -1,7 +1,6 @@
 """Networks -> the seconds that each takes, measured in turns, and how much of that is arithmetic or memory."""
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -11,15 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..cost.count import count
+from ..device import Stopwatch, synchronise, timed
 
 ROUNDS = 21
 WARM_UP_RUNS = 5
 LEAST_SECONDS = 0.004  # of one measurement; what is faster is run several times
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class Work(NamedTuple):
@@ -60,27 +55,20 @@ def seconds_in_turns(
         calls[name] = _call(module, work.images(device), device)
     repeats = {}
     for name, call in calls.items():
-        fastest = min(_timed(call) for _ in range(WARM_UP_RUNS))
+        fastest = min(timed(call).wall for _ in range(WARM_UP_RUNS))
         repeats[name] = max(1, math.ceil(LEAST_SECONDS / max(1e-6, fastest)))
     seconds = {name: np.empty(rounds) for name in works}
     for number in range(rounds):
         for name, call in calls.items():
-            seconds[name][number] = _timed(call, repeats[name])
+            seconds[name][number] = timed(call, repeats[name]).wall
     return seconds
-
-
-def _timed(call: Callable[[], None], repeats: int = 1) -> float:
-    began = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - began) / repeats
 
 
 def _call(module: nn.Module, images: Tensor, device: torch.device) -> Callable[[], None]:
     def call() -> None:
         with torch.inference_mode():
             module(images)
-        _wait(device)
+        synchronise(device)
 
     return call
 
@@ -92,16 +80,15 @@ def seconds_by_kind(
     module = work.module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rounds, call = rounds or ROUNDS, _call(module, work.images(device), device)
     found: dict[str, NDArray[np.float64]] = {}
-    began = [0.0]
-    number = 0
+    watch, number = Stopwatch(), 0
 
     def before(*_: object) -> None:
-        _wait(device)
-        began[0] = time.perf_counter()
+        synchronise(device)
+        watch.restart()
 
     def after(part: nn.Module, *_: object) -> None:
-        _wait(device)
-        found.setdefault(kind(part), np.zeros(rounds))[number] += time.perf_counter() - began[0]
+        synchronise(device)
+        found.setdefault(kind(part), np.zeros(rounds))[number] += watch.seconds
 
     leaves = [part for part in module.modules() if not any(True for _ in part.children())]
     for _ in range(WARM_UP_RUNS):
@@ -139,10 +126,10 @@ def machine_limits(device: torch.device, *, width: int = 256, megabytes: int = 2
 
     def copy_all() -> None:
         target.copy_(source)
-        _wait(device)
+        synchronise(device)
 
     best = []
     for call in (convolve, copy_all):
         call()
-        best.append(min(_timed(call) for _ in range(tries)))
+        best.append(min(timed(call).wall for _ in range(tries)))
     return Limits(large.multiply_adds / best[0], 2 * 4 * len(source) / best[1])

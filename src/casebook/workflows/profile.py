@@ -9,8 +9,7 @@ import dataclasses
 import math
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,15 @@ from ..data.loader import Batch, Batches
 from ..data.prepared import Form, PreparedFile, fill, open_prepared, picture_and_payload
 from ..data.scan import PictureFacts, scan
 from ..data.sources import Source, load_source
-from ..device import available_cores, choose_device, choose_precision, choose_workers, tune_allocator
+from ..device import (
+    Stopwatch,
+    available_cores,
+    choose_device,
+    choose_precision,
+    choose_workers,
+    synchronise,
+    tune_allocator,
+)
 from ..errors import DataError, PictureError
 from ..files import cache_folder
 from ..models import create_model, model_card
@@ -50,6 +57,10 @@ class Speed(NamedTuple):
     median: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, rounds: Sequence[float]) -> "Speed":
+        return cls(statistics.median(rounds), min(rounds), max(rounds))
 
     def to_dict(self) -> dict[str, float]:
         return {key: round(value, 2) for key, value in self._asdict().items()}
@@ -124,7 +135,7 @@ def profile_data(
 
     `report` gets {"kind": "scan"} and {"kind": "profile"} events. Raises DataError and ModelError.
     """
-    began = time.monotonic()
+    watch = Stopwatch()
     card = model_card(model)
     tune_allocator()
     recipe = make_recipe("scratch", data=str(data), model=model, seed=seed, device=device, checkpoint_seconds=1e9)
@@ -170,7 +181,7 @@ def profile_data(
         cores=cores, workers=workers, speeds=speeds, with_workers=readers * fresh,
         with_workers_prepared=readers * ready, limit=limit, reading_share=share,
         advice=_advice(limit, share, network, readers * fresh, readers * ready, source.root is not None, turbo, where),
-        seconds=time.monotonic() - began,
+        seconds=watch.seconds,
     )  # fmt: skip
 
 
@@ -185,11 +196,11 @@ def _rounds(work: Callable[[], int]) -> Speed:
     work()
     speeds = []
     for _ in range(ROUNDS):
-        began, count = time.perf_counter(), 0
-        while (seconds := time.perf_counter() - began) < ROUND_SECONDS:
+        watch, count = Stopwatch(), 0
+        while watch.seconds < ROUND_SECONDS:
             count += work()
-        speeds.append(count / seconds)
-    return Speed(statistics.median(speeds), min(speeds), max(speeds))
+        speeds.append(count / watch.seconds)
+    return Speed.of(speeds)
 
 
 def _reading_speeds(
@@ -276,40 +287,36 @@ class _Endless:
     def global_sizes(self) -> list[int]:
         return [len(self.batch.labels)] * len(self)
 
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         for _ in range(3):  # the first steps choose kernels and fill memory
             yield self.batch
+        synchronise(self.device)
         speeds = []
         for _ in range(ROUNDS):
-            began, count = self._now(), 0
-            while count == 0 or time.perf_counter() - began < 2 * ROUND_SECONDS:
+            watch, count = Stopwatch(), 0
+            while count == 0 or watch.seconds < 2 * ROUND_SECONDS:
                 yield self.batch
                 count += len(self.batch.labels)
-            speeds.append(count / (self._now() - began))
-        self.speeds["network"] = Speed(statistics.median(speeds), min(speeds), max(speeds))
+            synchronise(self.device)
+            speeds.append(count / watch.seconds)
+        self.speeds["network"] = Speed.of(speeds)
         self.then()
-        speeds, number, began, count, until = [], 0, None, 0, math.inf
-        while time.perf_counter() < until:
+        speeds, number, count, watch, together = [], 0, 0, Stopwatch(), None
+        while together is None or together.seconds < TOGETHER_SECONDS:
             number += 1
             for batch in self.real.epoch(number):
                 yield batch
-                now = self._now()
-                if began is None:  # the workers have started
-                    began, count, until = now, 0, now + TOGETHER_SECONDS
+                synchronise(self.device)
+                if together is None:  # the workers have started
+                    watch, together = Stopwatch(), Stopwatch()
                     continue
                 count += len(batch.labels)
-                if now - began >= TOGETHER_SECONDS / ROUNDS:
-                    speeds.append(count / (now - began))
-                    began, count = now, 0
-                if now >= until:
+                if watch.seconds >= TOGETHER_SECONDS / ROUNDS:
+                    speeds.append(count / watch.restart())
+                    count = 0
+                if together.seconds >= TOGETHER_SECONDS:
                     break
-        speeds = speeds or [count / max(1e-9, time.perf_counter() - (began or 0))]
-        self.speeds["together"] = Speed(statistics.median(speeds), min(speeds), max(speeds))
+        self.speeds["together"] = Speed.of(speeds or [count / max(1e-9, watch.seconds)])
         raise _Done
 
     def close(self) -> None:
@@ -337,7 +344,7 @@ def _network_speeds(
 
         def transfer() -> int:
             pinned.to(device, non_blocking=True)
-            torch.cuda.synchronize(device)
+            synchronise(device)
             return count
 
         speeds["transfer"] = _rounds(transfer)
