@@ -162,7 +162,7 @@ def casebook_worker(variant: str, case: str, folder: Path) -> None:
     from casebook.augmentation.augment import augment
     from casebook.augmentation.augment_tensors import augment_tensors
     from casebook.augmentation.policy import Policy
-    from casebook.augmentation.sampling import draw
+    from casebook.augmentation.sampling import sample
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -178,7 +178,7 @@ def casebook_worker(variant: str, case: str, folder: Path) -> None:
     fill = np.array([124, 116, 104], np.uint8)
 
     def one_pass(number: int) -> Any:
-        parameters = draw(policy, 0, number, indices, sizes, SIZE)
+        parameters = sample(policy, 0, number, indices, sizes, SIZE)
         if variant == "pixels":
             return augment(pictures, parameters, SIZE, fill)
         return augment_tensors(tensor, parameters, SIZE, fill)

@@ -213,10 +213,10 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
 
     import casebook
     from casebook.augmentation.policy import Policy
-    from casebook.data import loader
+    from casebook.data import crops
     from casebook.data.jpeg_window import can_decode_windows
     from casebook.data.loader import Batches
-    from casebook.data.prepared import Form, fill, open_prepared
+    from casebook.data.prepared import StoredFormat, fill, open_prepared
     from casebook.data.scan import scan
     from casebook.data.sources import load_source
     from casebook.device import tune_allocator
@@ -230,10 +230,10 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
     if argument == "fresh" and not can_decode_windows():
         say("libjpeg-turbo 3 was not found, so whole pictures are decoded; see docs/how-to.md")
     if argument == "whole":
-        loader.can_decode_windows = lambda: False
+        crops.can_decode_windows = lambda: False
     elif argument != "fresh":
         side, format = argument.split()
-        form = Form(int(side), "RGB", "jpeg" if format == "jpeg" else "raw")
+        form = StoredFormat(int(side), "RGB", "jpeg" if format == "jpeg" else "raw")
         kept["form"], kept["prepared"] = (
             form, open_prepared(source, facts, form, budget_bytes=float("inf"), disk_share=1),
         )  # fmt: skip
@@ -262,7 +262,7 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
             places, count = places[BATCH:], count - len(batch.labels)
 
     about = {"casebook": casebook.__version__, "opencv": cv2.__version__, "torch": torch.__version__,
-             "decodes_windows": batches.pictures.part_sizes is not None}  # fmt: skip
+             "decodes_windows": batches.crops.part_sizes is not None}  # fmt: skip
     if "prepared" in kept:
         about["bytes_per_picture"] = round(kept["prepared"].path.stat().st_blocks * 512 / len(source))
     answer_turns(about, read, repeat)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from casebook.augmentation.augment import augment, fill_colour, gaussian, noise_numbers, noise_table, sharpening
 from casebook.augmentation.geometry import compose, control_points, spline_basis
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.augmentation.sampling import NOISE_TABLE, draw
+from casebook.augmentation.sampling import NOISE_TABLE, sample
 from casebook.preprocessing import Preprocessing
 
 from .augmenting import FILL, noise, parameters, ramp, smooth
@@ -40,17 +40,17 @@ def test_mirror_and_crop() -> None:
 def test_padded_crops_are_shifts() -> None:
     pictures = np.stack([noise(8, 8, seed=seed) for seed in range(50)])
     policy = Policy("padded", mirror=0.5, padding=2, border="fill")
-    drawn = draw(policy, 0, 0, np.arange(50), np.array([[8, 8]] * 50), 8)
-    moved = augment(list(pictures), drawn, 8, FILL)
-    for before, after, record in zip(pictures, moved, drawn, strict=True):
+    sampled = sample(policy, 0, 0, np.arange(50), np.array([[8, 8]] * 50), 8)
+    moved = augment(list(pictures), sampled, 8, FILL)
+    for before, after, record in zip(pictures, moved, sampled, strict=True):
         left, top = record["window"][:2].astype(int) + 2
         frame = np.empty((12, 12, 3), np.uint8)
         frame[:] = FILL
         frame[2:10, 2:10] = before
         expected = frame[top : top + 8, left : left + 8]
         assert np.array_equal(after, expected[:, ::-1] if record["mirror"] else expected)
-    assert drawn["mirror"].any()
-    assert len(np.unique(drawn["window"][:, :2], axis=0)) > 15
+    assert sampled["mirror"].any()
+    assert len(np.unique(sampled["window"][:, :2], axis=0)) > 15
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -172,9 +172,9 @@ def test_long_and_tiny_pictures() -> None:
     expected = one(np.ascontiguousarray(wide[:, 19_968:20_032]), part, 16).astype(int)
     assert np.abs(one(wide, record, 16) - expected).max() <= 1
     for name, entry in POLICIES.items():
-        drawn = draw(entry.policy, 0, 0, np.arange(4), np.array([[1, 1], [1, 9], [9, 1], [2, 3]]), 32)
+        sampled = sample(entry.policy, 0, 0, np.arange(4), np.array([[1, 1], [1, 9], [9, 1], [2, 3]]), 32)
         pictures = [noise(1, 1), noise(9, 1), noise(1, 9), noise(3, 2)]
-        assert augment(pictures, drawn, 32, FILL).shape == (4, 32, 32, 3), name
+        assert augment(pictures, sampled, 32, FILL).shape == (4, 32, 32, 3), name
 
 
 def test_brightness_contrast_saturation_and_shifts() -> None:
@@ -293,10 +293,10 @@ def test_a_hole_has_the_fill_colour_and_nothing_else_changes() -> None:
 def test_a_picture_comes_out_the_same_in_any_batch(name: str) -> None:
     pictures = [noise(60 + 3 * seed, 80, seed=seed) for seed in range(9)]
     sizes = np.array([(80, 60 + 3 * seed) for seed in range(9)])
-    drawn = draw(POLICIES[name].policy, 1, 2, np.arange(9), sizes, 48)
-    whole = augment(pictures, drawn, 48, FILL)
-    assert np.array_equal(augment(pictures[4:6], drawn[4:6], 48, FILL), whole[4:6])
-    assert np.array_equal(augment(pictures, drawn, 48, FILL), whole)
+    sampled = sample(POLICIES[name].policy, 1, 2, np.arange(9), sizes, 48)
+    whole = augment(pictures, sampled, 48, FILL)
+    assert np.array_equal(augment(pictures[4:6], sampled[4:6], 48, FILL), whole[4:6])
+    assert np.array_equal(augment(pictures, sampled, 48, FILL), whole)
 
 
 def test_no_pictures_are_no_pictures() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from casebook.augmentation.augment import augment
 from casebook.augmentation.augment_tensors import augment_tensors
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.augmentation.sampling import draw
+from casebook.augmentation.sampling import sample
 
 from .augmenting import FILL, noise, parameters, ramp, smooth
 
@@ -51,9 +51,9 @@ SINGLE = {
 def test_the_back_ends_agree_on_each_operation(name: str, side: int) -> None:
     policy, levels = SINGLE[name]
     pictures = np.stack([smooth(side, side + 5) // 2 + noise(side, side + 5, seed=seed) // 4 + 20 for seed in range(8)])
-    drawn = draw(policy, 0, 0, np.arange(8), np.array([[side + 5, side]] * 8), 40)
-    first = augment(list(pictures), drawn, 40, FILL).astype(int)
-    second = augment_tensors(torch.from_numpy(pictures), drawn, 40, FILL).numpy()
+    sampled = sample(policy, 0, 0, np.arange(8), np.array([[side + 5, side]] * 8), 40)
+    first = augment(list(pictures), sampled, 40, FILL).astype(int)
+    second = augment_tensors(torch.from_numpy(pictures), sampled, 40, FILL).numpy()
     assert np.abs(first - second).max() <= levels
     assert (first != pictures[:, :40, :40]).any()
 
@@ -61,12 +61,12 @@ def test_the_back_ends_agree_on_each_operation(name: str, side: int) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_back_ends_agree_on_policies(name: str) -> None:
     pictures = np.stack([smooth(120, 90)] * 16)
-    drawn = draw(POLICIES[name].policy, 0, 0, np.arange(16), np.array([[90, 120]] * 16), 64)
+    sampled = sample(POLICIES[name].policy, 0, 0, np.arange(16), np.array([[90, 120]] * 16), 64)
     for step in ("equalize", "autocontrast"):  # a level more or less may be far away in these tables
-        drawn[step] = False
-    drawn["solarize"], drawn["posterize"] = 256, 8
-    first = augment(list(pictures), drawn, 64, FILL).astype(int)
-    second = augment_tensors(torch.from_numpy(pictures), drawn, 64, FILL).numpy()
+        sampled[step] = False
+    sampled["solarize"], sampled["posterize"] = 256, 8
+    first = augment(list(pictures), sampled, 64, FILL).astype(int)
+    second = augment_tensors(torch.from_numpy(pictures), sampled, 64, FILL).numpy()
     assert np.abs(first - second).max() <= 4  # levels that differ by one may be amplified by contrast and sharpness
     assert np.abs(first - second).mean() < 0.25
 
@@ -137,21 +137,21 @@ def test_composed_is_nearer_to_the_truth_than_chained() -> None:
 @pytest.mark.parametrize("name", ["strong", "trivial", "randaugment"])
 def test_a_picture_comes_out_the_same_again_and_in_any_block(name: str) -> None:
     pictures = torch.from_numpy(np.stack([noise(50, 60, seed=seed) for seed in range(37)]))
-    drawn = draw(POLICIES[name].policy, 0, 0, np.arange(37), np.array([[60, 50]] * 37), 40)
-    whole = augment_tensors(pictures, drawn, 40, FILL)
-    assert torch.equal(augment_tensors(pictures, drawn, 40, FILL), whole)
-    some = augment_tensors(pictures[14:20], drawn[14:20], 40, FILL)
+    sampled = sample(POLICIES[name].policy, 0, 0, np.arange(37), np.array([[60, 50]] * 37), 40)
+    whole = augment_tensors(pictures, sampled, 40, FILL)
+    assert torch.equal(augment_tensors(pictures, sampled, 40, FILL), whole)
+    some = augment_tensors(pictures[14:20], sampled[14:20], 40, FILL)
     assert (some.int() - whole[14:20].int()).abs().max() <= 1  # matrix products of other shapes round otherwise
-    assert augment_tensors(pictures[:0], drawn[:0], 40, FILL).shape == (0, 40, 40, 3)
+    assert augment_tensors(pictures[:0], sampled[:0], 40, FILL).shape == (0, 40, 40, 3)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_gpu_gives_what_the_cpu_gives(name: str) -> None:
     pictures = torch.from_numpy(np.stack([smooth(120, 90)] * 16))
-    drawn = draw(POLICIES[name].policy, 0, 0, np.arange(16), np.array([[90, 120]] * 16), 64)
-    drawn["equalize"], drawn["autocontrast"], drawn["solarize"], drawn["posterize"] = False, False, 256, 8
-    there = augment_tensors(pictures.cuda(), drawn, 64, FILL)
-    assert torch.equal(augment_tensors(pictures.cuda(), drawn, 64, FILL), there)
-    here = augment_tensors(pictures, drawn, 64, FILL)
+    sampled = sample(POLICIES[name].policy, 0, 0, np.arange(16), np.array([[90, 120]] * 16), 64)
+    sampled["equalize"], sampled["autocontrast"], sampled["solarize"], sampled["posterize"] = False, False, 256, 8
+    there = augment_tensors(pictures.cuda(), sampled, 64, FILL)
+    assert torch.equal(augment_tensors(pictures.cuda(), sampled, 64, FILL), there)
+    here = augment_tensors(pictures, sampled, 64, FILL)
     assert (there.cpu().int() - here.int()).abs().max() <= 3

@@ -8,7 +8,7 @@ import pytest
 from casebook.augmentation.augment import augment
 from casebook.augmentation.geometry import compose, reach
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.augmentation.sampling import draw
+from casebook.augmentation.sampling import sample
 
 from .augmenting import FILL, noise, parameters
 
@@ -22,8 +22,8 @@ def test_pixels_out_of_reach_change_nothing(name: str, border: str) -> None:
     random = np.random.default_rng(len(name))
     sizes = np.array([*random.integers(1, 400, (40, 2)), (1, 1), (3, 900), (900, 3)])
     size = 32
-    drawn = draw(policy, 1, 2, np.arange(len(sizes)), sizes, size)
-    boxes = reach(compose(drawn, sizes, size), drawn, sizes, size)
+    sampled = sample(policy, 1, 2, np.arange(len(sizes)), sizes, size)
+    boxes = reach(compose(sampled, sizes, size), sampled, sizes, size)
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] <= sizes).all()
     assert (boxes[:, 2:] > boxes[:, :2]).all()
@@ -34,7 +34,7 @@ def test_pixels_out_of_reach_change_nothing(name: str, border: str) -> None:
         other[top:bottom, left:right] = picture[top:bottom, left:right]
         pictures.append(picture)
         spoiled.append(other)
-    assert np.array_equal(augment(spoiled, drawn, size, FILL), augment(pictures, drawn, size, FILL))
+    assert np.array_equal(augment(spoiled, sampled, size, FILL), augment(pictures, sampled, size, FILL))
 
 
 def test_a_crop_reaches_no_further_than_its_window() -> None:

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from casebook.augmentation.mixing import mix, mixing_table, partners
 from casebook.augmentation.policy import Policy
-from casebook.augmentation.sampling import draw, identity
+from casebook.augmentation.sampling import identity, sample
 
 
 def test_mixup_blends_pictures_and_labels_in_the_same_shares() -> None:
@@ -35,9 +35,9 @@ def test_cutmix_pastes_a_box_and_weighs_labels_by_its_area() -> None:
 
 
 def test_the_loss_is_that_of_soft_labels() -> None:
-    drawn = draw(Policy(mixup=0.5, cutmix=1.0), 0, 0, np.arange(6), np.array([[8, 8]] * 6), 8)
+    sampled = sample(Policy(mixup=0.5, cutmix=1.0), 0, 0, np.arange(6), np.array([[8, 8]] * 6), 8)
     labels = torch.arange(6) % 4
-    _, own = mix(torch.zeros(6, 3, 8, 8), mixing_table(drawn))
+    _, own = mix(torch.zeros(6, 3, 8, 8), mixing_table(sampled))
     logits = torch.randn(6, 4)
     soft = own[:, None] * functional.one_hot(labels, 4) + (1 - own)[:, None] * functional.one_hot(partners(labels), 4)
     expected = functional.cross_entropy(logits, soft, reduction="none", label_smoothing=0.1)
@@ -49,8 +49,8 @@ def test_the_loss_is_that_of_soft_labels() -> None:
 
 def test_the_areas_of_cutmix_follow_the_papers_law() -> None:
     """The side is the root of 1 - lambda, the centre is anywhere, and what sticks out is cut off (section 3.1)."""
-    drawn = draw(Policy(cutmix=1.0), 0, 0, np.arange(5000), np.array([[224, 224]] * 5000), 224)
-    area = drawn["cutmix"][:, 2] * drawn["cutmix"][:, 3] / 224**2
+    sampled = sample(Policy(cutmix=1.0), 0, 0, np.arange(5000), np.array([[224, 224]] * 5000), 224)
+    area = sampled["cutmix"][:, 2] * sampled["cutmix"][:, 3] / 224**2
     generator = np.random.default_rng(0)
     side = np.sqrt(1 - generator.beta(1.0, 1.0, 50_000))[:, None]
     middle = generator.random((50_000, 2))

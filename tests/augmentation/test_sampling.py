@@ -19,9 +19,9 @@ from casebook.augmentation.sampling import (
     SLOTS,
     Uniforms,
     described,
-    draw,
     identity,
     replayed,
+    sample,
 )
 from casebook.errors import DataError
 
@@ -29,10 +29,10 @@ COUNT, SIZE = 4000, 224
 SMALLEST_P = 1e-3  # with fixed seeds a failure means a wrong law
 
 
-def drawn(
+def sampled(
     policy: Policy, *, count: int = COUNT, seed: int = 0, epoch: int = 0, side: tuple[int, int] = (500, 375)
 ) -> NDArray:
-    return draw(policy, seed, epoch, np.arange(count), np.array([side] * count), SIZE)
+    return sample(policy, seed, epoch, np.arange(count), np.array([side] * count), SIZE)
 
 
 def follows(values: NDArray, law: Any) -> bool:
@@ -70,17 +70,17 @@ def test_numbers_are_uniform_and_unrelated() -> None:
 def test_a_picture_has_the_same_parameters_in_any_batch(name: str) -> None:
     policy = POLICIES[name].policy
     sizes = np.stack([np.arange(100) + 200, 400 - np.arange(100)], 1)
-    whole = draw(policy, 3, 5, np.arange(100), sizes, SIZE)
+    whole = sample(policy, 3, 5, np.arange(100), sizes, SIZE)
     some = np.array([71, 4, 20])
-    assert np.array_equal(draw(policy, 3, 5, some, sizes[some], SIZE), whole[some])
+    assert np.array_equal(sample(policy, 3, 5, some, sizes[some], SIZE), whole[some])
     if name != "none":
-        assert not np.array_equal(draw(policy, 3, 6, np.arange(100), sizes, SIZE), whole)
-        assert not np.array_equal(draw(policy, 4, 5, np.arange(100), sizes, SIZE), whole)
+        assert not np.array_equal(sample(policy, 3, 6, np.arange(100), sizes, SIZE), whole)
+        assert not np.array_equal(sample(policy, 4, 5, np.arange(100), sizes, SIZE), whole)
 
 
 def test_a_law_that_is_taken_away_changes_no_other() -> None:
     strong = POLICIES["strong"].policy
-    whole, less = drawn(strong, count=50), drawn(strong.changed({"rotate": 0.0, "erase": 0.0}), count=50)
+    whole, less = sampled(strong, count=50), sampled(strong.changed({"rotate": 0.0, "erase": 0.0}), count=50)
     for name in PARAMETERS.names or ():
         assert np.array_equal(whole[name], less[name]) == (name not in ("angle", "hole")), name
 
@@ -103,7 +103,7 @@ def test_a_law_that_is_taken_away_changes_no_other() -> None:
     ],
 )
 def test_parameters_follow_their_laws(law: str, value: Any, field: str, expected: Any) -> None:
-    parameters = drawn(Policy().changed({law: value}))
+    parameters = sampled(Policy().changed({law: value}))
     values = parameters[field].reshape(COUNT, -1)
     for column in values.T[:4]:
         assert follows(column.astype(np.float64), expected)
@@ -112,13 +112,13 @@ def test_parameters_follow_their_laws(law: str, value: Any, field: str, expected
 
 
 def test_the_larger_share_of_mixup_is_the_pictures_own() -> None:
-    own = drawn(Policy(mixup=0.2))["mixup"]
+    own = sampled(Policy(mixup=0.2))["mixup"]
     assert stats.kstest(own, lambda share: 2 * stats.beta(0.2, 0.2).cdf(share) - 1).pvalue > SMALLEST_P
     assert own.min() >= 0.5
 
 
 def test_principal_colours_have_normal_factors() -> None:
-    shifts = drawn(Policy(pca=0.1))["pca"]
+    shifts = sampled(Policy(pca=0.1))["pca"]
     values, vectors = IMAGENET_COMPONENTS
     factors = np.linalg.solve(vectors, shifts.T).T / (255 * values)
     for column in factors.T:
@@ -131,7 +131,7 @@ def test_what_happens_with_a_probability_happens_that_often() -> None:
     policy = Policy(
         mirror=0.3, blur=(1, 2), blur_probability=0.2, erase=0.6, mixup=1.0, cutmix=1.0, mix_probability=0.8
     )
-    parameters = drawn(policy)
+    parameters = sampled(policy)
     cut = parameters["cutmix"].any(1)
     for happened, probability in (
         (parameters["mirror"], 0.3), (parameters["blur"] > 0, 0.2), (parameters["hole"].any(1), 0.6),
@@ -143,7 +143,7 @@ def test_what_happens_with_a_probability_happens_that_often() -> None:
 
 
 def test_resized_crops_have_the_stated_areas_and_ratios() -> None:
-    window = drawn(Policy("resized", area=(0.1, 0.4)), side=(4000, 4000))["window"]
+    window = sampled(Policy("resized", area=(0.1, 0.4)), side=(4000, 4000))["window"]
     assert follows(window[:, 2] * window[:, 3] / 4000**2, uniform(0.1, 0.4))
     assert follows(window[:, 2] / window[:, 3], stats.loguniform(3 / 4, 4 / 3))
     free = window[:, 0] / (4000 - window[:, 2])
@@ -152,7 +152,7 @@ def test_resized_crops_have_the_stated_areas_and_ratios() -> None:
 
 @pytest.mark.parametrize("side", [(500, 375), (375, 500), (640, 640), (3000, 500)])
 def test_resized_crops_keep_their_ratio_and_the_area_that_fits(side: tuple[int, int]) -> None:
-    window = drawn(POLICIES["googlenet"].policy, side=(side[0] * 8, side[1] * 8))["window"]
+    window = sampled(POLICIES["googlenet"].policy, side=(side[0] * 8, side[1] * 8))["window"]
     ratio = window[:, 2] / window[:, 3]
     assert follows(ratio, stats.loguniform(3 / 4, 4 / 3))
     picture = side[0] / side[1]
@@ -165,11 +165,11 @@ def test_resized_crops_keep_their_ratio_and_the_area_that_fits(side: tuple[int, 
 
 
 def test_windows_are_as_large_as_after_resizing_the_shorter_side() -> None:
-    alexnet = drawn(POLICIES["alexnet"].policy, side=(1000, 512))["window"]
+    alexnet = sampled(POLICIES["alexnet"].policy, side=(1000, 512))["window"]
     assert (alexnet[:, 2:] == 448).all()  # 224 of 256
     assert (alexnet[:, 0] >= 244).all()  # within the central square, which begins there
     assert (alexnet[:, 0] + 448 <= 244 + 512).all()
-    resnet = drawn(POLICIES["resnet"].policy, side=(4000, 4000))["window"]
+    resnet = sampled(POLICIES["resnet"].policy, side=(4000, 4000))["window"]
     assert (resnet[:, 2] == resnet[:, 3]).all()
     assert follows(4000 * 224 / resnet[:, 2], uniform(256, 480))
 
@@ -177,7 +177,7 @@ def test_windows_are_as_large_as_after_resizing_the_shorter_side() -> None:
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 10_000), st.sampled_from(sorted(POLICIES)))
 def test_windows_lie_in_the_picture(width: int, height: int, index: int, name: str) -> None:
     policy = POLICIES[name].policy
-    left, top, across, down = draw(policy, 0, 0, np.array([index]), np.array([[width, height]]), 32)["window"][0]
+    left, top, across, down = sample(policy, 0, 0, np.array([index]), np.array([[width, height]]), 32)["window"][0]
     slack = policy.padding if policy.crop == "padded" else 0
     assert across >= 1
     assert down >= 1
@@ -188,7 +188,7 @@ def test_windows_lie_in_the_picture(width: int, height: int, index: int, name: s
 
 
 def test_padded_crops_reach_every_place_as_often() -> None:
-    window = drawn(Policy("padded", padding=2), side=(32, 32))["window"]
+    window = sampled(Policy("padded", padding=2), side=(32, 32))["window"]
     assert (window[:, 2:] == 32).all()
     for column in window[:, :2].T:
         counts = np.bincount((column + 2).astype(int))
@@ -198,20 +198,20 @@ def test_padded_crops_reach_every_place_as_often() -> None:
 
 def test_holes_follow_their_laws_and_lie_in_the_result() -> None:
     policy = Policy(erase=1.0, erase_area=(0.1, 0.2), erase_ratio=(0.5, 2.0))
-    hole = draw(policy, 0, 0, np.arange(COUNT), np.array([[5000, 5000]] * COUNT), 5000)["hole"]
+    hole = sample(policy, 0, 0, np.arange(COUNT), np.array([[5000, 5000]] * COUNT), 5000)["hole"]
     assert (hole >= 0).all()
     assert (hole[:, :2] + hole[:, 2:] <= 5000).all()
     assert follows(hole[:, 2] * hole[:, 3] / 5000**2, uniform(0.1, 0.2))
     assert follows(hole[:, 2] / hole[:, 3], stats.loguniform(0.5, 2.0))
     for axis in (0, 1):
         assert follows((hole[:, axis] + 0.5) / (5001 - hole[:, 2 + axis]), uniform(0, 1))
-    pasted = drawn(Policy(cutmix=1.0))["cutmix"]
+    pasted = sampled(Policy(cutmix=1.0))["cutmix"]
     assert (pasted >= 0).all()
     assert (pasted[:, :2] + pasted[:, 2:] <= SIZE).all()
 
 
 def test_whether_pictures_are_pasted_does_not_tell_how_much() -> None:
-    both, alone = drawn(Policy(mixup=0.2, cutmix=1.0))["cutmix"], drawn(Policy(cutmix=1.0))["cutmix"]
+    both, alone = sampled(Policy(mixup=0.2, cutmix=1.0))["cutmix"], sampled(Policy(cutmix=1.0))["cutmix"]
     happened = both.any(1)
     assert np.array_equal(both[happened], alone[happened])
     area, whole = (box[:, 2] * box[:, 3] for box in (both[happened], alone))
@@ -219,11 +219,11 @@ def test_whether_pictures_are_pasted_does_not_tell_how_much() -> None:
 
 
 def test_noise_begins_anywhere_in_its_table() -> None:
-    assert follows(drawn(Policy(noise=5.0))["noise_place"] / NOISE_TABLE, uniform(0, 1))
+    assert follows(sampled(Policy(noise=5.0))["noise_place"] / NOISE_TABLE, uniform(0, 1))
 
 
 def test_trivialaugment_picks_each_operation_as_often_and_in_31_strengths() -> None:
-    parameters = drawn(POLICIES["trivial"].policy, count=14_000)
+    parameters = sampled(POLICIES["trivial"].policy, count=14_000)
     changed = {
         "shear_x": parameters["shear"][:, 0] != 0, "shift_y": parameters["shift"][:, 1] != 0,
         "rotate": parameters["angle"] != 0, "brightness": parameters["brightness"] != 1,
@@ -239,7 +239,7 @@ def test_trivialaugment_picks_each_operation_as_often_and_in_31_strengths() -> N
 
 
 def test_randaugment_picks_two_operations_at_one_strength() -> None:
-    parameters = drawn(POLICIES["randaugment"].policy)
+    parameters = sampled(POLICIES["randaugment"].policy)
     once = parameters["angle"][np.abs(parameters["angle"]) < 10]
     assert set(np.round(once, 9)) == {-9.0, 0.0, 9.0}
     assert set(np.round(np.abs(parameters["angle"]), 9)) == {0.0, 9.0, 18.0}
@@ -252,7 +252,7 @@ def test_randaugment_picks_two_operations_at_one_strength() -> None:
 def test_the_largest_strengths_are_those_of_the_papers(
     space: Any, shear_slope: float, shift: float, angle: float, colour: float, bits: int
 ) -> None:
-    parameters = drawn(Policy(space=space, strength=1.0))
+    parameters = sampled(Policy(space=space, strength=1.0))
     assert np.abs(np.tan(np.radians(parameters["shear"]))).max(0) == pytest.approx([shear_slope] * 2)
     assert np.abs(parameters["shift"]).max(0) == pytest.approx([shift] * 2)
     assert set(parameters["angle"]) == {0.0, angle, -angle}
@@ -260,11 +260,11 @@ def test_the_largest_strengths_are_those_of_the_papers(
         assert sorted(set(parameters[name])) == pytest.approx([1 - colour, 1, 1 + colour])
     assert set(parameters["posterize"]) == {bits, 8}
     assert set(parameters["solarize"]) == {0.0, 256.0}
-    assert set(drawn(Policy(space=space, strength=0.25))["solarize"]) == {192.0, 256.0}
+    assert set(sampled(Policy(space=space, strength=0.25))["solarize"]) == {192.0, 256.0}
 
 
 def test_operations_picked_twice_come_together() -> None:
-    parameters = drawn(Policy(space="trivial", picks=8, strength=1.0))
+    parameters = sampled(Policy(space="trivial", picks=8, strength=1.0))
     slopes = np.tan(np.radians(parameters["shear"])) / 0.99
     assert np.allclose(slopes, np.rint(slopes), atol=1e-6)  # slopes add up, not degrees
     assert np.abs(slopes).max() >= 2
@@ -273,7 +273,7 @@ def test_operations_picked_twice_come_together() -> None:
 
 
 def test_parameters_can_be_printed_and_replayed() -> None:
-    parameters = drawn(POLICIES["strong"].policy, count=30)
+    parameters = sampled(POLICIES["strong"].policy, count=30)
     told = json.loads(json.dumps([described(row) for row in parameters]))
     assert np.array_equal(replayed(told), parameters)
     plain = described(identity(1)[0])

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.data import decode, jpeg_window, loader
+from casebook.data import crops, decode, jpeg_window
 from casebook.data.decode import UPRIGHT, Part, decode_part, decode_reduced, reduced_size
 from casebook.data.jpeg_window import OPENCV_FLAGS, can_decode_windows, decode_window
 from casebook.data.loader import Batches
@@ -363,7 +363,7 @@ def test_a_training_sees_the_same_pixels_with_and_without(
     assert len(windows) == 2 * len(source)
     assert not any(part is None for part in windows)
     assert whole_pictures == []
-    monkeypatch.setattr(loader, "can_decode_windows", lambda: False)
+    monkeypatch.setattr(crops, "can_decode_windows", lambda: False)
     without = read(SETTINGS[name])
     assert len(with_windows) == len(without)
     assert all(np.array_equal(a, b) for a, b in zip(with_windows, without, strict=True))

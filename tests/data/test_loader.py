@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.data.loader import Batch, Batches, PictureCache, order, plan
+from casebook.data.cache import PictureCache
+from casebook.data.loader import Batch, Batches, order, plan
 from casebook.data.scan import scan
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError

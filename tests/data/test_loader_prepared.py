@@ -13,15 +13,15 @@ import torch
 
 from casebook.augmentation.policy import Policy
 from casebook.data.loader import Batch, Batches
-from casebook.data.prepared import Form, PreparedFile, fill, list_prepared, open_prepared
+from casebook.data.prepared import PreparedFile, StoredFormat, fill, list_prepared, open_prepared
 from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import Picture, Source, load_source
 from casebook.preprocessing import Preprocessing
 
 SIZE = Preprocessing(size=40, crop_fraction=1.0)
 RESIZED = Policy("resized", mirror=0.5)
-SMALLER, LOSSY = Form(48), Form(48, format="jpeg")
-DEFAULT = Form(SIZE.decode_side, SIZE.mode)
+SMALLER, LOSSY = StoredFormat(48), StoredFormat(48, format="jpeg")
+DEFAULT = StoredFormat(SIZE.decode_side, SIZE.mode)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def source(photo_folder: Path) -> Source:
     return load_source(photo_folder)
 
 
-def opened(source: Source, facts: tuple[PictureFacts, ...], form: Form, folder: Path) -> PreparedFile:
+def opened(source: Source, facts: tuple[PictureFacts, ...], form: StoredFormat, folder: Path) -> PreparedFile:
     return open_prepared(source, facts, form, budget_bytes=1e12, disk_share=1, folder=folder)
 
 
@@ -54,9 +54,9 @@ def same(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
     return len(first) == len(second) and all(map(torch.equal, first, second))
 
 
-@pytest.mark.parametrize("form", [DEFAULT, SMALLER, LOSSY, Form(48, "L")], ids=str)
+@pytest.mark.parametrize("form", [DEFAULT, SMALLER, LOSSY, StoredFormat(48, "L")], ids=str)
 def test_the_stream_does_not_depend_on_what_is_prepared(
-    source: Source, facts: tuple[PictureFacts, ...], form: Form, tmp_path: Path
+    source: Source, facts: tuple[PictureFacts, ...], form: StoredFormat, tmp_path: Path
 ) -> None:
     grey = dataclasses.replace(SIZE, mode="L", mean=(0.5,), std=(0.5,))
     preprocessing = grey if form.mode == "L" else SIZE
@@ -96,7 +96,7 @@ def test_the_default_form_is_what_training_cut_its_crops_from(
 
 @pytest.mark.parametrize("form", [SMALLER, LOSSY], ids=str)
 def test_the_workers_prepare_in_the_first_epoch_and_nobody_decodes_after_it(
-    photo_folder: Path, tmp_path: Path, form: Form
+    photo_folder: Path, tmp_path: Path, form: StoredFormat
 ) -> None:
     root = tmp_path / "photos"
     shutil.copytree(photo_folder, root)
@@ -135,7 +135,7 @@ def test_what_evaluation_sees_never_comes_from_prepared_pictures(
     fill(source, prepared, workers=1)
     plain = batches(source, facts, policy=policy, shuffle=False)
     given = batches(source, facts, policy=policy, shuffle=False, form=LOSSY, prepared=prepared)
-    assert given.pictures.prepared is None
+    assert given.crops.prepared is None
     assert same(images(plain, 0), images(given, 0))
     if policy == Policy():
         expected = np.stack([SIZE.pixels(source.open(i, min_side=SIZE.decode_side)) for i in range(48)])

@@ -21,9 +21,9 @@ from casebook.data import prepared as module
 from casebook.data.decode import decode_reduced
 from casebook.data.prepared import (
     ENTRY,
-    Form,
     Layout,
     PreparedFile,
+    StoredFormat,
     fill,
     find_prepared,
     in_memory,
@@ -38,7 +38,7 @@ from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import Source, load_source
 from casebook.errors import PictureError, RunError
 
-RAW, JPEG = Form(40), Form(40, format="jpeg")
+RAW, JPEG = StoredFormat(40), StoredFormat(40, format="jpeg")
 ANY_SIZE = float("inf")
 
 
@@ -75,7 +75,7 @@ Opener = Callable[..., PreparedFile]
 
 @pytest.fixture
 def opened(source: Source, facts: tuple[PictureFacts, ...], folder: Path) -> Opener:
-    def opened(form: Form = RAW) -> PreparedFile:
+    def opened(form: StoredFormat = RAW) -> PreparedFile:
         return open_prepared(source, facts, form, budget_bytes=ANY_SIZE, disk_share=1, folder=folder)
 
     return opened
@@ -91,7 +91,7 @@ def content_of(source: Source, index: int) -> bytes:
     return path.read_bytes()
 
 
-def expected(source: Source, index: int, form: Form = RAW) -> np.ndarray:
+def expected(source: Source, index: int, form: StoredFormat = RAW) -> np.ndarray:
     return picture_and_payload(content_of(source, index), "picture", form)[0]
 
 
@@ -103,7 +103,7 @@ def put(prepared: PreparedFile, source: Source, index: int) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("format", ["raw", "jpeg"])
 def test_what_is_read_is_what_was_decoded(source: Source, opened: Opener, mode: str, format: str) -> None:
-    form = Form(40, mode, format)  # type: ignore[arg-type]
+    form = StoredFormat(40, mode, format)  # type: ignore[arg-type]
     file = opened(form)
     assert all(file.get(index) is None for index in range(len(source)))
     skipped = fill(source, file, workers=2)
@@ -157,7 +157,7 @@ def test_filling_goes_on_where_it_stopped(source: Source, opened: Opener, monkey
     decoded: list[str] = []
     original = module.picture_and_payload
 
-    def counting(content: bytes, name: str, form: Form):
+    def counting(content: bytes, name: str, form: StoredFormat):
         decoded.append(name)
         return original(content, name, form)
 
@@ -185,12 +185,12 @@ def test_interrupting_keeps_what_is_there(source: Source, opened: Opener) -> Non
 
 
 def test_the_key_changes_with_files_and_form(root: Path, source: Source, facts: tuple[PictureFacts, ...]) -> None:
-    def key(form: Form = RAW) -> str:
+    def key(form: StoredFormat = RAW) -> str:
         return Layout(scan(load_source(root), workers=1).facts, form).key
 
     first = key()
     assert first == Layout(facts, RAW).key
-    others = {first, key(JPEG), key(Form(41)), key(Form(40, "L"))}
+    others = {first, key(JPEG), key(StoredFormat(41)), key(StoredFormat(40, "L"))}
     assert len(others) == 4
     content = bytearray((root / "spots" / "00.jpg").read_bytes())
     content[-3] ^= 1  # one bit of the pixels
@@ -245,7 +245,7 @@ def flip(path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("form", [RAW, JPEG], ids=["raw", "jpeg"])
-def test_a_flipped_bit_costs_one_decoding_and_is_said(source: Source, opened: Opener, form: Form) -> None:
+def test_a_flipped_bit_costs_one_decoding_and_is_said(source: Source, opened: Opener, form: StoredFormat) -> None:
     first = opened(form)
     fill(source, first, workers=1)
     flip(first.path, int(first.layout.starts[3]) + 100)
@@ -307,15 +307,15 @@ def test_every_flipped_bit_of_index_and_header_is_harmless(source: Source, opene
 WRITER = """
 import sys
 from pathlib import Path
-from casebook.data.prepared import Form, fill, open_prepared
+from casebook.data.prepared import StoredFormat, fill, open_prepared
 from casebook.data.scan import scan
 from casebook.data.sources import load_source
 import casebook.data.prepared as module, os, signal
 
 root, folder, format, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 source = load_source(root)
-file = open_prepared(source, scan(source, workers=1).facts, Form(40, format=format), budget_bytes=1e12, disk_share=1,
-                     folder=folder)
+file = open_prepared(source, scan(source, workers=1).facts, StoredFormat(40, format=format), budget_bytes=1e12,
+                     disk_share=1, folder=folder)
 writes, original = 0, os.pwrite
 
 def pwrite(descriptor, content, start):
@@ -333,7 +333,7 @@ fill(source, file, workers=1)
 """
 
 
-def writer(root: Path, folder: Path, form: Form, kill_after: int = 0) -> subprocess.Popen:
+def writer(root: Path, folder: Path, form: StoredFormat, kill_after: int = 0) -> subprocess.Popen:
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(root), str(folder), form.format, str(kill_after)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -351,7 +351,7 @@ def go(process: subprocess.Popen) -> None:
 
 @pytest.mark.parametrize(("form", "kill_after", "complete"), [(RAW, 7, 3), (JPEG, 8, 3)], ids=["slot", "entry"])
 def test_a_killed_writer_costs_the_picture_under_way(
-    root: Path, source: Source, opened: Opener, folder: Path, form: Form, kill_after: int, complete: int
+    root: Path, source: Source, opened: Opener, folder: Path, form: StoredFormat, kill_after: int, complete: int
 ) -> None:
     process = writer(root, folder, form, kill_after)
     process.communicate("\n", timeout=60)
@@ -530,7 +530,7 @@ def test_the_size_told_is_the_size_taken(source: Source, opened: Opener) -> None
 def test_the_budget_counts_all_prepared_pictures(
     source: Source, facts: tuple[PictureFacts, ...], opened: Opener, folder: Path
 ) -> None:
-    def made(form: Form, budget_bytes: float) -> PreparedFile:
+    def made(form: StoredFormat, budget_bytes: float) -> PreparedFile:
         return open_prepared(source, facts, form, budget_bytes=budget_bytes, disk_share=1, folder=folder)
 
     size_bytes = Layout(facts, RAW).size_bytes
@@ -539,9 +539,9 @@ def test_the_budget_counts_all_prepared_pictures(
     assert not folder.exists()
     made(RAW, size_bytes)
     with pytest.raises(RunError, match="beside"):
-        made(Form(41), Layout(facts, Form(41)).size_bytes)
+        made(StoredFormat(41), Layout(facts, StoredFormat(41)).size_bytes)
     made(RAW, 0)  # it is there already
-    made(Form(41), size_bytes + Layout(facts, Form(41)).size_bytes)
+    made(StoredFormat(41), size_bytes + Layout(facts, StoredFormat(41)).size_bytes)
 
 
 def test_the_disk_must_have_room(
@@ -552,7 +552,7 @@ def test_the_disk_must_have_room(
     options = dict(budget_bytes=ANY_SIZE, folder=folder)
     assert open_prepared(source, facts, RAW, disk_share=0.5, **options)  # type: ignore[arg-type]
     with pytest.raises(RunError, match=r"free; CASEBOOK_CACHE names another folder"):
-        open_prepared(source, facts, Form(60), disk_share=0.5, **options)  # type: ignore[arg-type]
+        open_prepared(source, facts, StoredFormat(60), disk_share=0.5, **options)  # type: ignore[arg-type]
 
 
 # Listing and removing

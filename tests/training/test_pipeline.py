@@ -11,7 +11,7 @@ from PIL import Image
 
 from casebook.augmentation.policy import Policy
 from casebook.data import prepared as prepared_module
-from casebook.data.prepared import Form, Layout, list_prepared, remove_prepared
+from casebook.data.prepared import Layout, StoredFormat, list_prepared, remove_prepared
 from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import load_source
 from casebook.data.split import split_source
@@ -28,7 +28,7 @@ from casebook.training.trainer import Interrupted
 
 SIZE = Preprocessing(size=20, crop_fraction=1.0)  # crops are cut from 40 pixels, so 96x80 is large
 RESIZED = Policy("resized")
-DEFAULT = Form(40)
+DEFAULT = StoredFormat(40)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_large_pictures_that_do_not_fit_into_memory_are_prepared(choose: Callabl
 def test_others_are_not(choose: Callable[..., Kept], settings: dict) -> None:
     kept = choose(**settings)
     assert kept.prepared is None
-    assert kept.form == Form(settings.get("prepared_side", 40))
+    assert kept.form == StoredFormat(settings.get("prepared_side", 40))
     assert list_prepared() == []
     assert choose.said == []  # type: ignore[attr-defined]
 
@@ -92,7 +92,7 @@ def test_worth_is_a_matter_of_sizes() -> None:
     def facts(width: int, height: int) -> tuple[PictureFacts, ...]:
         return (PictureFacts(width, height, "JPEG", "RGB", 1, "x"),) * 10
 
-    form, indices = Form(512), range(10)
+    form, indices = StoredFormat(512), range(10)
     one = 683 * 512 * 3
     assert worth_preparing(facts(4000, 3000), indices, form, 10 * one - 1, 2)
     assert not worth_preparing(facts(4000, 3000), indices, form, 10 * one, 2)  # fits into memory
@@ -106,7 +106,7 @@ def test_worth_is_a_matter_of_sizes() -> None:
 def test_asked_for_they_are_always_prepared(choose: Callable[..., Kept]) -> None:
     assert choose(prepared="raw", memory_share=0.9, epochs=1).prepared is not None
     kept = choose(prepared="jpeg", memory_share=0.9, prepared_side=60)
-    assert kept.form == Form(60, format="jpeg")
+    assert kept.form == StoredFormat(60, format="jpeg")
     assert kept.prepared is not None
 
 
@@ -206,7 +206,7 @@ def test_preparing(photographs: Path) -> None:
     events: list[dict] = []
     dry = prepare_pictures(photographs, dry_run=True, report=events.append)
     assert list_prepared() == []
-    assert (dry.pictures, dry.already, dry.complete, dry.form) == (6, 0, 0, Form(512))
+    assert (dry.pictures, dry.already, dry.complete, dry.form) == (6, 0, 0, StoredFormat(512))
     size = next(event for event in events if event["kind"] == "size")
     assert size["size_bytes"] == dry.size_bytes
     done = prepare_pictures(photographs, workers=2, report=events.append)
@@ -251,7 +251,7 @@ def test_preparing_refuses_what_makes_no_sense(photographs: Path, monkeypatch: p
 
 
 def test_preparing_needs_room(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = Layout(scan(load_source(photographs), workers=1).facts, Form(512)).size_bytes + 1000
+    free = Layout(scan(load_source(photographs), workers=1).facts, StoredFormat(512)).size_bytes + 1000
     monkeypatch.setattr(pipeline.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
     with pytest.raises(RunError, match="choose a smaller --side or --format jpeg, or set CASEBOOK_CACHE"):
         prepare_pictures(photographs)

@@ -107,7 +107,7 @@ def identity(count: int) -> NDArray[Any]:
     return parameters
 
 
-def draw(
+def sample(
     policy: Policy,
     seed: int,
     epoch: int,
@@ -120,38 +120,38 @@ def draw(
     to be augmented; `size` is the side of the result. `components` are the principal colours of the policy's "pca".
     """
     uniforms = Uniforms(seed, epoch, indices)
-    drawn = identity(len(indices))
-    drawn["reflect"] = policy.border == "reflect"
-    drawn["window"] = _windows(policy, uniforms, np.asarray(sizes, np.int64).reshape(-1, 2), size)
+    parameters = identity(len(indices))
+    parameters["reflect"] = policy.border == "reflect"
+    parameters["window"] = _windows(policy, uniforms, np.asarray(sizes, np.int64).reshape(-1, 2), size)
     if policy.mirror:
-        drawn["mirror"] = uniforms("mirror") < policy.mirror
+        parameters["mirror"] = uniforms("mirror") < policy.mirror
     for law, field, spread in _SYMMETRIC:
         if width := getattr(policy, law):
-            drawn[field] += spread * width * (2 * uniforms(law) - 1).reshape(drawn[field].shape)
+            parameters[field] += spread * width * (2 * uniforms(law) - 1).reshape(parameters[field].shape)
     if policy.scale != (1.0, 1.0):
-        drawn["scale"] = _log_uniform(policy.scale, uniforms("scale"))
+        parameters["scale"] = _log_uniform(policy.scale, uniforms("scale"))
     if policy.pca:
         from scipy.special import ndtri  # type: ignore[import-untyped]
 
         alphas = policy.pca * ndtri(np.maximum(uniforms("pca"), 2.0**-54))
-        drawn["pca"] = 255 * alphas * components.values @ components.vectors.T
+        parameters["pca"] = 255 * alphas * components.values @ components.vectors.T
     if policy.blur_probability:
         happens, strength = uniforms("blur").T
-        drawn["blur"] = np.where(happens < policy.blur_probability, _uniform(policy.blur, strength), 0.0)
+        parameters["blur"] = np.where(happens < policy.blur_probability, _uniform(policy.blur, strength), 0.0)
     if policy.noise:
         strength, place = uniforms("noise").T
-        drawn["noise"] = policy.noise * strength
-        drawn["noise_place"] = (place * NOISE_TABLE).astype(np.int64)
+        parameters["noise"] = policy.noise * strength
+        parameters["noise_place"] = (place * NOISE_TABLE).astype(np.int64)
     if policy.erase:
         happens, area, ratio, left, top = uniforms("erase").T
         holes = _boxes(_uniform(policy.erase_area, area), _log_uniform(policy.erase_ratio, ratio), left, top, size)
-        drawn["hole"] = np.where((happens < policy.erase)[:, None], holes, 0)
+        parameters["hole"] = np.where((happens < policy.erase)[:, None], holes, 0)
     if policy.space:
-        numbers = uniforms("picks").reshape(len(drawn), MOST_PICKS, 3)
-        add_picks(drawn, numbers, policy.space, policy.picks, policy.strength)
+        numbers = uniforms("picks").reshape(len(parameters), MOST_PICKS, 3)
+        add_picks(parameters, numbers, policy.space, policy.picks, policy.strength)
     if policy.mixes:
-        _mixing(policy, uniforms("mix"), size, drawn)
-    return drawn
+        _mixing(policy, uniforms("mix"), size, parameters)
+    return parameters
 
 
 def _uniform(law: Pair, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,7 +205,7 @@ def _boxes(
     return np.stack([*corner, width, height], 1).astype(np.int64)
 
 
-def _mixing(policy: Policy, numbers: NDArray[np.float64], size: int, drawn: NDArray[Any]) -> None:
+def _mixing(policy: Policy, numbers: NDArray[np.float64], size: int, parameters: NDArray[Any]) -> None:
     """Sets "mixup" or "cutmix" of the pictures to which one of them happens."""
     from scipy.special import betaincinv  # type: ignore[import-untyped]
 
@@ -215,13 +215,13 @@ def _mixing(policy: Policy, numbers: NDArray[np.float64], size: int, drawn: NDAr
     blend = chosen & ~cut & bool(policy.mixup)
     if policy.mixup:
         own = betaincinv(policy.mixup, policy.mixup, share[blend])
-        drawn["mixup"][blend] = np.maximum(own, 1 - own)  # else a picture may come as its neighbour's twin
+        parameters["mixup"][blend] = np.maximum(own, 1 - own)  # else a picture may come as its neighbour's twin
     if policy.cutmix:
         side = np.rint(size * np.sqrt(1 - betaincinv(policy.cutmix, policy.cutmix, share)))
         middle = np.stack([left, top], 1) * size
         low = np.clip(np.rint(middle - side[:, None] / 2), 0, size)
         high = np.clip(np.rint(middle + side[:, None] / 2), 0, size)
-        drawn["cutmix"][cut] = np.concatenate([low, high - low], 1)[cut].astype(np.int64)
+        parameters["cutmix"][cut] = np.concatenate([low, high - low], 1)[cut].astype(np.int64)
 
 
 def described(parameters: Any) -> dict[str, Any]:

@@ -11,14 +11,12 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -27,17 +25,15 @@ from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.geometry import Geometry, compose, reach
 from ..augmentation.mixing import mixing_table
 from ..augmentation.policy import Policy
-from ..augmentation.sampling import draw
+from ..augmentation.sampling import sample
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
-from .cache import PictureCache
-from .decode import Part, decode_part, read_file, reduced_size
-from .jpeg_window import can_decode_windows
-from .prepared import Form, PreparedFile, in_memory, picture_and_payload
+from .crops import CropSettings, CropSource, free_memory_bytes
+from .decode import Part
+from .prepared import PreparedFile, StoredFormat
 from .sources import Source
 
 UNCHANGED = Policy()
-WHOLE_SIDE = 64  # pictures up to this side are preprocessed once and held in memory as one array
 MEMORY_SHARE = 0.25  # of the free memory may be used for pictures
 WORKER_RESTARTS = 3
 
@@ -72,17 +68,7 @@ def plan(count: int, batch_size: int) -> list[tuple[int, int]]:
     return bounds
 
 
-def free_memory_bytes() -> int:
-    """Memory that can be taken without swapping; 1 GiB where the system does not say."""
-    try:
-        with open("/proc/meminfo") as lines:  # noqa: PTH123 - a kernel table, not a file
-            available = next(line for line in lines if line.startswith("MemAvailable"))
-        return int(available.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return 1 << 30
-
-
-class _Drawn(NamedTuple):
+class _Sampled(NamedTuple):
     """The augmentation of some pictures, whose (width, height) are `sizes` (N, 2), and what it reads of each."""
 
     sizes: NDArray[np.int64]
@@ -92,127 +78,47 @@ class _Drawn(NamedTuple):
 
 
 class Pictures(Dataset):
-    """Reads, augments and stacks the pictures of one batch; a key is (epoch, places), as `_Plan` gives them."""
+    """Reads, augments and stacks the pictures of one batch; a key is (epoch, places), as `Batches.keys` gives them."""
 
     def __init__(
         self,
-        source: Source,
-        indices: NDArray[np.int64],
-        preprocessing: Preprocessing,
+        crops: CropSource,
         policy: Policy,
         seed: int,
-        sizes: Sequence[tuple[int, int]] | None,
-        budget_bytes: int,
-        may_cache: bool,
-        draw_keys: NDArray[np.int64],
+        *,
+        sample_keys: NDArray[np.int64],
         components: Components,
         on_device: bool,
-        form: Form | None = None,
-        prepared: PreparedFile | None = None,
     ):
-        self.source, self.indices, self.seed, self.draw_keys = source, indices, seed, draw_keys
-        self.preprocessing, self.policy, self.components = preprocessing, policy, components
-        self.on_device = on_device
-        self.labels = np.array([source.pictures[i].label for i in indices], np.int64)
-        self.whole: NDArray[np.uint8] | None = None
-        self.cache: PictureCache | None = None
-        self.form = form or Form(preprocessing.decode_side, preprocessing.mode)
-        self.prepared = prepared if policy.crops_source else None
-        reduced_sizes: NDArray[np.int64] | None = None
-        if policy.crops_source and sizes is not None:
-            reduced_sizes = np.array([reduced_size(sizes[i], self.form.side) for i in indices], np.int64)
-        # The sizes of pictures of which only what a crop shows is decoded, unless they are kept.
-        may_decode_parts = reduced_sizes is not None and self.prepared is None and self.form.format == "raw"
-        self.part_sizes = reduced_sizes if may_decode_parts and can_decode_windows() else None
-        size, channels = preprocessing.size, preprocessing.channels
-        total_bytes = len(indices) * size * size * channels
-        if not policy.crops_source and size <= WHOLE_SIDE and total_bytes <= budget_bytes:
-            self.whole = np.zeros((len(indices), size, size, channels), np.uint8)
-            self.bad: dict[int, str] = {}
-        elif may_cache and not policy.crops_source:
-            self.cache = PictureCache([(size, size, channels)] * len(indices), budget_bytes)
-        elif may_cache and reduced_sizes is not None and not (self.prepared and self.form.format == "raw"):
-            shapes = [(height, width, channels) for width, height in reduced_sizes.tolist()]
-            self.cache = PictureCache(shapes, budget_bytes)
-
-    def read_all(self, workers: int) -> None:
-        """Fills `whole`: small pictures are read once and stay in memory."""
-        assert self.whole is not None
-
-        def read(place: int) -> None:
-            try:
-                self.whole[place] = self._pixels(place)  # type: ignore[index]
-            except PictureError as error:
-                self.bad[place] = error.reason
-
-        with ThreadPoolExecutor(max(1, workers)) as pool:  # Pillow frees the interpreter while it decodes
-            for _ in pool.map(read, range(len(self.indices)), chunksize=256):
-                pass
-
-    def _open(self, place: int) -> Image.Image:
-        return self.source.open(
-            int(self.indices[place]),
-            mode=self.preprocessing.mode,
-            min_side=self.preprocessing.decode_side,
-        )
-
-    def _pixels(self, place: int) -> NDArray[np.uint8]:
-        return self.preprocessing.pixels(self._open(place))
-
-    def _cached(self, place: int, epoch: int, part: Part | None) -> NDArray[np.uint8]:
-        """The picture before augmentation: preprocessed, or where crops are cut from it reduced to a bounded size.
-
-        Of one that is not to be kept no more than `part` need be decoded.
-        """
-        keep = self.cache is not None and self.cache.has_slot(place)
-        picture = self.cache.get(place, epoch) if self.cache is not None and keep else None
-        if picture is None:
-            if self.policy.crops_source:
-                picture = self._reduced(int(self.indices[place]), None if keep else part)
-            else:
-                picture = self._pixels(place)
-            if self.cache is not None and keep:
-                self.cache.put(place, epoch, picture)
-        return picture
-
-    def _reduced(self, index: int, part: Part | None) -> NDArray[np.uint8]:
-        """What crops are cut from: the same pixels whether they are prepared already or not."""
-        if self.prepared is not None and (picture := self.prepared.get(index)) is not None:
-            return picture
-        path, name = self.source.path(index), self.source.pictures[index].name
-        if path is None:
-            return in_memory(self.source, index, self.form)
-        content = read_file(path, name=name)
-        if part is not None:
-            return decode_part(content, name=name, mode=self.form.mode, side=self.form.side, part=part)
-        picture, payload = picture_and_payload(content, name, self.form)
-        if self.prepared is not None and picture.shape == self.prepared.layout.shapes[index]:
-            self.prepared.put(index, payload, content)
-        return picture
+        self.crops, self.policy, self.seed = crops, policy, seed
+        self.sample_keys, self.components, self.on_device = sample_keys, components, on_device
+        self.source, self.indices, self.preprocessing = crops.source, crops.indices, crops.preprocessing
+        self.labels = np.array([self.source.pictures[i].label for i in self.indices], np.int64)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> Batch:
         epoch, places = key
-        drawn: _Drawn | None = None
+        sampled: _Sampled | None = None
         pictures: Sequence[NDArray[np.uint8]]
-        if self.whole is not None:
-            good = np.array([int(place) not in self.bad for place in places], bool)
-            skipped = [(int(place), self.bad[int(place)]) for place in places[~good]]
-            pictures = self.whole[places[good]]  # type: ignore[assignment]
+        crops = self.crops
+        if crops.whole is not None:
+            good = np.array([int(place) not in crops.bad for place in places], bool)
+            skipped = [(int(place), crops.bad[int(place)]) for place in places[~good]]
+            pictures = crops.whole[places[good]]  # type: ignore[assignment]
         else:
             pictures, good, skipped = [], np.ones(len(places), bool), []
-            if self.part_sizes is not None:
-                drawn = self._draw_ahead(epoch, places, self.part_sizes[places])
+            if crops.part_sizes is not None:
+                sampled = self._sample_ahead(epoch, places, crops.part_sizes[places])
             for row, place in enumerate(places):
                 try:
-                    pictures.append(self._cached(int(place), epoch, drawn.parts[row] if drawn else None))
+                    pictures.append(crops.read(int(place), epoch, sampled.parts[row] if sampled else None))
                 except PictureError as error:
                     good[row] = False
                     skipped.append((int(place), error.reason))
         places = places[good]
-        images, parameters = self._augmented(pictures, epoch, places, drawn)
+        images, parameters = self._augmented(pictures, epoch, places, sampled)
         return Batch(
             torch.from_numpy(images),
             torch.from_numpy(self.labels[places]),
@@ -225,10 +131,10 @@ class Pictures(Dataset):
     @property
     def _leaves_to_device(self) -> bool:
         """Pictures of one size that are all in memory are augmented where the network runs, if that is asked for."""
-        return self.on_device and self.whole is not None and self.policy != UNCHANGED
+        return self.on_device and self.crops.whole is not None and self.policy != UNCHANGED
 
     def _augmented(
-        self, pictures: Sequence[NDArray[np.uint8]], epoch: int, places: NDArray[np.int64], drawn: _Drawn | None
+        self, pictures: Sequence[NDArray[np.uint8]], epoch: int, places: NDArray[np.int64], sampled: _Sampled | None
     ) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
         """The pictures as the network sees them, or as they are where that is left to the device."""
         size, fill = self.preprocessing.size, fill_colour(self.preprocessing)
@@ -236,25 +142,25 @@ class Pictures(Dataset):
             shape = (0, size, size, len(fill))
             return np.ascontiguousarray(pictures if len(pictures) else np.zeros(shape, np.uint8)), None
         sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures])
-        if drawn is not None and np.array_equal(drawn.sizes, sizes):
-            parameters, geometry = drawn.parameters, drawn.geometry
+        if sampled is not None and np.array_equal(sampled.sizes, sizes):
+            parameters, geometry = sampled.parameters, sampled.geometry
         else:  # also where one of them could not be read, or is of another size by now
-            parameters, geometry = self._draw(epoch, places, sizes), None
+            parameters, geometry = self._sample(epoch, places, sizes), None
         if self._leaves_to_device:
             return np.ascontiguousarray(pictures), parameters
         return augment(pictures, parameters, size, fill, geometry), parameters
 
-    def _draw_ahead(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> _Drawn:
+    def _sample_ahead(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> _Sampled:
         """The augmentation of pictures that are not read yet, if these are their sizes."""
         sizes, size = np.maximum(sizes, 1), self.preprocessing.size  # 0 x 0 is one that could not be scanned
-        parameters = self._draw(epoch, places, sizes)
+        parameters = self._sample(epoch, places, sizes)
         geometry = compose(parameters, sizes, size)
         boxes = reach(geometry, parameters, sizes, size)
-        return _Drawn(sizes, parameters, geometry, list(map(Part, sizes.tolist(), boxes.tolist())))
+        return _Sampled(sizes, parameters, geometry, list(map(Part, sizes.tolist(), boxes.tolist())))
 
-    def _draw(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
+    def _sample(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
         size = self.preprocessing.size
-        return draw(self.policy, self.seed, epoch, self.draw_keys[places], sizes, size, self.components)
+        return sample(self.policy, self.seed, epoch, self.sample_keys[places], sizes, size, self.components)
 
 
 class _Plan(Sampler):
@@ -276,7 +182,7 @@ class Batches:
     Training (`shuffle`): each global batch of `batch_size` pictures is cut into equal parts, one a process.
     Evaluation: every picture comes exactly once, over all processes together, in order.
     `sizes` are the (width, height) of all the source's pictures, where known: they make room in the cache.
-    `draw_keys`: what the random numbers of each of `indices` are drawn from; the index itself by default.
+    `sample_keys`: what the random numbers of each of `indices` are drawn from; the index itself by default.
     `components`: the principal colours of the policy's "pca". `on_device`: small pictures are augmented by `prepare`.
     `form`: what crops are cut from; by default the pictures themselves, their shorter side brought down to twice the
     size at which evaluation cuts its crop. `prepared`: where they are kept in that form; it changes no pixel.
@@ -298,17 +204,17 @@ class Batches:
         workers: int = 0,
         sizes: Sequence[tuple[int, int]] | None = None,
         memory_share: float = MEMORY_SHARE,
-        draw_keys: Sequence[int] | None = None,
+        sample_keys: Sequence[int] | None = None,
         components: Components = IMAGENET_COMPONENTS,
         on_device: bool = False,
-        form: Form | None = None,
+        form: StoredFormat | None = None,
         prepared: PreparedFile | None = None,
     ):
         if not len(indices):
             raise DataError(f"{source.name}: no pictures to make batches from")
         cv2.setNumThreads(1)  # its threads do not survive the fork of a worker, which then waits for them forever
         mine = np.asarray(indices, np.int64)
-        keys = mine if draw_keys is None else np.asarray(draw_keys, np.int64)
+        keys = mine if sample_keys is None else np.asarray(sample_keys, np.int64)
         self.num_pictures = len(mine)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
@@ -318,12 +224,14 @@ class Batches:
         budget_bytes = int(memory_share * free_memory_bytes() / world_size)
         # Workers that are not forked cannot see a common cache.
         may_cache = budget_bytes > 0 and (not workers or multiprocessing.get_start_method() == "fork")
-        self.pictures = Pictures(
-            source, mine, preprocessing, policy, seed, sizes, budget_bytes, may_cache, keys, components, on_device,
-            form, prepared,
+        settings = CropSettings(sizes, form, prepared, memory_share)
+        self.crops = CropSource(
+            source, mine, preprocessing, cuts_crops=policy.crops_source, settings=settings, budget_bytes=budget_bytes,
+            may_cache=may_cache,
         )  # fmt: skip
-        if self.pictures.whole is not None:
-            self.pictures.read_all(os.cpu_count() or 1)
+        self.pictures = Pictures(self.crops, policy, seed, sample_keys=keys, components=components, on_device=on_device)
+        if self.crops.whole is not None:
+            self.crops.read_all(os.cpu_count() or 1)
             workers = 0
         self.workers = workers
         self.plan = _Plan()
@@ -363,8 +271,8 @@ class Batches:
         keys = self.keys(epoch, start)
         for batch in self._from_workers(keys) if self.workers else map(self.pictures.__getitem__, keys):
             self.skipped.update(batch.skipped)
-            if self.pictures.prepared is not None:
-                self.pictures.prepared.tell()
+            if self.crops.prepared is not None:
+                self.crops.prepared.tell()
             yield batch
 
     def _from_workers(self, keys: list[tuple[int, NDArray[np.int64]]]) -> Iterator[Batch]:

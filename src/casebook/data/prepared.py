@@ -1,7 +1,7 @@
 """Prepared pictures: decoded and reduced once, kept in one file on disk for later epochs, runs and splits.
 
-A file belongs to the pictures of one source, by the SHA-256 of each, and to one `Form`. It holds a header, an index of
-16 bytes a picture and one slot a picture, all at places that follow from the pictures' sizes. A slot counts only when
+A file belongs to the pictures of one source, by the SHA-256 of each, and to one `StoredFormat`. It holds a header, an
+index of 16 bytes and one slot a picture, all at places that follow from the pictures' sizes. A slot counts only when
 its index entry is whole, which is written after it, and only if its CRC-32 is right, which each process tries once. So
 a killed writer costs the pictures under way, two writers write the same bytes, and a flipped bit costs one decoding.
 
@@ -52,7 +52,7 @@ GIB = 1 << 30
 Progress = Callable[[int, int], None]
 
 
-class Form(NamedTuple):
+class StoredFormat(NamedTuple):
     """What training cuts its crops from: pictures whose shorter side is at most `side`."""
 
     side: int
@@ -64,7 +64,7 @@ class Form(NamedTuple):
         return 3 if self.mode == "RGB" else 1
 
 
-def picture_and_payload(content: bytes, name: str, form: Form) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def picture_and_payload(content: bytes, name: str, form: StoredFormat) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(H, W, channels) uint8 of a picture's file as training sees it, and the bytes for its slot.
 
     Raises PictureError.
@@ -76,7 +76,7 @@ def picture_and_payload(content: bytes, name: str, form: Form) -> tuple[NDArray[
     return _unpacked(payload, form), payload
 
 
-def in_memory(source: Source, index: int, form: Form) -> NDArray[np.uint8]:
+def in_memory(source: Source, index: int, form: StoredFormat) -> NDArray[np.uint8]:
     """As `picture_and_payload`, for a picture of a source that holds its pictures as arrays."""
     pixels = reduce_pixels(np.asarray(source.open(index, mode=form.mode), np.uint8), form.side)
     return pixels if form.format == "raw" else _unpacked(encode(pixels), form)
@@ -89,7 +89,7 @@ def encode(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return payload.reshape(-1)
 
 
-def _unpacked(payload: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
+def _unpacked(payload: NDArray[np.uint8], form: StoredFormat) -> NDArray[np.uint8]:
     pixels: Any = cv2.imdecode(payload, cv2.IMREAD_COLOR_RGB if form.mode == "RGB" else cv2.IMREAD_GRAYSCALE)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
@@ -97,7 +97,7 @@ def _unpacked(payload: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
 class Layout:
     """Where everything lies in the file of these pictures and this form."""
 
-    def __init__(self, facts: Sequence[PictureFacts], form: Form):
+    def __init__(self, facts: Sequence[PictureFacts], form: StoredFormat):
         self.form, self.facts = form, facts
         sizes = [(0, 0) if f.error is not None else reduced_size((f.width, f.height), form.side) for f in facts]
         self.shapes = [(height, width, form.channels) for width, height in sizes]
@@ -328,7 +328,7 @@ def _place(source: Source) -> str:
 
 
 def find_prepared(
-    source: Source, facts: Sequence[PictureFacts], form: Form, *, folder: Path | None = None
+    source: Source, facts: Sequence[PictureFacts], form: StoredFormat, *, folder: Path | None = None
 ) -> PreparedFile | None:
     """The file of these pictures in this form, if there is one."""
     layout = Layout(facts, form)
@@ -341,7 +341,7 @@ def find_prepared(
 def open_prepared(
     source: Source,
     facts: Sequence[PictureFacts],
-    form: Form,
+    form: StoredFormat,
     *,
     budget_bytes: float,
     disk_share: float,
@@ -399,7 +399,7 @@ class Listed(NamedTuple):
 
     path: Path
     source: str
-    form: Form | None  # None: not readable
+    form: StoredFormat | None  # None: not readable
     pictures: int
     complete: int
     size_bytes: int  # on the disk
@@ -426,7 +426,7 @@ def list_prepared(folder: Path | None = None) -> list[Listed]:
             continue
         try:
             header = read_header(path)
-            form = Form(int(header["side"]), header["mode"], header["format"])
+            form = StoredFormat(int(header["side"]), header["mode"], header["format"])
             with path.open("rb") as file:
                 file.seek(PAGE)
                 entries = np.frombuffer(file.read(ENTRY.size * header["slots"]), np.uint32).reshape(-1, 4)

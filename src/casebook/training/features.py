@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.policy import Policy
 from ..data.loader import UNCHANGED, Batch, Batches, order, plan
-from ..data.prepared import Form
+from ..data.prepared import StoredFormat
 from ..data.sources import Source
 from ..device import autocast
 from ..errors import DataError, RunError
@@ -116,7 +116,7 @@ def compute_features(
     workers: int,
     batch_size: int,
     components: Components = IMAGENET_COMPONENTS,
-    form: Form | None = None,
+    form: StoredFormat | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str], int]:
     """`built_as` is the network's name and options, which decide its features as much as its weights do.
@@ -152,7 +152,7 @@ def compute_features(
                 batches = Batches(
                     source, wanted, preprocessing, batch_size=batch_size, workers=workers, seed=seed,
                     policy=policy if views > 1 else UNCHANGED, components=components, memory_share=0,
-                    draw_keys=[int(contents[i][:15], 16) for i in wanted], form=form,
+                    sample_keys=[int(contents[i][:15], 16) for i in wanted], form=form,
                 )  # fmt: skip
                 for batch in batches.epoch(view):
                     if not len(batch.labels):

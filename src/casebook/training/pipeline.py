@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..augmentation.policy import Policy
-from ..data.loader import free_memory_bytes
+from ..data.crops import free_memory_bytes
 from ..data.prepared import (
     GIB,
     LARGE,
     RESERVE_BYTES,
     SUFFIX,
-    Form,
     Layout,
     PreparedFile,
+    StoredFormat,
     fill,
     find_prepared,
     jpeg_size_bytes,
@@ -50,11 +50,11 @@ DISK_SHARE = 0.5  # of the free space may go to pictures that nobody asked to pr
 class Kept(NamedTuple):
     """What crops are cut from, and the file that keeps it, if there is one: two arguments of `Batches`."""
 
-    form: Form
+    form: StoredFormat
     prepared: PreparedFile | None = None
 
 
-def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> Form:
+def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> StoredFormat:
     """What the recipe has crops cut from.
 
     Raises RecipeError for pictures that would be smaller than the network's input.
@@ -65,7 +65,7 @@ def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> Form:
             f"expected {preprocessing.size} or more, or 0 for {preprocessing.decode_side}"
         )
     side = recipe.prepared_side or preprocessing.decode_side
-    return Form(side, preprocessing.mode, "jpeg" if recipe.prepared == "jpeg" else "raw")
+    return StoredFormat(side, preprocessing.mode, "jpeg" if recipe.prepared == "jpeg" else "raw")
 
 
 def choose_prepared(
@@ -109,7 +109,7 @@ def choose_prepared(
 
 
 def worth_preparing(
-    facts: Sequence[PictureFacts], indices: Sequence[int], form: Form, memory_bytes: float, epochs: int
+    facts: Sequence[PictureFacts], indices: Sequence[int], form: StoredFormat, memory_bytes: float, epochs: int
 ) -> bool:
     """Whether keeping the pictures of `indices` on disk pays: they are large, memory cannot hold them, and they are
     read more than once."""
@@ -123,7 +123,7 @@ class Preparation:
     """What `prepare_pictures` did, or would do."""
 
     data: str
-    form: Form
+    form: StoredFormat
     file: Path
     pictures: int  # that can be read
     already: int  # of these, prepared before
@@ -171,7 +171,7 @@ def prepare_pictures(
         return lambda done, total: report({"kind": kind, "done": done, "total": total})
 
     seen = scan(source, progress=advance("scan"), cache_dir=cache_folder() / "scans")
-    form = Form(side or preprocessing.decode_side, preprocessing.mode, format)
+    form = StoredFormat(side or preprocessing.decode_side, preprocessing.mode, format)
     layout, folder = Layout(seen.facts, form), prepared_folder()
     size_bytes = layout.size_bytes if format == "raw" else jpeg_size_bytes(source, layout)
     pictures = len(seen.facts) - len(seen.broken)

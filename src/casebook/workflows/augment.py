@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..augmentation.augment import augment, fill_colour
 from ..augmentation.colour import IMAGENET_COMPONENTS
 from ..augmentation.policy import Policy
-from ..augmentation.sampling import described, draw, identity
+from ..augmentation.sampling import described, identity, sample
 from ..data.colours import source_colours
 from ..data.decode import decode_reduced, open_picture, read_file, reduce_pixels
 from ..data.sources import Source, load_source
@@ -99,7 +99,7 @@ def draw_sheet(
     sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures])
     parameters = np.concatenate(
         [
-            draw(policy, seed, epoch, indices[row : row + 1], sizes[row : row + 1], size, components)
+            sample(policy, seed, epoch, indices[row : row + 1], sizes[row : row + 1], size, components)
             for row, epoch in enumerate(epochs)
         ]
     )

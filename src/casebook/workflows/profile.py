@@ -20,7 +20,7 @@ import torch
 from ..data.decode import read_file
 from ..data.jpeg_window import can_decode_windows
 from ..data.loader import Batch, Batches
-from ..data.prepared import Form, PreparedFile, fill, open_prepared, picture_and_payload
+from ..data.prepared import PreparedFile, StoredFormat, fill, open_prepared, picture_and_payload
 from ..data.scan import PictureFacts, scan
 from ..data.sources import Source, load_source
 from ..device import (
@@ -210,11 +210,11 @@ def _reading_speeds(
     """decode: file to what crops are cut from. augment: that to the network's pixels. read: both, as an epoch does
     without a cache. prepared, prepared_jpeg: as read, from prepared files."""
     policy = choose_policy(recipe, preprocessing)
-    form = Form(preprocessing.decode_side, preprocessing.mode)
+    form = StoredFormat(preprocessing.decode_side, preprocessing.mode)
     sizes = [(f.width, f.height) for f in facts]
     speeds, place = {}, 0
 
-    def batches(memory_share: float, kept: Form = form, prepared: PreparedFile | None = None) -> Batches:
+    def batches(memory_share: float, kept: StoredFormat = form, prepared: PreparedFile | None = None) -> Batches:
         return Batches(
             source, range(len(source)), preprocessing, batch_size=8, policy=policy, shuffle=True, seed=recipe.seed,
             sizes=sizes, memory_share=memory_share, form=kept, prepared=prepared,
