@@ -51,6 +51,37 @@ def test_what_a_user_can_mend_is_one_line(command: Command) -> None:
     assert "there is no folder or list 'nowhere'" in one_line(command("data", "check", "nowhere"))
 
 
+@pytest.fixture
+def years(digit_folder: Path) -> Path:
+    """YEAR/CLASS/*: the first 20 pictures of two classes in 2020, the others in 2021."""
+    for name in ("digit_0", "digit_1"):
+        for path in sorted((digit_folder / name).iterdir()):
+            folder = Path("years", "2020" if int(path.stem) < 20 else "2021", name)
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder)
+    return Path("years")
+
+
+def test_years_stop_until_the_classes_are_given(command: Command, years: Path) -> None:
+    assert "'2020', '2021' hold no pictures themselves but the same folders" in one_line(
+        command("data", "check", years)
+    )
+    document = command("data", "check", years, "--label-from", "parent", "--json").json
+    assert {name: count["pictures"] for name, count in document["classes"].items()} == {"digit_0": 40, "digit_1": 40}
+    assert "did you mean 'parent'" in one_line(command("data", "check", years, "--label-from", "parnet"))
+
+
+def test_a_run_remembers_where_its_classes_come_from(command: Command, years: Path) -> None:
+    arguments = ("--model", "lenet5", "--epochs", "1", "--set", "warmup_epochs=0", "--set", "near_duplicates=false")
+    one_line(command("train", years, *arguments))
+    document = command("train", years, "--label-from", "parent", *arguments, "--out", "run", "--json").json
+    assert [row["class"] for row in document["test"]["per_class"]] == ["digit_0", "digit_1"]
+    assert command("evaluate", "run", "--json").json["n"] == document["test"]["n"]
+    assert "the same folders" in one_line(command("evaluate", "run", years))
+    assert command("evaluate", "run", years, "--label-from", "parent", "--json").json["n"] == 80
+    assert "--label-from needs the data" in one_line(command("evaluate", "run", "--label-from", "top"), code=2)
+
+
 def test_terminal_codes_in_names_are_shown_not_obeyed(command: Command, digit_folder: Path) -> None:
     shutil.copytree(digit_folder, "data")
     Path("data/digit_0").rename("data/\x1b[31mred")

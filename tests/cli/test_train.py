@@ -52,12 +52,12 @@ def test_text_names_the_result_and_where_it_lies(command: Command, digit_folder:
     [
         (["nowhere", *QUICK], "there is no folder or list 'nowhere'"),
         (["digit", *QUICK], "did you mean 'digits'?"),
-        (["text.txt", *QUICK], "text.txt is a file; expected a folder"),
+        (["text.txt", *QUICK], "text.txt is a file of an unknown kind; expected"),
         (["good"], "no network is named for 'good'; add --model"),
         (["good", "--model", "resnet51"], "unknown network 'resnet51'; did you mean 'resnet5"),
         (["one_class", *QUICK], "has the one class 'only'"),
         (["one_each", *QUICK], "a single readable picture of 2 classes"),
-        (["empty", *QUICK], "has no folders in it"),
+        (["empty", *QUICK], "has no folders and no pictures in it"),
         (["good", *QUICK, "--out", "text.txt"], "text.txt: is a file; --out takes a folder"),
         (["good", *QUICK, "--out", "text.txt/below"], "cannot write the run folder text.txt/below"),
         (["good", *QUICK, "--out", "taken"], "taken: exists already"),
@@ -137,7 +137,7 @@ def test_an_empty_class_is_said(command: Command) -> None:
     folder(Path("data"), left=8, right=8, nothing=0)
     result = command("train", "data", *QUICK, "--out", "run")
     assert result.code == 0
-    assert "class 'nothing' holds no pictures: left out" in result.err
+    assert "class 'nothing' has no pictures: left out" in result.err
 
 
 def test_hostile_names_stay_names(command: Command) -> None:

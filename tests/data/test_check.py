@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from casebook.data.check import check_data
+from casebook.data.sources import load_source
 from casebook.errors import DataError
 
 
@@ -89,7 +90,7 @@ def test_healthy_data(photographs: list[Image.Image], tmp_path: Path) -> None:
 
 def test_groups_across_splits_are_leaks(make_folder: Callable[[dict[str, int]], Path]) -> None:
     root = make_folder({"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2, "test/a": 1, "test/b": 1})
-    found = check_data(root, group_by=r"^(\d)")
+    found = check_data(load_source(root, group_by=r"^(\d)"))
     assert found.leaks == 2
     (finding,) = [finding for finding in found.findings if finding.kind == "groups across splits"]
     assert finding.examples == ("0: test, train, val", "1: train, val")

@@ -55,6 +55,14 @@ def test_splits(folder: Path) -> None:
     assert [picture.split for picture in listed(folder, text).pictures] == ["train", "train", "val", "test"]
 
 
+def test_other_words_for_splits(folder: Path) -> None:
+    source = listed(
+        folder, "path,label,split\n1.png,a,Training\n2.png,b,Training\nphotos/3.png,a,dev\nphotos/4 é.png,b,holdout\n"
+    )
+    assert [picture.split for picture in source.pictures] == ["train", "train", "val", "test"]
+    assert source.notes == ("recognised as the split: Training as train, dev as val, holdout as test",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -68,7 +76,7 @@ def test_splits(folder: Path) -> None:
         ("path,label\n,dog\n", "row 2: the path is empty"),
         ("path,label\n1.png,dog\n2.png,dog\n", "the one class 'dog'"),
         ("path,label\n1.png,dog\n1.png,cat\n", "row 3: 1.png is listed twice"),
-        ("path,label,split\n1.png,dog,train\n2.png,cat,holdout\n", "row 3: split is 'holdout', expected train, val or"),
+        ("path,label,split\n1.png,dog,train\n2.png,cat,other\n", "row 3: split is 'other', expected train, val or"),
         ("path,label,split\n1.png,dog,train\n2.png,cat,\n", "1 of 2 rows have no split, such as 2.png"),
     ],
 )

@@ -1,5 +1,6 @@
 """What load_source makes of names, and what it says of everything else."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from casebook.data import sources
 from casebook.data.downloads import Pictures
-from casebook.data.pictures import Picture, Source
+from casebook.data.pictures import Picture, Source, SourceFormat
 from casebook.data.sources import load_source
 from casebook.errors import DataError
 
@@ -40,7 +41,7 @@ def test_a_name_wins_over_a_folder_and_says_so(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     assert "./digits" in load_source("digits").notes[0]
-    with pytest.raises(DataError, match="no folders in it"):
+    with pytest.raises(DataError, match="has no folders and no pictures"):
         load_source("./digits")
 
 
@@ -52,10 +53,43 @@ def test_unknown_name_suggests(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_list(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
-    path.touch()
-    with pytest.raises(DataError, match="is a file; expected"):
-        load_source(path)
+    for name, message in (
+        ("picture.jpg", "is a single picture; expected a folder"),
+        ("photos.tar.gz", "is an archive; unpack it first and give the folder"),
+        ("photos.ZIP", "is an archive; unpack it first and give the folder"),
+        ("notes.txt", "is a file of an unknown kind; expected a folder"),
+    ):
+        (tmp_path / name).touch()
+        with pytest.raises(DataError, match=message):
+            load_source(tmp_path / name)
+
+
+def test_a_missing_folder_is_looked_for_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos/train").mkdir(parents=True)
+    for given, message in (
+        ("phtos", rf"no folder or list 'phtos' in {tmp_path}; did you mean 'photos'\? expected a folder"),
+        ("phtos/train", rf"'phtos/train': there is no 'phtos' in {tmp_path}; did you mean 'photos'\?"),
+        ("photos/trian", rf"there is no 'trian' in {tmp_path}/photos; did you mean 'train'\?"),
+        (unicodedata.normalize("NFD", "café"), "'café' looks the same, but is written with other Unicode"),
+        ("nothing_like_it", rf"no folder or list 'nothing_like_it' in {tmp_path}; expected a folder"),
+    ):
+        (tmp_path / "café").mkdir(exist_ok=True)
+        with pytest.raises(DataError, match=message):
+            load_source(given)
+
+
+def test_a_source_comes_back_as_it_is() -> None:
+    source = source_of("a/0.png", "b/0.png")
+    assert load_source(source) is source
+
+
+def test_formats_that_do_not_apply(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="digits is a built-in data set; leave out label_from='parent'"):
+        load_source("digits", format=SourceFormat("parent"))
+    (tmp_path / "list.csv").touch()
+    with pytest.raises(DataError, match="is a list with a column of labels; leave out label_from='top'"):
+        load_source(tmp_path / "list.csv", format=SourceFormat("top"))
 
 
 def test_named_sets_have_no_groups() -> None:

@@ -5,6 +5,7 @@ import typer
 from ..formatting import size_text
 from .output import plain, print_json, say, skipped_lines, table, wrong_usage
 from .progress import Display
+from .sources import LABEL_FROM, source_format
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
 
@@ -20,6 +21,7 @@ def check(
     group_by: str = typer.Option(
         None, "--group-by", help="CSV column, or pattern over file names, of pictures that stay together."
     ),
+    label_from: str = LABEL_FROM,
     strict: bool = typer.Option(
         False, "--strict", help="End with code 1 if copies or groups lie in more than one split."
     ),
@@ -27,10 +29,12 @@ def check(
 ) -> None:
     """Report broken pictures, copies, leaks between splits, balance and sizes, and what training does about each."""
     from casebook.data.check import check_data
+    from casebook.data.sources import load_source
 
     display = Display()
     try:
-        found = check_data(data, group_by=group_by, report=display)
+        source = load_source(data, group_by=group_by, format=source_format(label_from=label_from))
+        found = check_data(source, report=display)
     finally:
         display.close()
     if json_:

@@ -7,6 +7,7 @@ import typer
 
 from .output import accuracy_lines, print_json, say, skipped_lines, table, wrong_usage
 from .progress import Display
+from .sources import LABEL_FROM, formatted
 
 
 def evaluate(
@@ -33,6 +34,7 @@ def evaluate(
     classes: str = typer.Option(
         None, "--classes", help="CSV of index,id,name: the network's outputs, to match folders by id or name."
     ),
+    label_from: str = LABEL_FROM,
     split: str = typer.Option("auto", help="train, val, test, all, or auto: test where there is one, else all."),
     save: str = typer.Option(
         None, "--save", metavar="FILE", help="Save path, label and probabilities to a .csv or .parquet file."
@@ -53,10 +55,11 @@ def evaluate(
         raise wrong_usage("--html shows what is compared; add --protocol, --ensemble or --soup")
     if save:
         check_suffix(save)
+    source = formatted(pictures, label_from=label_from)
     display = Display()
     try:
         evaluation = casebook.evaluate(
-            members if ensemble or soup else members[0], pictures, protocol=protocol or None, ensemble=ensemble,
+            members if ensemble or soup else members[0], source, protocol=protocol or None, ensemble=ensemble,
             fit_weights=fit_weights, soup=soup, weights=weights, classes=classes, split=split, device=device,
             precision=precision, batch_size=batch_size, workers=workers, report=display,
         )  # fmt: skip

@@ -9,6 +9,7 @@ import typer
 
 from .output import accuracy_lines, print_json, say, skipped_lines, wrong_usage
 from .progress import Display
+from .sources import LABEL_FROM
 
 
 def train(
@@ -36,6 +37,7 @@ def train(
     val_fraction: float = typer.Option(None, help="Share of an unsplit data set for validation (0.15)."),
     test_fraction: float = typer.Option(None, help="Share of an unsplit data set locked away for the test (0.15)."),
     group_by: str = typer.Option(None, help="CSV column, or pattern over file names, of pictures that stay together."),
+    label_from: str = LABEL_FROM,
     device: str = typer.Option(None, help="auto, cpu, cuda, cuda:1 or mps."),
     precision: str = typer.Option(None, help="auto, fp32 or bf16."),
     workers: int = typer.Option(None, help="Processes that read pictures; -1 chooses."),
@@ -52,8 +54,9 @@ def train(
         "data": data or None, "model": model, "weights": weights, "transfer": transfer, "two_phase": two_phase,
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
         "schedule": schedule, "input_size": input_size, "policy": policy, "class_weights": class_weights, "seed": seed,
-        "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by, "device": device,
-        "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard, "strict": strict,
+        "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by, "label_from": label_from,
+        "device": device, "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard,
+        "strict": strict,
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None} | parsed_settings(settings or [])
     others = [*changes, *(name for name, value in (("recipe", recipe), ("out", out)) if value)]
@@ -61,6 +64,7 @@ def train(
         raise wrong_usage(f"--resume goes on with a run as it was, so it goes without {', '.join(others)}")
     if not resume and not data and not recipe:
         raise wrong_usage("casebook train needs DATA: a folder, a CSV file or a built-in name such as digits")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it loads; see training/machine.py
 
     import casebook
     from casebook.training.trainer import Interrupted

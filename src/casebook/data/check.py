@@ -161,9 +161,8 @@ class Check:
 
 
 def check_data(
-    data: str | Path,
+    data: str | Path | Source,
     *,
-    group_by: str | None = None,
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
     seed: int = 0,
@@ -180,7 +179,7 @@ def check_data(
         if report:
             report({"kind": "scan", "done": done, "total": total})
 
-    source = load_source(data, group_by=group_by)
+    source = load_source(data)
     seen = scan(source, progress=progress, cache_dir=cache_dir)
     found = duplicates(seen, source, near=near)
     return check(source, seen, found, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)

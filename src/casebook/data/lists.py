@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, did_you_mean
-from .pictures import SPLIT_WORDS, Picture, Source, checked_classes, grouped_by_name, with_groups
-
-SHOWN = 5  # examples in a message
+from .pictures import SHOWN, Picture, Source, grouped_by_name, with_groups
+from .split_words import PLAIN, split_names, splits_text
 
 
 @dataclass(frozen=True, order=True)
@@ -64,25 +63,30 @@ def read_list(given: str, path: Path, *, group_by: str | None = None) -> Source:
     entries: dict[str, tuple[str, str, str]] = {}  # name -> label, split, group
     repeated = 0
     column = group_by.lower() if group_by and group_by.lower() in header else None
+    splits = split_names({row.get("split", "") for row in rows})
     for number, row in enumerate(rows, 2):
         name = _name_below(root, row["path"], f"{path}, row {number}")
         if not row["label"]:
             raise DataError(f"{path}, row {number}: {name} has no label")
-        word = row.get("split", "").lower()
-        if word and word not in SPLIT_WORDS:
+        word = row.get("split", "")
+        if word and word not in splits:
             raise DataError(f"{path}, row {number}: split is {word!r}, expected train, val or test")
-        entry = (row["label"], SPLIT_WORDS.get(word, ""), row[column] if column else "")
+        entry = (row["label"], splits.get(word, ""), row[column] if column else "")
         if name in entries:
             if entries[name] != entry:
                 raise DataError(f"{path}, row {number}: {name} is listed twice, as {entries[name]} and as {entry}")
             repeated += 1
         entries[name] = entry
     _check_complete(path, root, entries)
-    classes = checked_classes(given, tuple(sorted({label for label, _, _ in entries.values()})))
+    classes = tuple(sorted({label for label, _, _ in entries.values()}))
+    if len(classes) == 1:
+        raise DataError(f"{given} has the one class {classes[0]!r}; expected at least two different labels")
     labels = {name: index for index, name in enumerate(classes)}
     pictures = tuple(Picture(name, labels[label], split) for name, (label, split, _) in entries.items())
-    notes = (f"{repeated} rows repeat a picture: ignored",) if repeated else ()
-    source = Source(given, root, classes, pictures, notes)
+    notes = [f"{repeated} rows repeat a picture: ignored"] if repeated else []
+    if odd := {word: split for word, split in splits.items() if word.lower() not in PLAIN}:
+        notes.append(f"recognised as the split: {splits_text(odd)}")
+    source = Source(given, root, classes, pictures, tuple(notes))
     if group_by is None:
         return source
     if column:

@@ -1,7 +1,8 @@
-"""`Source`: named, labelled pictures that open safely; what every kind of data set becomes."""
+"""`Source`: named, labelled pictures that open safely. Every kind of data set becomes one."""
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,27 +11,44 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import DataError
+from ..errors import DataError, did_you_mean
 from .decode import open_picture
 
 SPLITS = ("train", "val", "test")
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+LABEL_FROM = ("auto", "top", "parent")
+SHOWN = 5  # examples in a message
 
 
 class Picture(NamedTuple):
     name: str  # path below the source's root with forward slashes, or such as "digits/0012"
     label: int  # index into Source.classes
     split: str = ""  # "train", "val", "test", or "" where the source has no splits
-    group: str = ""  # pictures of one group stay on one side of a split; "" is no group
+    group: str = ""  # a split never divides a group; "" is no group
+
+
+@dataclass(frozen=True)
+class SourceFormat:
+    """How a data set is laid out on disk, where that is not plain to see."""
+
+    label_from: str = "auto"
+    """Which part of a path is the class: "top" (the first folder), "parent" (the last one), "auto" (the first, but
+    stop where the folders leave that open), or a pattern whose first group is read from the file name."""
+
+    def __post_init__(self) -> None:
+        if self.label_from not in LABEL_FROM and "(" not in self.label_from:
+            raise DataError(
+                f"label_from is {self.label_from!r}{did_you_mean(self.label_from, LABEL_FROM) or ';'} expected one of "
+                f"{', '.join(LABEL_FROM)}, or a pattern with one capture group, as in '^([a-z]+)'"
+            )
 
 
 @dataclass(frozen=True)
 class Source:
     """Labelled pictures in a fixed order, not yet decoded."""
 
-    name: str  # what the user gave
+    name: str  # as the user gave it
     root: Path | None  # None for pictures in memory
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # in Unicode form NFC
     pictures: tuple[Picture, ...]
     notes: tuple[str, ...] = ()  # what the user should know
     arrays: NDArray[np.uint8] | None = None  # (N, H, W) or (N, H, W, 3)
@@ -51,38 +69,88 @@ class Source:
         return open_picture(self.root / name, name=name, mode=mode, min_side=min_side)
 
 
-def checked_classes(given: str, classes: tuple[str, ...]) -> tuple[str, ...]:
-    if not classes:
-        raise DataError(f"no folder in {given} holds a picture; expected one folder per class with its pictures")
-    if len(classes) == 1:
-        raise DataError(f"{given} has the one class {classes[0]!r}; expected at least two folders with pictures")
-    return classes
+def comparable(name: str) -> str:
+    """The form in which names are compared: Unicode NFC.
+
+    "é" is one character or an "e" with an accent; they look alike, and disks, archives and spreadsheets mix the two.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def same_name(first: str, second: str) -> bool:
+    return comparable(first) == comparable(second)
+
+
+def find_names(names: Iterable[str], known: Sequence[str]) -> dict[str, int | None]:
+    """The place of each name in `known`; None where it is not there.
+
+    Names are equal if `comparable` makes them so. Without such a match they may differ in case, if just one known
+    name fits.
+    """
+    places = {comparable(name): place for place, name in enumerate(known)}
+    folded: dict[str, list[int]] = {}
+    for place, name in enumerate(known):
+        folded.setdefault(comparable(name).casefold(), []).append(place)
+    found: dict[str, int | None] = {}
+    for name in names:
+        alike = folded.get(comparable(name).casefold(), [])
+        found[name] = places.get(comparable(name), alike[0] if len(alike) == 1 else None)
+    return found
+
+
+def twin_notes(classes: Iterable[str]) -> list[str]:
+    """A remark on each set of classes that differ in case alone."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    return [
+        f"the classes {listed(names)} differ in case only and stay separate; if they are one class, give them one name"
+        for names in alike.values()
+        if len(names) > 1
+    ]
+
+
+def listed(names: Iterable[object], shown: int = SHOWN) -> str:
+    """ "'a', 'b', ..." with at most `shown` names."""
+    names = list(names)
+    return ", ".join(repr(name) for name in names[:shown]) + (", ..." if len(names) > shown else "")
+
+
+def captured(pattern: str, names: Iterable[str], what: str) -> list[str]:
+    """What the one capture group of a pattern finds in each file name, "" where it finds nothing.
+
+    A pattern with a "/" is searched in the whole path below the root. `what` names the setting in messages.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"{what} {pattern!r} is not a regular expression: {error}") from error
+    if expression.groups != 1:
+        raise DataError(
+            f"{what} {pattern!r} has {expression.groups} capture groups, expected one, as in '^([^_]+)_' "
+            "for the text before the first underscore"
+        )
+    searched = (name if "/" in pattern else name.rpartition("/")[2] for name in names)
+    return [match[1] or "" if (match := expression.search(name)) else "" for name in searched]
 
 
 def grouped_by_name(source: Source, pattern: str) -> Source:
     """The source with each picture's group taken from its name."""
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise DataError(f"group_by {pattern!r} is not a regular expression: {error}") from error
-    if expression.groups != 1:
-        raise DataError(
-            f"group_by {pattern!r} has {expression.groups} capture groups, expected one, as in '^([^_]+)_' "
-            "for the text before the first underscore"
-        )
-    names = (picture.name if "/" in pattern else picture.name.rpartition("/")[2] for picture in source.pictures)
-    groups = [match[1] or "" if (match := expression.search(name)) else "" for name in names]
+    groups = captured(pattern, (picture.name for picture in source.pictures), "group_by")
     return with_groups(source, groups, f"group_by {pattern!r}")
 
 
 def with_groups(source: Source, groups: Iterable[str], what: str) -> Source:
-    """The source with these groups, one for each picture; `what` names their origin in messages."""
+    """The source with these groups, one for each picture; `what` says in messages where they come from."""
     groups = list(groups)
     missing = groups.count("")
     if missing == len(groups):
-        raise DataError(f"{what} gives no picture of {source.name} a group; such as {source.pictures[0].name!r}")
+        raise DataError(
+            f"{what} gives no picture of {source.name} a group, such as {source.pictures[0].name!r}; "
+            "expected something that finds text in the names"
+        )
     notes = list(source.notes)
     if missing:
-        notes.append(f"{what} gives {missing} of {len(groups)} pictures no group; each of them stands alone")
+        notes.append(f"{what} gives {missing} of {len(groups)} pictures no group; each of them is a group of its own")
     pictures = (picture._replace(group=group) for picture, group in zip(source.pictures, groups, strict=True))
     return Source(source.name, source.root, source.classes, tuple(pictures), tuple(notes), source.arrays)

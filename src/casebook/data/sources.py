@@ -1,6 +1,6 @@
-"""A folder, a list or a data set's name -> `Source`.
+"""A folder, a list or the name of a data set -> `Source`.
 
-Nothing is decoded here; `scan` finds the files that only look like pictures.
+This decodes no picture; `scan` finds the files that only look like pictures.
 """
 
 from pathlib import Path
@@ -11,40 +11,83 @@ import numpy as np
 from ..errors import DataError, did_you_mean
 from ..remote import Progress
 from .downloads import DATA_SETS, load
-from .folders import pictures_below, read_folder
+from .folders import read_folder
 from .lists import ClassEntry, match_classes, read_class_list, read_list
-from .pictures import SPLITS, Picture, Source, grouped_by_name
+from .pictures import SPLITS, Picture, Source, SourceFormat, grouped_by_name, same_name
+from .walk import PICTURE_SUFFIXES, pictures_below
 
 __all__ = [
-    "NAMED", "SPLITS", "ClassEntry", "Picture", "Source", "load_source", "match_classes", "pictures_below",
-    "read_class_list",
+    "NAMED", "SPLITS", "ClassEntry", "Picture", "Source", "SourceFormat", "load_source", "match_classes",
+    "pictures_below", "read_class_list",
 ]  # fmt: skip
 
 NAMED = ("digits", *DATA_SETS)
+LISTS = (".csv", ".tsv")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+PLAIN = SourceFormat()
 
 
-def load_source(data: str | Path, *, group_by: str | None = None, progress: Progress | None = None) -> Source:
+def load_source(
+    data: str | Path | Source,
+    *,
+    group_by: str | None = None,
+    format: SourceFormat = PLAIN,
+    progress: Progress | None = None,
+) -> Source:
     """The source that `data` names: a data set ("digits", "cifar10", ...), a .csv list or a folder.
 
-    `group_by` is the name of a column of the list, or a regular expression with one capture group, searched
-    in each file's name (in its path below the root if the expression has a "/"); what it captures names the
-    picture's group. Raises DataError where no labelled pictures come of it.
+    A `Source` comes back as it is. `group_by` is the name of a column of the list, or a regular expression with one
+    capture group, searched in each file's name (in its path below the root if the expression has a "/"); what it
+    captures names the picture's group. Raises DataError for data without labelled pictures.
     """
+    if isinstance(data, Source):
+        return data
     if isinstance(data, str) and data in NAMED:
         if group_by is not None:
-            raise DataError(f"{data} has no groups, so group_by={group_by!r} cannot be used with it")
+            raise DataError(f"{data} has no groups; leave out group_by={group_by!r}")
+        if format != PLAIN:
+            raise DataError(f"{data} is a built-in data set; leave out {_first_change(format)}")
         note = (f"{data} is the data set of that name; the folder is ./{data}",) if Path(data).exists() else ()
         return _digits(note) if data == "digits" else _named(data, note, progress)
     path = Path(data).expanduser()
     if path.is_dir():
-        source = read_folder(str(data), path)
+        source = read_folder(str(data), path, format.label_from)
         return source if group_by is None else grouped_by_name(source, group_by)
-    if path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+    if path.is_file() and path.suffix.lower() in LISTS:
+        if format.label_from != PLAIN.label_from:
+            raise DataError(f"{data} is a list with a column of labels; leave out {_first_change(format)}")
         return read_list(str(data), path, group_by=group_by)
     expected = f"expected a folder with one folder per class, a .csv list, or one of {', '.join(NAMED)}"
-    if path.is_file():
-        raise DataError(f"{data} is a file; {expected}")
-    raise DataError(f"there is no folder or list {str(data)!r}{did_you_mean(str(data), NAMED) or ';'} {expected}")
+    if path.suffix.lower() in ARCHIVES and path.is_file():
+        raise DataError(f"{data} is an archive; unpack it first and give the folder. {expected.capitalize()}")
+    if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+        raise DataError(f"{data} is a single picture; {expected}")
+    if path.exists():
+        raise DataError(f"{data} is a file of an unknown kind; {expected}")
+    raise DataError(f"there is no folder or list {str(data)!r}{_nearest(str(data), path)} {expected}")
+
+
+def _first_change(format: SourceFormat) -> str:
+    """ "label_from='parent'", the first setting that differs from the default."""
+    name = next(name for name, value in vars(format).items() if value != getattr(PLAIN, name))
+    return f"{name}={getattr(format, name)!r}"
+
+
+def _nearest(given: str, path: Path) -> str:
+    """Where the path ends, and what is there instead."""
+    if "/" not in given and (suggestion := did_you_mean(given, NAMED)):
+        return suggestion
+    whole = path.absolute()
+    missing = next(part for part in (*reversed(whole.parents), whole) if not part.exists())
+    folder = missing.parent
+    if not folder.is_dir():
+        return f": {folder} is a file;"
+    beside = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() or entry.suffix.lower() in LISTS)
+    where = f" in {folder}" if missing.name != given else ""
+    text = f": there is no {missing.name!r}{where}" if where else f" in {folder}"
+    if twin := next((name for name in beside if same_name(name, missing.name)), None):
+        return f"{text}; {twin!r} looks the same, but is written with other Unicode characters;"
+    return text + (did_you_mean(missing.name, beside) or ";")
 
 
 def _digits(notes: tuple[str, ...]) -> Source:

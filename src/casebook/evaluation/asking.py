@@ -75,7 +75,7 @@ class Member(NamedTuple):
 def score_together(
     ask: Asking,
     names: Sequence[str],
-    data: str | Path | None,
+    data: str | Path | Source | None,
     protocols: Sequence[Protocol],
     *,
     split: str = "auto",

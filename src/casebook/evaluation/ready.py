@@ -70,7 +70,7 @@ def _class_list(path: str | Path | None, num_outputs: int) -> tuple | None:
 
 
 def find_pictures(
-    ready: Ready, data: str | Path | None, split: str
+    ready: Ready, data: str | Path | Source | None, split: str
 ) -> tuple[Source, tuple[int, ...], str, list[str], Data | None]:
     """The source with labels that are the network's outputs, the pictures to score, the part that they are, remarks,
     and the run's own data where that is what was asked for.
@@ -90,7 +90,7 @@ def find_pictures(
     present = {picture.split for picture in source.pictures}
     part = split if split != "auto" else "test" if "test" in present else "all"
     if part != "all" and part not in present:
-        raise DataError(f"{data} has no {part} split; it has {', '.join(sorted(present - {''})) or 'none'}")
+        raise DataError(f"{source.name} has no {part} split; it has {', '.join(sorted(present - {''})) or 'none'}")
     indices = tuple(i for i, picture in enumerate(source.pictures) if part in ("all", picture.split))
     return source, indices, part, notes, None
 

@@ -71,7 +71,7 @@ def prepare_data(recipe: Recipe, run: Run, place: Place, known_split: bool, repo
 
     Process 0 goes first, so that the others find the results on disk.
     """
-    source = load_source(recipe.data, group_by=recipe.group_by or None)
+    source = load_source(recipe.data, group_by=recipe.group_by or None, format=recipe.source_format)
     path = run.path / "split.csv"
     if not place.is_first:
         wait_for_all(place)

@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..augmentation.policy import POLICIES
+from ..data.pictures import SourceFormat
 from ..errors import RecipeError, did_you_mean
 from ..files import write_atomically
 from ..models import list_models, model_card
@@ -33,6 +34,12 @@ class Recipe(BaseModel):
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="before the classifier; default: the model's")
     seed: int = Field(0, ge=0, lt=2**31, description="split, weights, order and augmentation all follow from it")
+
+    # How the data is laid out
+    label_from: str = Field(
+        "auto",
+        description="the class in a path: auto, top, parent, or a pattern whose group is read from the file name",
+    )
 
     # Splitting an unsplit data set
     val_fraction: float = Field(0.15, gt=0, lt=1, description="share of an unsplit data set for validation")
@@ -157,6 +164,10 @@ class Recipe(BaseModel):
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}, expected less than the {self.epochs} epochs")
         return self
+
+    @property
+    def source_format(self) -> SourceFormat:
+        return SourceFormat(self.label_from)
 
     def write(self, path: Path) -> None:
         record = {key: list(v) if isinstance(v, tuple) else v for key, v in self.model_dump().items()}

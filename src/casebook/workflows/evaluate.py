@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.pictures import Source
 from ..errors import DataError
 from ..evaluation.comparison import Scored, best_member, compare
 from ..evaluation.ensemble import aligned, with_ensembles
@@ -42,7 +43,7 @@ def _quiet(_: dict[str, Any]) -> None:
 
 def evaluate(
     model: str | Path | Sequence[str | Path],
-    data: str | Path | None = None,
+    data: str | Path | Source | None = None,
     *,
     protocol: Protocols | None = None,
     ensemble: bool = False,
@@ -59,9 +60,10 @@ def evaluate(
 ) -> Evaluation:
     """Scores a run (`model` is its folder), or a named network with `weights`, on labelled pictures.
 
-    Without `data`, a run is scored on its own locked test set. Folders are matched to the network's classes by name,
-    or with `classes` (a CSV of index, id, name) by id or name, and scored against all of the network's outputs.
-    `split` is "train", "val", "test", "all", or "auto": the test part where the data has one, else everything.
+    Without `data`, a run is scored on its own locked test set. A `Source` is data, too. Folders are matched to the
+    network's classes by name, or with `classes` (a CSV of index, id, name) by id or name, and scored
+    against all of the network's outputs. `split` is "train", "val", "test", "all", or "auto": the test part where the
+    data has one, else everything.
 
     `protocol` says how pictures are shown, such as "10-crop", a list of names, or a file of your own: each is set
     beside "center", and the metrics are those of the last. With `ensemble` or `soup`, `model` is a list of runs: the
