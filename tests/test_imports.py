@@ -16,7 +16,7 @@ ORDER = (("errors", "formatting", "progress"), ("files", "device"), ("remote", "
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 HEAVY = ("torch", "numpy", "PIL", "cv2", "sklearn", "scipy", "pydantic", "matplotlib", "huggingface_hub", "safetensors")
 LIGHT = ("casebook.cli", "casebook.errors", "casebook.files", "casebook.formatting", "casebook.progress",
-         "casebook.cost.worked", "casebook.cost.parameters", "typer")  # fmt: skip
+         "casebook.cost.worked", "casebook.cost.parameters", "casebook.device", "typer")  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -62,7 +62,16 @@ def test_commands_import_what_is_heavy_inside_the_command(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["casebook", "casebook.cli", "casebook.errors", "casebook.files", "casebook.models", "casebook.data"]
+    "module",
+    [
+        "casebook",
+        "casebook.cli",
+        "casebook.device",
+        "casebook.errors",
+        "casebook.files",
+        "casebook.models",
+        "casebook.data",
+    ],
 )
 def test_what_must_be_light_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -31,11 +31,8 @@ def study(
 
     chosen = _seeds(seeds)
 
-    import os
     import shlex
     import sys
-
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it loads; see training/machine.py
 
     import casebook
     from casebook.reports.studies import verdict_lines

@@ -64,7 +64,6 @@ def train(
         raise wrong_usage(f"--resume goes on with a run as it was, so it goes without {', '.join(others)}")
     if not resume and not data and not recipe:
         raise wrong_usage("casebook train needs DATA: a folder, a CSV file or a built-in name such as digits")
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it loads; see training/machine.py
 
     import casebook
     from casebook.training.trainer import Interrupted

@@ -23,16 +23,6 @@ from .sources import Source
 WHOLE_SIDE = 64  # pictures up to this side are preprocessed once and held in memory as one array
 
 
-def free_memory_bytes() -> int:
-    """Memory that can be taken without swapping; 1 GiB where the system does not say."""
-    try:
-        with open("/proc/meminfo") as lines:  # noqa: PTH123 - a kernel table, not a file
-            available = next(line for line in lines if line.startswith("MemAvailable"))
-        return int(available.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return 1 << 30
-
-
 @dataclasses.dataclass(frozen=True)
 class CropSettings:
     """Where pictures are kept between epochs, and in what format.

@@ -6,7 +6,6 @@ augmented. So a training can be taken up at any batch, by any number of processe
 
 import itertools
 import multiprocessing
-import os
 import signal
 import threading
 import warnings
@@ -26,9 +25,10 @@ from ..augmentation.geometry import Geometry, compose, reach
 from ..augmentation.mixing import mixing_table
 from ..augmentation.policy import Policy
 from ..augmentation.sampling import sample
+from ..device import available_cores, free_memory_bytes
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
-from .crops import CropSettings, CropSource, free_memory_bytes
+from .crops import CropSettings, CropSource
 from .decode import Part
 from .prepared import PreparedFile, StoredFormat
 from .sources import Source
@@ -231,7 +231,7 @@ class Batches:
         )  # fmt: skip
         self.pictures = Pictures(self.crops, policy, seed, sample_keys=keys, components=components, on_device=on_device)
         if self.crops.whole is not None:
-            self.crops.read_all(os.cpu_count() or 1)
+            self.crops.read_all(available_cores())
             workers = 0
         self.workers = workers
         self.plan = _Plan()

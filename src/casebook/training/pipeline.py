@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..augmentation.policy import Policy
-from ..data.crops import free_memory_bytes
 from ..data.prepared import (
     GIB,
     LARGE,
@@ -33,7 +32,7 @@ from ..data.prepared import (
 )
 from ..data.scan import PictureFacts, scan
 from ..data.sources import load_source
-from ..device import available_cores
+from ..device import available_cores, free_memory_bytes
 from ..errors import DataError, RecipeError, RunError
 from ..files import cache_folder
 from ..formatting import size_text

@@ -1,0 +1,40 @@
+"""What this machine offers, and the settings that make it fast. Importing this room does not import torch."""
+
+from .choice import (
+    accumulation_dtype,
+    autocast,
+    choose_device,
+    choose_precision,
+    choose_workers,
+    has_fast_bf16,
+    synchronise,
+)
+from .environment import device_name, environment, prepare_environment, processor_name, tune_allocator
+from .limits import LoadMeter, available_cores, free_memory_bytes
+from .threads import is_alone, using_threads
+from .timing import Stopwatch, Timing, settle, timed, timed_in_turns
+
+__all__ = [
+    "LoadMeter",
+    "Stopwatch",
+    "Timing",
+    "accumulation_dtype",
+    "autocast",
+    "available_cores",
+    "choose_device",
+    "choose_precision",
+    "choose_workers",
+    "device_name",
+    "environment",
+    "free_memory_bytes",
+    "has_fast_bf16",
+    "is_alone",
+    "prepare_environment",
+    "processor_name",
+    "settle",
+    "synchronise",
+    "timed",
+    "timed_in_turns",
+    "tune_allocator",
+    "using_threads",
+]
