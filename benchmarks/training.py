@@ -133,8 +133,8 @@ def casebook_worker(name: str, batch_size: int) -> None:
     from casebook.data.loader import Batch
     from casebook.device import choose_device, choose_precision, tune_allocator
     from casebook.models import create_model, model_card
-    from casebook.training.distributed import Place
-    from casebook.training.preparation import make_prepare
+    from casebook.training.distributed import World
+    from casebook.training.plan import make_prepare
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
     from casebook.training.trainer import Loop, Phase
@@ -188,7 +188,7 @@ def casebook_worker(name: str, batch_size: int) -> None:
         make_prepare(preprocessing, device, recipe.channels_last), recipe.epochs, dtype,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Done):
-        Loop(Run(Path(folder)), recipe, network, device=device, place=Place()).fit(phase, 0)
+        Loop(Run(Path(folder)), recipe, network, device=device, place=World()).fit(phase, 0)
 
 
 def torchvision_worker(name: str, batch_size: int) -> None:

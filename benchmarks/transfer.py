@@ -131,8 +131,8 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from casebook.device import choose_device, choose_workers
     from casebook.models import create_model
     from casebook.models.weights import resolve, save_weights, to_layout
-    from casebook.training.distributed import Place
-    from casebook.training.preparation import prepare_data
+    from casebook.training.distributed import World
+    from casebook.training.plan import prepare_data
     from casebook.training.recipe import make_recipe
 
     os.environ["CASEBOOK_CACHE"] = str(folder / "cache")
@@ -157,7 +157,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "workers": choose_workers(-1, choose_device("cpu"), 1),
     }
     recipe = make_recipe("transfer", **settings(task, options.epochs))
-    found_data = prepare_data(recipe, None, Place(), known_split=False)
+    found_data = prepare_data(recipe, None, World(), known_split=False)
     source = found_data.source
     root = source.root or Path()
     for part in ("train", "val"):
@@ -239,8 +239,8 @@ def recomputed_worker(task: dict[str, Any]) -> None:
     import casebook
     from casebook.data.loader import Batches
     from casebook.device import choose_precision, tune_allocator
-    from casebook.training.distributed import Place
-    from casebook.training.preparation import build, make_prepare, prepare_data
+    from casebook.training.distributed import World
+    from casebook.training.plan import build, make_prepare, prepare_data
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
     from casebook.training.trainer import Loop, Phase
@@ -248,7 +248,7 @@ def recomputed_worker(task: dict[str, Any]) -> None:
 
     tune_allocator()
     device = torch.device("cpu")
-    data = prepare_data(make_recipe("transfer", **settings(task, 1)), None, Place(), known_split=False)
+    data = prepare_data(make_recipe("transfer", **settings(task, 1)), None, World(), known_split=False)
     dtype = choose_precision("auto", device, 224)
     for turn in turns({**_torch_versions(), "casebook": casebook.__version__, "precision": str(dtype)[6:]}):
         recipe = make_recipe("transfer", **settings(task, turn.amount))
@@ -265,7 +265,7 @@ def recomputed_worker(task: dict[str, Any]) -> None:
                 turn.note["val_top1"] = event["val_top1"]
 
         with tempfile.TemporaryDirectory() as folder:
-            loop = Loop(Run(Path(folder)), recipe, network, device=device, place=Place(), report=report)
+            loop = Loop(Run(Path(folder)), recipe, network, device=device, place=World(), report=report)
             began = time.perf_counter()
             phase = Phase(
                 "head", network, frozen.train, learning,

@@ -12,7 +12,7 @@ import casebook
 from casebook.data.loader import Batch
 from casebook.errors import ModelError
 from casebook.preprocessing import Preprocessing
-from casebook.training.preparation import make_prepare
+from casebook.training.plan import make_prepare
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:

@@ -49,6 +49,10 @@ class RunError(CasebookError):
     """A run folder that is missing or incomplete, or any file of ours that cannot be written."""
 
 
+class Interrupted(CasebookError):
+    """The user or the system asked a training to stop; its checkpoint is written."""
+
+
 class DivergedError(CasebookError):
     """The training loss stopped being a number; the last good checkpoint is kept."""
 

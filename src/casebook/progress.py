@@ -5,8 +5,14 @@ records, so a display, a log file and a page in a browser can all be driven by t
 """
 
 import dataclasses
+import functools
+import os
+import sys
+import time
 from collections.abc import Callable
 from typing import Any, Literal
+
+from .formatting import clock_text, one_line, size_text
 
 Task = Literal["scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count"]
 TASKS: dict[str, str] = {
@@ -134,3 +140,211 @@ Reporter = Callable[[Event], None]
 
 def silent(event: Event) -> None:
     """The reporter of work that nobody follows."""
+
+
+def reporter_of(progress: bool | Reporter) -> Reporter:
+    """The reporter that a `progress` argument means: True shows it here, False is silent, and a function is itself."""
+    if callable(progress):
+        return progress
+    if not progress:
+        return silent
+    return NotebookDisplay() if _in_notebook() else TerminalDisplay()
+
+
+def _in_notebook() -> bool:
+    """Whether this code runs in a kernel that draws HTML."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+@functools.singledispatch
+def lines_of(event: Event) -> tuple[str, ...]:
+    """The lines that a log shows of an event; none for what only a bar shows."""
+    return ()
+
+
+@lines_of.register
+def _(event: Remark) -> tuple[str, ...]:
+    return (f"note: {event.text}",)
+
+
+@lines_of.register
+def _(event: RunOpened) -> tuple[str, ...]:
+    return (f"{'going on with' if event.resumed else 'writing to'} {event.path}",)
+
+
+@lines_of.register
+def _(event: RunComplete) -> tuple[str, ...]:
+    return (f"{event.path} has finished already; there is nothing to resume",)
+
+
+@lines_of.register
+def _(event: TrainingStarted) -> tuple[str, ...]:
+    return (
+        *(f"note: {note}" for note in event.notes),
+        f"{event.num_train} pictures to train on, {event.num_val} to validate, {event.num_test} locked away; "
+        f"{event.num_classes} classes, batches of {event.batch_size}, {event.precision} on {event.device}",
+        f"transfer: {event.strategy} ({event.reason})",
+    )
+
+
+@lines_of.register
+def _(event: EpochEnded) -> tuple[str, ...]:
+    return (
+        f"{event.phase} epoch {event.epoch:>3}: loss {event.train_loss:.4f}, validation loss {event.val_loss:.4f}, "
+        f"top-1 {100 * event.val_top1:.2f} %, {event.images_per_second:.0f} images/s, {clock_text(event.seconds)}"
+        f"{' (best)' if event.is_best else ''}",
+    )
+
+
+@lines_of.register
+def _(event: ScoringStarted) -> tuple[str, ...]:
+    return (f"scoring the best weights on the {event.num_pictures} locked pictures",)
+
+
+@lines_of.register
+def _(event: PreparedSize) -> tuple[str, ...]:
+    present = f", {event.num_present} are there already" if event.num_present else ""
+    return (
+        f"{event.num_pictures} pictures of at most {event.side} pixels as {event.format}: "
+        f"{size_text(event.size_bytes)} in {event.file}, of {size_text(event.free_bytes)} free{present}",
+    )
+
+
+class _Bar:
+    """What the bar of a display shows: a text, and done of total."""
+
+    def __init__(self) -> None:
+        self.name, self.text, self.done, self.total = "", "", 0, 1
+        self._epoch_began = time.monotonic()
+        self._val_top1: float | None = None
+
+    def take(self, event: Event) -> bool:
+        """Whether the event moves the bar."""
+        if isinstance(event, TrainingStarted | EpochEnded):
+            self._epoch_began = time.monotonic()  # what came before is no part of an epoch
+        if isinstance(event, EpochEnded):
+            self._val_top1 = event.val_top1
+        if isinstance(event, Advanced):
+            detail = f" {event.detail}" if event.detail else ""
+            self.name = event.task
+            self.text, self.done, self.total = f"{TASKS[event.task]}{detail}", event.done, event.total
+            return True
+        if isinstance(event, StepEnded):
+            self.name = f"{event.phase} {event.epoch}"
+            self.text, self.done, self.total = self._of_step(event), event.batch, event.batches
+            return True
+        return False
+
+    def _of_step(self, event: StepEnded) -> str:
+        seconds_per_batch = (time.monotonic() - self._epoch_began) / max(event.batch, 1)
+        batches_left = event.batches - event.batch + event.batches * (event.epochs - event.epoch)
+        top1 = "" if self._val_top1 is None else f", validation {100 * self._val_top1:.2f} %"
+        return (
+            f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, rate {event.learning_rate:.2e}, "
+            f"{event.images_per_second:.0f} images/s, ETA {clock_text(seconds_per_batch * batches_left)}{top1}"
+        )
+
+
+class TerminalDisplay:
+    """Shows events on stderr: a live bar on a terminal, plain lines elsewhere. Close it at the end."""
+
+    BAR_LINE_SECONDS = 15  # between lines about a bar where none can be drawn
+
+    def __init__(self, *, live: bool | None = None):
+        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" if live is None else live
+        self.run: str | None = None  # the run folder, once there is one
+        self._bar = _Bar()
+        self._rich: Any = None
+        self._task: Any = None
+        self._task_name = ""
+        self._last_line = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunOpened):
+            self.run = event.path
+        if self._bar.take(event):
+            self._advance()
+        for line in lines_of(event):
+            self._print(line)
+
+    def close(self) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+            self._rich = None
+
+    def _print(self, line: str) -> None:
+        self._last_line = time.monotonic()
+        if self._rich is not None:
+            self._rich.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(one_line(line), file=sys.stderr, flush=True)
+
+    def _advance(self) -> None:
+        bar = self._bar
+        if not self.live:
+            if time.monotonic() - self._last_line > self.BAR_LINE_SECONDS:
+                self._print(f"{bar.text} ({bar.done} of {bar.total})")
+            return
+        if self._rich is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self._rich = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._rich.start()
+        if self._task_name != bar.name:
+            if self._task is not None:
+                self._rich.remove_task(self._task)
+            self._task_name, self._task = bar.name, self._rich.add_task(bar.text, total=bar.total)
+        self._rich.update(self._task, description=bar.text, completed=bar.done, total=bar.total)
+
+
+class NotebookDisplay:
+    """Shows events below a notebook's cell: one bar, and the last lines of the log."""
+
+    MOST_LINES = 12
+    SECONDS = 0.2  # between two drawings of the bar
+
+    def __init__(self) -> None:
+        self._bar, self._lines = _Bar(), list[str]()
+        self._handle: Any = None
+        self._drawn = 0.0
+
+    def __call__(self, event: Event) -> None:
+        moved = self._bar.take(event)
+        lines = lines_of(event)
+        self._lines = [*self._lines, *lines][-self.MOST_LINES :]
+        if not (moved or lines):
+            return
+        now = time.monotonic()
+        if lines or now - self._drawn >= self.SECONDS or self._bar.done >= self._bar.total:
+            self._drawn = now
+            self._draw()
+
+    def close(self) -> None:
+        self._draw()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        lines = "<br>".join(escape(one_line(line)) for line in self._lines)
+        bar = self._bar
+        return (
+            f'<div><progress value="{bar.done}" max="{bar.total}" style="width:20em"></progress> {escape(bar.text)} '
+            f'({bar.done} of {bar.total})<div style="font-family:monospace;font-size:small">{lines}</div></div>'
+        )
+
+    def _draw(self) -> None:
+        from IPython.display import HTML, display  # type: ignore[import-not-found]
+
+        drawing = HTML(self._repr_html_())
+        if self._handle is None:
+            self._handle = display(drawing, display_id=True)
+        else:
+            self._handle.update(drawing)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from casebook.cli.output import accuracy_lines, fail, plain, print_json, skipped_lines, table
-from casebook.cli.progress import Display, duration
+from casebook.cli.output import accuracy_lines, fail, print_json, skipped_lines, table
 
 
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,11 +29,6 @@ def test_red_on_a_terminal_unless_no_color(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("NO_COLOR", "1")
     fail("two")
     assert terminal.getvalue() == "\033[31mError: one\033[0m\nError: two\n"
-
-
-def test_plain_keeps_what_can_be_shown() -> None:
-    assert plain("ünïcødé 猫, a b") == "ünïcødé 猫, a b"
-    assert plain("a\nb\t\udcff") == "a\\nb\\t\\udcff"
 
 
 def test_json_reads_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,35 +61,6 @@ def test_skipped_lines_count_what_they_leave_out() -> None:
     assert lines[0].startswith("12 pictures could not be read")
     assert lines[-1].startswith("  ... and 2 more")
     assert len(lines) == 12
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [(0.4, "0:00"), (61, "1:01"), (3723, "1:02:03")])
-def test_duration(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
-
-
-@pytest.mark.parametrize("live", [False, True])
-def test_display_tells_of_every_epoch(live: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    display = Display(live=live)
-    common = {"phase": "train", "epoch": 1, "images_per_second": 12.3, "learning_rate": 0.1}
-    display({"kind": "run", "path": "runs/new\nline", "resumed": False})
-    display({"kind": "scan", "done": 1, "total": 2})
-    display({"kind": "step", "epochs": 2, "batch": 1, "batches": 4, "loss": 2.5, **common})
-    display(
-        {"kind": "epoch", "epochs": 2, "train_loss": 2.25, "val_loss": 2.0, "val_top1": 0.5, "seconds": 61.0,
-         "best": True, **common}
-    )  # fmt: skip
-    display({"kind": "features", "done": 1, "total": 2})
-    display({"kind": "evaluate", "done": 1, "total": 2})
-    display({"kind": "test", "pictures": 7})
-    display.close()
-    printed = capsys.readouterr()
-    assert not printed.out
-    assert "writing to runs/new\\nline" in printed.err
-    assert (
-        "train epoch   1: loss 2.2500, validation loss 2.0000, top-1 50.00 %, 12 images/s, 1:01 (best)" in printed.err
-    )
-    assert "scoring the best weights on the 7 locked pictures" in printed.err
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback() -> None:

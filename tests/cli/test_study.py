@@ -7,10 +7,10 @@ import pytest
 from torch import nn
 
 import casebook
+from casebook.errors import Interrupted
 from casebook.studies import STUDIES
 from casebook.studies.experiment import Lab, find_study
 from casebook.studies.trials import Budget
-from casebook.training.trainer import Interrupted
 from casebook.workflows import study as study_job
 
 from .conftest import Command, one_line

@@ -128,7 +128,7 @@ def test_a_finished_run_is_not_trained_again(command: Command, digit_folder: Pat
     kept = {path.name: path.read_bytes() for path in Path("run").iterdir()}
     again = command("train", "--resume", "run", "--json")
     assert again.code == 0
-    assert "run is finished" in again.err
+    assert "run has finished already; there is nothing to resume" in again.err
     assert again.json == first.json
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == kept
 

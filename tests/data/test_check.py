@@ -10,6 +10,7 @@ from PIL import Image
 from casebook.data.check import check_data
 from casebook.data.sources import load_source
 from casebook.errors import DataError
+from casebook.progress import Advanced, Event
 
 
 def keep(folder: Path, pictures: list[Image.Image], first: int = 0) -> None:
@@ -79,12 +80,12 @@ def test_text_shows_everything_once(sick: Path) -> None:
 def test_healthy_data(photographs: list[Image.Image], tmp_path: Path) -> None:
     keep(tmp_path / "data/a", photographs[:10])
     keep(tmp_path / "data/b", photographs[10:20])
-    news: list[dict] = []
+    news: list[Event] = []
     found = check_data(tmp_path / "data", report=news.append)
     assert found.findings == ()
     assert found.leaks == 0
     assert "no broken pictures, no copies, no leaks" in found.text()
-    assert news[-1] == {"kind": "scan", "done": 20, "total": 20}
+    assert news[-1] == Advanced("scan", 20, 20)
     assert found.to_dict()["split"] == {"train": 12, "val": 4, "test": 4, "left_out": 0}
 
 

@@ -16,7 +16,7 @@ from casebook.data.scan import scan
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError
 from casebook.preprocessing import Preprocessing
-from casebook.training.preparation import make_prepare
+from casebook.training.plan import make_prepare
 
 LARGE = Preprocessing(size=72, crop_fraction=1.0)  # above the size that is held in memory as one array
 SMALL = Preprocessing(size=32, crop_fraction=1.0)

@@ -9,7 +9,7 @@ from torch import nn
 from casebook.cost.count import count
 from casebook.studies import stacked_3x3
 from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.stacked_3x3 import FULL, PAIRS, QUICK, UNITS, Place, Plan, fields, stacked, unit
+from casebook.studies.stacked_3x3 import FULL, PAIRS, QUICK, UNITS, Plan, World, fields, stacked, unit
 
 CPU = torch.device("cpu")
 TINY = Plan((6, 6), 1, 16, 32, 1)
@@ -65,7 +65,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacked_3x3, "QUICK", TINY)
     monkeypatch.setattr(stacked_3x3, "FULL", TINY)
     for name in ("QUICK_PLACES", "FULL_PLACES"):
-        monkeypatch.setattr(stacked_3x3, name, (Place(4, 8, 2),))
+        monkeypatch.setattr(stacked_3x3, name, (World(4, 8, 2),))
 
 
 @pytest.mark.parametrize("mode", ["quick", "full"])

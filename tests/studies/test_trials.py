@@ -12,7 +12,7 @@ from casebook.augmentation.policy import Policy
 from casebook.errors import DivergedError, RecipeError
 from casebook.models import create_model
 from casebook.studies.trials import Budget, PictureSet, load_pictures, mistakes, train_arm, train_once, training_error
-from casebook.training.trainer import Loop
+from casebook.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 BUDGET = Budget(epochs=2, learning_rates=(0.1,), batch_size=16)
@@ -105,7 +105,7 @@ def test_what_was_trained_is_read_and_other_settings_are_trained_anew(
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(Loop, "fit", refuse)
+    monkeypatch.setattr(Trainer, "fit", refuse)
     again = train_once("arm", linear, pictures, BUDGET, 0, 0.1, folder=tmp_path, device=CPU)
     assert np.array_equal(first.wrong, again.wrong)
     assert first.curve == again.curve
@@ -133,16 +133,16 @@ def test_a_stopped_training_goes_on_to_the_same_end(
     whole = train_once("arm", build, small, budget, 0, 0.05, folder=tmp_path / "whole", device=CPU,
                        measure=training_error(small, CPU))  # fmt: skip
 
-    end_of_epoch = Loop._end_epoch
+    end_of_epoch = Trainer._end_epoch
 
-    def killed(self: Loop, *args: object) -> None:
+    def killed(self: Trainer, *args: object) -> None:
         end_of_epoch(self, *args)  # type: ignore[arg-type]
         if self.position.rows == 2:
             raise KeyboardInterrupt
 
     measure = training_error(small, CPU)
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_end_epoch", killed)
+        patch.setattr(Trainer, "_end_epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             train_once("arm", build, small, budget, 0, 0.05, folder=tmp_path / "parts", device=CPU, measure=measure)
     parts = train_once("arm", build, small, budget, 0, 0.05, folder=tmp_path / "parts", device=CPU, measure=measure)
@@ -157,7 +157,7 @@ def test_a_training_that_diverges_is_as_good_as_guessing_and_says_so(
     def diverge(*_: object) -> None:
         raise DivergedError("the loss is nan at step 3; the last good checkpoint is kept")
 
-    monkeypatch.setattr(Loop, "fit", diverge)
+    monkeypatch.setattr(Trainer, "fit", diverge)
     arm = train_arm("arm", linear, pictures, BUDGET, seeds=(0,), folder=tmp_path, device=CPU)
     assert arm.runs[0].diverged == "the loss is nan at step 3"
     assert arm.error == pytest.approx(0.9)

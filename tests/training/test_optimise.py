@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from casebook.models import create_model
-from casebook.training.optimise import WeightAverage, make_optimiser, parameter_groups
+from casebook.training.optimise import make_optimiser, parameter_groups, weight_average
 from casebook.training.recipe import make_recipe
 
 
@@ -45,14 +45,14 @@ def test_momentum_step_is_the_closed_form() -> None:
 
 def test_running_average_is_the_closed_form() -> None:
     network = nn.BatchNorm1d(2)
-    average = WeightAverage(network, 0.9)
+    average = weight_average(network, 0.9)
     expected = network.weight.detach().clone()
     for step in range(20):
         with torch.no_grad():
             network.weight.fill_(float(step))
             network.num_batches_tracked.fill_(step)
-        average.update(network)
+        average.update_parameters(network)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    assert average.state["weight"].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
-    assert average.state["num_batches_tracked"].item() == 19
+    assert average.module.weight.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    assert average.module.num_batches_tracked.item() == 19

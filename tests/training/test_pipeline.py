@@ -15,16 +15,16 @@ from casebook.data.prepared import Layout, StoredFormat, list_prepared, remove_p
 from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import load_source
 from casebook.data.split import split_source
-from casebook.errors import DataError, RecipeError, RunError
+from casebook.errors import DataError, Interrupted, RecipeError, RunError
 from casebook.models.weights import read_weights
 from casebook.preprocessing import Preprocessing
+from casebook.progress import Advanced, Event, PreparedSize, StepEnded
 from casebook.training import pipeline
-from casebook.training.distributed import Place
+from casebook.training.distributed import World
 from casebook.training.pipeline import Kept, choose_prepared, prepare_pictures, worth_preparing
-from casebook.training.preparation import Data
+from casebook.training.plan import Data
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.session import resume_run, train_run
-from casebook.training.trainer import Interrupted
 
 SIZE = Preprocessing(size=20, crop_fraction=1.0)  # crops are cut from 40 pixels, so 96x80 is large
 RESIZED = Policy("resized")
@@ -50,8 +50,8 @@ def choose(data: Data) -> Callable[..., Kept]:
 
     def choose(policy: Policy = RESIZED, epochs: int = 2, data: Data = data, **settings: Any) -> Kept:
         recipe = Recipe(data="photos", **({"memory_share": 0.0} | settings))
-        report = lambda event: said.append(event["text"])  # noqa: E731
-        return choose_prepared(recipe, data, SIZE, policy, epochs, Place(), report)
+        report = lambda event: said.append(event.text)  # noqa: E731
+        return choose_prepared(recipe, data, SIZE, policy, epochs, World(), report)
 
     choose.said = said  # type: ignore[attr-defined]
     return choose
@@ -173,8 +173,8 @@ def test_an_interrupted_training_goes_on_to_the_same_bits_without_what_it_prepar
     whole = trained(tmp_path / "whole", photo_folder, prepared="jpeg")
     steps = []
 
-    def interrupt(event: dict[str, Any]) -> None:
-        steps.append(event["kind"] == "step")
+    def interrupt(event: Event) -> None:
+        steps.append(isinstance(event, StepEnded))
         if sum(steps) == 6:
             signal.raise_signal(signal.SIGINT)
 
@@ -203,18 +203,18 @@ def photographs(tmp_path: Path) -> Path:
 
 
 def test_preparing(photographs: Path) -> None:
-    events: list[dict] = []
+    events: list[Event] = []
     dry = prepare_pictures(photographs, dry_run=True, report=events.append)
     assert list_prepared() == []
     assert (dry.pictures, dry.already, dry.complete, dry.form) == (6, 0, 0, StoredFormat(512))
-    size = next(event for event in events if event["kind"] == "size")
-    assert size["size_bytes"] == dry.size_bytes
+    size = next(event for event in events if isinstance(event, PreparedSize))
+    assert size.size_bytes == dry.size_bytes
     done = prepare_pictures(photographs, workers=2, report=events.append)
     assert (done.pictures, done.already, done.complete) == (6, 0, 6)
     assert done.size_bytes == dry.size_bytes == done.file.stat().st_size
     assert [*done.skipped] == ["a/fake.jpg"]
     assert done.settings == {}
-    assert events[-1] == {"kind": "prepare", "done": 6, "total": 6}
+    assert events[-1] == Advanced("prepare", 6, 6)
     again = prepare_pictures(photographs)
     assert (again.already, again.complete, again.file) == (6, 6, done.file)
     small = prepare_pictures(photographs, side=256, format="jpeg")
@@ -230,7 +230,7 @@ def test_a_training_finds_what_was_prepared_for_its_network(photographs: Path) -
     source = load_source(photographs)
     seen = scan(source, workers=1)
     data = Data(source, seen, split_source(source, scan=seen, val_fraction=0.3, test_fraction=0))
-    kept = choose_prepared(Recipe(data="x"), data, Preprocessing(), RESIZED, 5, Place(), lambda event: None)
+    kept = choose_prepared(Recipe(data="x"), data, Preprocessing(), RESIZED, 5, World(), lambda event: None)
     assert kept.prepared is not None
     assert kept.prepared.num_complete() == 6
 

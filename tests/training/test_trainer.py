@@ -1,6 +1,9 @@
 import json
 import math
-from collections.abc import Callable, Iterator
+import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +13,18 @@ import torch
 from torch import nn
 
 from casebook.data.loader import Batch
-from casebook.errors import DivergedError
+from casebook.errors import DataError, DivergedError, Interrupted
 from casebook.models import create_model
+from casebook.progress import EpochEnded, Event, StepEnded
 from casebook.training.checkpoint import read_checkpoint
-from casebook.training.distributed import Place
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.run import Run
-from casebook.training.trainer import Interrupted, Loop, Phase
+from casebook.training.streams import PlainStream, PreparedStream
+from casebook.training.trainer import Phase, Stepper, Trainer
 
 
 class Memory:
-    """A BatchStream over tensors, in their own order."""
+    """Batches over tensors, in their own order."""
 
     def __init__(self, inputs: torch.Tensor, labels: torch.Tensor, batch_size: int):
         self.inputs, self.labels, self.batch_size = inputs, labels, batch_size
@@ -51,18 +55,21 @@ def real_digits(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return nn.functional.interpolate(pictures, 32, mode="bilinear"), torch.from_numpy(bunch.target[:count])
 
 
+def streams(inputs: torch.Tensor, labels: torch.Tensor, batch_size: int) -> tuple[PreparedStream, PreparedStream]:
+    return prepared(Memory(inputs, labels, batch_size)), prepared(Memory(inputs, labels, 64))
+
+
+def prepared(batches: Memory) -> PreparedStream:
+    return PreparedStream(batches, lambda batch: batch.images)
+
+
 def fit(
     folder: Path, network: nn.Module, recipe: Recipe, inputs: torch.Tensor, labels: torch.Tensor, **options: Any
-) -> Loop:
+) -> Trainer:
     folder.mkdir(exist_ok=True)
-    loop = Loop(Run(folder), recipe, network, device=torch.device("cpu"), place=Place(), **options)
-    stream = Memory(inputs, labels, recipe.batch_size)
-    phase = Phase(
-        "train", network, network.train, [("network", network, 1.0)], stream, Memory(inputs, labels, 64),
-        lambda batch: batch.images, recipe.epochs, torch.float32,
-    )  # fmt: skip
-    loop.fit(phase, 0)
-    return loop
+    trainer = Trainer(recipe, run=Run(folder), **options)
+    trainer.fit(network, *streams(inputs, labels, recipe.batch_size))
+    return trainer
 
 
 def plain_recipe(**settings: Any) -> Recipe:
@@ -157,11 +164,8 @@ def test_mixed_pictures_are_learnt_with_mixed_labels(tmp_path: Path) -> None:
     table[3] = torch.tensor([1.0, 2, 4, 16, 8])  # cutmix: a sixteenth and more of 32 x 32 pixels
     weights = torch.linspace(0.5, 1.5, 10)
     network, reference = linear(), linear()
-    loop = Loop(Run(tmp_path), plain_recipe(label_smoothing=0.1), network, device=torch.device("cpu"), place=Place(),
-                class_weights=weights)  # fmt: skip
-    stream = Mixed(inputs, labels, 8, table)
-    loop.fit(Phase("train", network, network.train, [("network", network, 1.0)], stream, Memory(inputs, labels, 64),
-                   lambda batch: batch.images, 1, torch.float32), 0)  # fmt: skip
+    trainer = Trainer(plain_recipe(label_smoothing=0.1), run=Run(tmp_path), class_weights=weights)
+    trainer.fit(network, prepared(Mixed(inputs, labels, 8, table)), prepared(Memory(inputs, labels, 64)))
     nexts, next_labels = inputs.roll(-1, 0), labels.roll(-1, 0)
     share = table[:, 0].clone()
     mixed = share[:, None, None, None] * inputs + (1 - share[:, None, None, None]) * nexts
@@ -193,13 +197,13 @@ def test_averaged_weights_are_validated_and_kept(tmp_path: Path) -> None:
 
     inputs, labels = real_digits(32)
     network = linear()
-    loop = fit(tmp_path, network, plain_recipe(ema_decay=0.9, epochs=3), inputs, labels)
+    trainer = fit(tmp_path, network, plain_recipe(ema_decay=0.9, epochs=3), inputs, labels)
     state, _ = read_weights(tmp_path / "model.safetensors")
     assert not torch.equal(state["1.weight"], network[1].weight)
     averaged = linear()
     averaged.load_state_dict(state)
     loss = nn.functional.cross_entropy(averaged(inputs), labels).item()
-    assert loss == pytest.approx(loop.position.best_loss, rel=1e-5)
+    assert loss == pytest.approx(trainer.position.best_loss, rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
@@ -215,8 +219,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
 def test_training_stops_early_when_validation_stops_improving(tmp_path: Path) -> None:
     inputs, labels = real_digits(32)
     recipe = plain_recipe(epochs=50, patience=3, learning_rate=1e-12)
-    loop = fit(tmp_path, linear(), recipe, inputs, labels)
-    assert loop.position.rows < 10
+    trainer = fit(tmp_path, linear(), recipe, inputs, labels)
+    assert trainer.position.rows < 10
 
 
 def bits(network: nn.Module) -> dict[str, bytes]:
@@ -243,38 +247,35 @@ def test_stopping_anywhere_and_going_on_changes_no_bit(
     folder = tmp_path / "parts"
     folder.mkdir()
     steps = 0
-    loop: Loop
+    trainer: Trainer
 
-    def stop(event: dict[str, Any]) -> None:
+    def stop(event: Event) -> None:
         nonlocal steps
-        steps += event["kind"] == "step"
-        loop.stop_asked = loop.stop_asked or steps >= stop_after
+        steps += isinstance(event, StepEnded)
+        trainer.stop_asked = trainer.stop_asked or steps >= stop_after
 
-    stream = Memory(inputs, labels, 8)
-
-    def phase_of(net: nn.Module) -> Phase:
-        return Phase("train", net, net.train, [("network", net, 1.0)], stream, Memory(inputs, labels, 64),
-                     lambda batch: batch.images, 3, torch.float32)  # fmt: skip
-
-    loop = Loop(Run(folder), recipe, first, device=torch.device("cpu"), place=Place(), report=stop)
-    with pytest.raises(Interrupted):
-        loop.fit(phase_of(first), 0)
+    trainer = Trainer(recipe, run=Run(folder), report=stop)
+    with pytest.raises(Interrupted, match="casebook train --resume"):
+        trainer.fit(first, *streams(inputs, labels, 8))
     second = network()
     torch.manual_seed(999)
-    loop = Loop(Run(folder), recipe, second, device=torch.device("cpu"), place=Place())
-    loop.resume(read_checkpoint(folder / "last.ckpt"))
-    loop.fit(phase_of(second), 0)
+    trainer = Trainer(recipe, run=Run(folder))
+    trainer.resume(second, read_checkpoint(folder / "last.ckpt"))
+    trainer.fit(second, *streams(inputs, labels, 8))
     assert bits(second) == bits(undisturbed)
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
 def test_every_event_is_reported(tmp_path: Path) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     inputs, labels = real_digits(16)
-    report: Callable[[dict[str, Any]], None] = events.append
-    fit(tmp_path, linear(), plain_recipe(epochs=2), inputs, labels, report=report)
-    assert [event["kind"] for event in events] == ["step", "step", "epoch"] * 2
-    assert {"loss", "learning_rate", "images_per_second", "epoch", "epochs"} <= set(events[0])
+    fit(tmp_path, linear(), plain_recipe(epochs=2), inputs, labels, report=events.append)
+    assert [type(event) for event in events] == [StepEnded, StepEnded, EpochEnded] * 2
+    first, last = events[0], events[-1]
+    assert isinstance(first, StepEnded)
+    assert (first.epoch, first.epochs, first.batch, first.batches) == (1, 2, 1, 2)
+    assert isinstance(last, EpochEnded)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["val_loss"] == last.val_loss
 
 
 def test_weights_that_a_last_step_destroyed_are_not_kept(tmp_path: Path) -> None:
@@ -292,6 +293,68 @@ def test_a_changed_recipe_is_not_resumed(tmp_path: Path) -> None:
     inputs, labels = real_digits(16)
     fit(tmp_path, linear(), plain_recipe(checkpoint_seconds=0), inputs, labels)
     changed = plain_recipe(ema_decay=0.9, workers=3)
-    loop = Loop(Run(tmp_path), changed, linear(), device=torch.device("cpu"), place=Place())
+    trainer = Trainer(changed, run=Run(tmp_path))
     with pytest.raises(RunError, match=r"made with ema_decay = 0\.0; put that back"):
-        loop.resume(read_checkpoint(tmp_path / "last.ckpt"))
+        trainer.resume(linear(), read_checkpoint(tmp_path / "last.ckpt"))
+
+
+def test_a_plain_data_loader_trains_like_any_stream(tmp_path: Path) -> None:
+    """No run folder: the best weights and the history stay in memory."""
+    inputs, labels = real_digits(20)
+    ours, theirs = linear(), linear()
+    fit(tmp_path, ours, plain_recipe(epochs=2), inputs, labels)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), batch_size=8)
+    trainer = Trainer(plain_recipe(epochs=2))
+    rows = trainer.fit(theirs, loader, [(inputs, labels)])
+    assert bits(ours) == bits(theirs)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert trainer.best_state.keys() == theirs.state_dict().keys()
+    best = linear()
+    best.load_state_dict(trainer.best_state)
+    loss = nn.functional.cross_entropy(best(inputs), labels).item()
+    assert loss == pytest.approx(trainer.position.best_loss, rel=1e-5)
+
+
+def test_batches_that_cannot_be_read_twice_are_refused() -> None:
+    inputs, labels = real_digits(8)
+    with pytest.raises(DataError, match="a generator, which has no length or ends after one epoch; give a DataLoader"):
+        PlainStream((inputs, labels) for _ in range(2))
+
+
+def test_the_sizes_of_plain_batches_are_known_beforehand() -> None:
+    data = torch.utils.data.TensorDataset(*real_digits(20))
+    loader = torch.utils.data.DataLoader
+    assert PlainStream(loader(data, batch_size=8)).global_sizes() == [8, 8, 4]
+    assert PlainStream(loader(data, batch_size=8, drop_last=True)).global_sizes() == [8, 8]
+    assert PlainStream([data[:3], data[3:8]]).global_sizes() == [3, 5]
+
+
+def test_a_batch_without_a_readable_picture_changes_nothing(tmp_path: Path) -> None:
+    """Neither weights nor batch-norm statistics: it is left out, not replaced by zeros."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
+    before = bits(network)
+    stepper = Stepper(network, Phase(1), plain_recipe(), torch.device("cpu"))
+    stepper.start()
+    empty = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+    sums = stepper.step(PlainStream([empty]).epoch(), [8], 0.1)
+    assert sums.tolist() == [0, 0]
+    assert bits(network) == before
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_waiting_for_a_batch_ends_the_training_at_once(tmp_path: Path, stop_signal: int) -> None:
+    inputs, labels = real_digits(16)
+
+    class Stuck(Memory):
+        def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+            yield next(super().epoch(epoch, start))
+            os.kill(os.getpid(), stop_signal)
+            time.sleep(30)
+            raise AssertionError("the signal was not heard")
+
+    trainer, began = Trainer(plain_recipe(), run=Run(tmp_path)), time.monotonic()
+    with pytest.raises(Interrupted):
+        trainer.fit(linear(), prepared(Stuck(inputs, labels, 8)), prepared(Memory(inputs, labels, 64)))
+    assert time.monotonic() - began < 10
+    assert read_checkpoint(tmp_path / "last.ckpt")["position"]["batch"] == 1

@@ -13,7 +13,8 @@ import casebook
 from casebook.errors import DataError, ModelError, RunError, WeightsError
 from casebook.models import create_model
 from casebook.models.weights import save_weights
-from casebook.training.preparation import SMALL_INPUT
+from casebook.progress import Event, ScoringStarted
+from casebook.training.plan import SMALL_INPUT
 from casebook.training.run import Run
 
 
@@ -65,12 +66,12 @@ def test_the_test_pictures_are_not_read_before_the_end(
     )
     during: set[str] = set()
 
-    def report(event: dict) -> None:
-        if event["kind"] == "test":
+    def report(event: Event) -> None:
+        if isinstance(event, ScoringStarted):
             during.update(opened)
 
     done = casebook.train(
-        digit_folder, recipe="scratch", model="lenet5", epochs=1, workers=0, out=tmp_path / "r", report=report
+        digit_folder, recipe="scratch", model="lenet5", epochs=1, workers=0, out=tmp_path / "r", progress=report
     )
     with (done.path / "split.csv").open() as file:
         parts = {row["name"]: row["split"] for row in csv.DictReader(file)}
@@ -276,7 +277,7 @@ def test_a_start_that_failed_leaves_the_folder_free(digit_folder: Path, tmp_path
 
 
 def test_a_named_data_set_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from casebook.training.preparation import resolve_model
+    from casebook.training.plan import resolve_model
     from casebook.training.recipe import make_recipe
 
     (tmp_path / "digits").mkdir()

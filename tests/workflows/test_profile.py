@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from casebook.errors import DataError, ModelError
+from casebook.progress import Advanced, Event
 from casebook.workflows import profile as module
 from casebook.workflows.profile import Speed, _advice, _limit, _rounds, profile_data
 
@@ -74,12 +75,12 @@ def test_rounds_count_what_the_work_says(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_pictures_in_memory_have_no_prepared_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROUND_SECONDS", 0.01)
     monkeypatch.setattr(module, "TOGETHER_SECONDS", 0.05)
-    events: list[dict] = []
+    events: list[Event] = []
     found = profile_data("digits", model="lenet5", report=events.append)
     assert set(found.speeds) == {"decode", "augment", "read", "network", "together"}
     assert all(0 < speed.low <= speed.median <= speed.high for speed in found.speeds.values())
     assert found.text().count("\n") > 6
-    assert next(event["what"] for event in events if event["kind"] == "profile") == "decode"
+    assert next(event.detail for event in events if isinstance(event, Advanced) and event.task == "profile") == "decode"
 
 
 def test_what_cannot_be_profiled(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 import typer
 
-from ..formatting import size_text
-from .output import plain, print_json, say, skipped_lines, table, wrong_usage
-from .progress import Display
+from ..formatting import one_line, size_text
+from ..progress import TerminalDisplay
+from .output import print_json, say, skipped_lines, table, wrong_usage
 from .sources import LABEL_FROM, source_format
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def check(
     from casebook.data.check import check_data
     from casebook.data.sources import load_source
 
-    display = Display()
+    display = TerminalDisplay()
     try:
         source = load_source(data, group_by=group_by, format=source_format(label_from=label_from))
         found = check_data(source, report=display)
@@ -40,7 +40,7 @@ def check(
     if json_:
         print_json(found.to_dict())
     else:
-        print("\n".join(plain(line) for line in found.text().split("\n")))
+        print("\n".join(one_line(line) for line in found.text().split("\n")))
     if strict and found.leaks:
         say(f"Error: {found.leaks} leaks between splits, and --strict was given")
         raise typer.Exit(1)
@@ -65,7 +65,7 @@ def prepare(
 
     if format not in ("raw", "jpeg"):
         raise wrong_usage(f"--format is {format!r}, expected raw or jpeg")
-    display = Display()
+    display = TerminalDisplay()
     try:
         done = prepare_pictures(
             data, model=model, side=side, format=format, workers=workers, dry_run=dry_run, report=display
@@ -81,16 +81,16 @@ def prepare(
         return
     skipped = [{"picture": name, "reason": reason} for name, reason in done.skipped.items()]
     for line in skipped_lines(skipped):
-        print(plain(line))
+        print(one_line(line))
     size = size_text(done.size_bytes)
     if dry_run:
         there = f", {done.already} are there already" if done.already else ""
-        print(plain(f"{done.pictures} pictures would take {size} in {done.file}{there}"))
+        print(one_line(f"{done.pictures} pictures would take {size} in {done.file}{there}"))
     else:
         new = done.complete - done.already
-        print(plain(f"{done.complete} pictures, {new} of them new, in {done.file} ({size}, {done.seconds:.1f} s)"))
+        print(one_line(f"{done.complete} pictures, {new} of them new, in {done.file} ({size}, {done.seconds:.1f} s)"))
     settings = "".join(f" --set {name}={value}" for name, value in done.settings.items())
-    print(plain(f"used by: casebook train {data} --model {model or 'NAME'}{settings}"))
+    print(one_line(f"used by: casebook train {data} --model {model or 'NAME'}{settings}"))
 
 
 @app.command("prepared")
@@ -113,16 +113,16 @@ def prepared(
         print_json({"folder": str(prepared_folder()), "removed": removing, "files": [file.to_dict() for file in files]})
         return
     if not files:
-        print(plain(f"no prepared pictures in {prepared_folder()}"))
+        print(one_line(f"no prepared pictures in {prepared_folder()}"))
         return
     rows = [["name", "source", "side", "format", "pictures", "size"]]
     for file in files:
         side, format = (str(file.form.side), file.form.format) if file.form else ("damaged", "")
         there = f"{file.complete} of {file.pictures}" if file.complete < file.pictures else str(file.pictures)
-        rows.append([file.name, plain(file.source), side, format, there, size_text(file.size_bytes)])
+        rows.append([file.name, one_line(file.source), side, format, there, size_text(file.size_bytes)])
     total = size_text(sum(file.size_bytes for file in files))
     print(table(rows, right=(2, 4, 5)))
-    print(plain(f"{'removed' if removing else 'in all'} {total}, in {prepared_folder()}"))
+    print(one_line(f"{'removed' if removing else 'in all'} {total}, in {prepared_folder()}"))
 
 
 @app.command("profile")
@@ -135,7 +135,7 @@ def profile(
     """Measure for some seconds how fast pictures are read and how fast the network takes them, and which limits."""
     from casebook.workflows.profile import profile_data
 
-    display = Display()
+    display = TerminalDisplay()
     try:
         found = profile_data(data, model=model, device=device, report=display)
     finally:
@@ -143,4 +143,4 @@ def profile(
     if json_:
         print_json(found.to_dict())
     else:
-        print("\n".join(plain(line) for line in found.text().split("\n")))
+        print("\n".join(one_line(line) for line in found.text().split("\n")))

@@ -5,8 +5,8 @@ from typing import Any
 
 import typer
 
+from ..progress import TerminalDisplay
 from .output import accuracy_lines, print_json, say, skipped_lines, table, wrong_usage
-from .progress import Display
 from .sources import LABEL_FROM, formatted
 
 
@@ -56,12 +56,12 @@ def evaluate(
     if save:
         check_suffix(save)
     source = formatted(pictures, label_from=label_from)
-    display = Display()
+    display = TerminalDisplay()
     try:
         evaluation = casebook.evaluate(
             members if ensemble or soup else members[0], source, protocol=protocol or None, ensemble=ensemble,
             fit_weights=fit_weights, soup=soup, weights=weights, classes=classes, split=split, device=device,
-            precision=precision, batch_size=batch_size, workers=workers, report=display,
+            precision=precision, batch_size=batch_size, workers=workers, progress=display,
         )  # fmt: skip
     finally:
         display.close()

@@ -2,7 +2,8 @@
 
 import typer
 
-from .output import percent, plain, print_json, say
+from ..formatting import one_line
+from .output import percent, print_json, say
 
 
 def explain(
@@ -36,15 +37,14 @@ def explain(
 ) -> None:  # fmt: skip
     """Show what a network sees in pictures, as PNGs and NumPy arrays. Ends with code 1 if a picture cannot be read."""
     import casebook
+    from casebook.progress import TerminalDisplay
 
-    from .progress import Display
-
-    records, failed, display = [], 0, Display()
+    records, failed, display = [], 0, TerminalDisplay()
     try:
         for record in casebook.explain(
             model, pictures or [], method=method, layer=layer, channel=channel or None, class_name=class_,
             weights=weights, classes=classes, out=out, square=square, stride=stride, rule=rule,
-            whole_map=whole_map, sanity=sanity, device=device, report=display,
+            whole_map=whole_map, sanity=sanity, device=device, progress=display,
         ):  # fmt: skip
             failed += "error" in record
             if json_:
@@ -64,10 +64,10 @@ def explain(
 def _print(record: dict) -> None:
     of = f" {record['class']} {percent(record['probability'])}" if record["class"] is not None else ""
     named = f"{record['picture']}: " if record["picture"] else ""
-    print(plain(f"{named}{record['method']}{of} -> {record['image']}"))
+    print(one_line(f"{named}{record['method']}{of} -> {record['image']}"))
     if record["sanity"]:
         steps = (f"{step['part']} {_number(step['correlation'])}" for step in record["sanity"])
-        print(plain(f"  rank correlation, random down to: {', '.join(steps)}"))
+        print(one_line(f"  rank correlation, random down to: {', '.join(steps)}"))
 
 
 def _number(correlation: float | None) -> str:

@@ -7,15 +7,12 @@ from typing import Any
 
 import typer
 
-
-def plain(text: str) -> str:
-    """The text on one line, with control characters, which file names may hold, written as Python writes them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+from ..formatting import one_line
 
 
 def fail(message: str) -> int:
     """One line on stderr, red on a terminal; gives the exit code."""
-    line = plain(" ".join(message.split()))
+    line = one_line(" ".join(message.split()))
     red = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     print(f"\033[31mError: {line}\033[0m" if red else f"Error: {line}", file=sys.stderr)
     return 1
@@ -29,7 +26,7 @@ def wrong_usage(message: str) -> typer.Exit:
 
 def say(line: str) -> None:
     """One line of progress or a remark, on stderr."""
-    print(plain(line), file=sys.stderr, flush=True)
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:

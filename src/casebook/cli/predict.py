@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from .output import percent, plain, print_json, say
+from ..formatting import one_line
+from .output import percent, print_json, say
 
 
 def predict(
@@ -33,7 +34,7 @@ def predict(
             say(f"Error: {record['picture']}: {record['error']}")
         else:
             answers = ", ".join(f"{p['class']} {percent(p['probability'])}" for p in record["predictions"])
-            print(plain(f"{record['picture']}: {answers}"))
+            print(one_line(f"{record['picture']}: {answers}"))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
     if failed:

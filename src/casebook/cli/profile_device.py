@@ -1,8 +1,11 @@
 """casebook profile-device"""
 
+from typing import Any
+
 import typer
 
-from .output import percent, plain, print_json, say
+from ..formatting import one_line
+from .output import percent, print_json, say
 
 
 def profile_device(
@@ -15,11 +18,10 @@ def profile_device(
     from pathlib import Path
 
     from casebook.cost.latency_model import write_profile
+    from casebook.progress import TerminalDisplay
     from casebook.workflows import scale as scale_job
 
-    from .progress import Display
-
-    display = Display()
+    display: Any = TerminalDisplay()
     try:
         profile = scale_job.profile_device(device, threads=threads, report=display)
     finally:
@@ -30,10 +32,10 @@ def profile_device(
         print_json(profile.to_dict())
     told = print if out and not json_ else say
     threads_told = f"{profile.threads} {'thread' if profile.threads == 1 else 'threads'}"
-    told(plain(
+    told(one_line(
         f"{profile.device}, {threads_told}, torch {profile.torch}: "
         f"predicts {len(profile.networks)} networks it was not fitted to with an error of "
         f"{percent(profile.median_error)} at the median and {percent(profile.worst_error)} at worst"
     ))  # fmt: skip
     if out:
-        told(plain(f"profile: {out}"))
+        told(one_line(f"profile: {out}"))

@@ -5,7 +5,8 @@ from typing import Any
 
 import typer
 
-from .output import plain, print_json, say, table, wrong_usage
+from ..formatting import one_line
+from .output import print_json, say, table, wrong_usage
 
 SIGNS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -63,13 +64,12 @@ def scale(
     if picture and not picture.lower().endswith((".png", ".svg")):
         raise wrong_usage(f"--picture ends in .png or .svg, but {picture!r} came")
 
-    from casebook.training.trainer import Interrupted
+    from casebook.errors import Interrupted
+    from casebook.progress import TerminalDisplay
     from casebook.workflows import scale as scale_job
     from casebook.workflows import scale_result
 
-    from .progress import Display
-
-    display = Display()
+    display: Any = TerminalDisplay()
     try:
         found = scale_job.scale(
             family, **limits, input_size=input_size, num_classes=num_classes, kinds=kind or tuple(scale_job.PATHS),
@@ -106,7 +106,7 @@ def _number(option: str, given: str | None) -> float | None:
 
 def _print(found: Any, scale_result: Any) -> None:
     where = f" on {found.device}" if found.device else ""
-    print(plain(f"{found.network} within {found.budget.told()}{where}, {found.num_classes} classes"))
+    print(one_line(f"{found.network} within {found.budget.told()}{where}, {found.num_classes} classes"))
     cells = scale_result.table(found)
     print(table(cells, right=tuple(range(1, len(cells[0])))))
     for kind, reason in found.dropped.items():
@@ -114,9 +114,9 @@ def _print(found: Any, scale_result: Any) -> None:
     for note in found.notes:
         say(f"note: {note}")
     if found.finalists:
-        print(plain(found.pictures))
+        print(one_line(found.pictures))
         print(table(scale_result.trained_table(found), right=(1, 2, 3, 4)))
     if found.grid:
         print("one step of phi from a small base with other alpha, beta and gamma:")
         print(table(scale_result.grid_table(found), right=tuple(range(8))))
-    print(plain(f"{found.best}: {found.command}"))
+    print(one_line(f"{found.best}: {found.command}"))

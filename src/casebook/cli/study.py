@@ -35,9 +35,9 @@ def study(
     import sys
 
     import casebook
+    from casebook.errors import Interrupted
     from casebook.reports.studies import verdict_lines
     from casebook.studies import STUDIES
-    from casebook.training.trainer import Interrupted
 
     try:
         results = casebook.study(

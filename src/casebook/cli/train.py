@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
+from ..progress import TerminalDisplay
 from .output import accuracy_lines, print_json, say, skipped_lines, wrong_usage
-from .progress import Display
 from .sources import LABEL_FROM
 
 
@@ -66,11 +66,11 @@ def train(
         raise wrong_usage("casebook train needs DATA: a folder, a CSV file or a built-in name such as digits")
 
     import casebook
-    from casebook.training.trainer import Interrupted
+    from casebook.errors import Interrupted
 
-    display = Display()
+    display = TerminalDisplay()
     try:
-        run = casebook.train(recipe=recipe, out=out, resume=resume, report=display, **changes)
+        run = casebook.train(recipe=recipe, out=out, resume=resume, progress=display, **changes)
     except (Interrupted, KeyboardInterrupt) as stop:
         display.close()
         say(_how_to_go_on(display.run))

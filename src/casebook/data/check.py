@@ -2,12 +2,13 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..progress import Advanced, Reporter, silent
 from .duplicates import Duplicates, duplicates
 from .pictures import SPLITS, Source
 from .scan import Scan, scan
@@ -167,17 +168,16 @@ def check_data(
     test_fraction: float = 0.15,
     seed: int = 0,
     near: bool = True,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    report: Reporter = silent,
     cache_dir: Path | None = None,
 ) -> Check:
     """Load, scan and check a data set, with the settings of a training.
 
-    `report` gets {"kind": "scan", "done": ..., "total": ...} now and then. Raises DataError as load_source does.
+    `report` gets Advanced events. Raises DataError as load_source does.
     """
 
     def progress(done: int, total: int) -> None:
-        if report:
-            report({"kind": "scan", "done": done, "total": total})
+        report(Advanced("scan", done, total))
 
     source = load_source(data)
     seen = scan(source, progress=progress, cache_dir=cache_dir)

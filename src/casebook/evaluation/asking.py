@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ from ..data.loader import Batches
 from ..data.sources import Source
 from ..device import choose_device, choose_precision, tune_allocator
 from ..errors import DataError, RunError
-from ..training.preparation import UNMIRRORED, Data, make_prepare
+from ..progress import Advanced, Reporter
+from ..training.plan import UNMIRRORED, Data, make_prepare
 from .comparison import Scored, on_common_pictures
 from .ensemble import columns_of, fit_weights, with_ensembles
 from .predictions import Predictions
@@ -37,7 +38,7 @@ class Asking:
     precision: str
     batch_size: int
     workers: int
-    report: Callable[[dict[str, Any]], None]
+    report: Reporter
     counted: bool
 
     def __call__(
@@ -49,7 +50,7 @@ class Asking:
             ready.network if network is None else network, source, indices, ready.preprocessing, ready.classes,
             protocol, device=chosen, dtype=choose_precision(self.precision, chosen, ready.preprocessing.size),
             batch_size=self.batch_size, workers=self.workers, counted=self.counted,
-            progress=lambda done, total: self.report({"kind": "evaluate", "done": done, "total": total}),
+            progress=lambda done, total: self.report(Advanced("evaluate", done, total)),
         )  # fmt: skip
 
 

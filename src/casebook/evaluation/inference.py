@@ -12,8 +12,8 @@ from ..data.sources import Source
 from ..device import autocast
 from ..errors import DataError
 from ..preprocessing import Preprocessing
-from ..training.distributed import Place, gather_from_all
-from ..training.preparation import make_prepare
+from ..training.distributed import ALONE, World, gather_from_all
+from ..training.plan import make_prepare
 from .predictions import Predictions
 
 
@@ -28,7 +28,7 @@ def predict_probabilities(
     dtype: torch.dtype = torch.float32,
     batch_size: int = 0,
     workers: int = 0,
-    place: Place = Place(),  # noqa: B008 - a tuple
+    world: World = ALONE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Predictions, tuple[int, ...], dict[str, str]]:
     """The predictions for `indices` in their order, the indices that could be read, and the pictures that could not.
@@ -36,7 +36,7 @@ def predict_probabilities(
     Raises DataError when not one picture can be read.
     """
     batches = Batches(
-        source, indices, preprocessing, rank=place.rank, world_size=place.world_size, workers=workers,
+        source, indices, preprocessing, rank=world.rank, world_size=world.world_size, workers=workers,
         batch_size=batch_size or (32 if device.type == "cpu" else 256), memory_share=0,
     )  # fmt: skip
     prepare = make_prepare(preprocessing, device, True)
@@ -49,11 +49,11 @@ def predict_probabilities(
                     logits = network(prepare(batch))
                 probabilities = torch.softmax(logits.float(), 1).cpu().numpy()
                 rows |= dict(zip(batch.indices.tolist(), probabilities, strict=True))
-            progress(len(rows) * place.world_size, len(indices))
+            progress(len(rows) * world.world_size, len(indices))
     batches.close()
     skipped: dict[str, str] = {}
     merged: dict[int, Any] = {}
-    for part, bad in gather_from_all((rows, batches.skipped), place):
+    for part, bad in gather_from_all((rows, batches.skipped), world):
         merged |= part
         skipped |= bad
     readable = tuple(index for index in indices if index in merged)

@@ -9,8 +9,8 @@ from ..models import create_model, list_models, model_card
 from ..models.layers import Network
 from ..models.weights import load_into, resolve
 from ..preprocessing import Preprocessing
-from ..training.distributed import Place
-from ..training.preparation import Data, prepare_data
+from ..training.distributed import World
+from ..training.plan import Data, prepare_data
 from ..training.run import Run, open_run
 
 PARTS = ("train", "val", "test")
@@ -97,7 +97,7 @@ def find_pictures(
 
 def own_data(run: Run) -> Data:
     """The data that a run was trained on, with its split. Raises RunError where its classes are others by now."""
-    data = prepare_data(run.recipe, run, Place(), known_split=True)
+    data = prepare_data(run.recipe, run, World(), known_split=True)
     if data.source.classes != run.classes:
         raise RunError(f"{run.path}: the classes of {run.recipe.data} have changed since the training; name the data")
     return data

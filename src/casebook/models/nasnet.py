@@ -305,7 +305,7 @@ class Map(NamedTuple):
     stride: int  # of one of its pixels, counted in pixels of the stem's map
 
 
-class Place(NamedTuple):
+class World(NamedTuple):
     """A cell of the plan, and where it goes."""
 
     parent: nn.Sequential
@@ -315,19 +315,19 @@ class Place(NamedTuple):
     hands_on: int
 
 
-def stem_cells(variant: Variant, stem: nn.Sequential) -> Iterator[Place]:
+def stem_cells(variant: Variant, stem: nn.Sequential) -> Iterator[World]:
     for number in range(2):
-        yield Place(stem, f"reduction{number}", REDUCTION, variant.channels // 24 * 2**number // 4, 0)
+        yield World(stem, f"reduction{number}", REDUCTION, variant.channels // 24 * 2**number // 4, 0)
 
 
-def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[Place]:
+def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[World]:
     """Normal cells, in all but the first stage behind a reduction cell, each stage twice as wide as the last."""
     for number, stage in enumerate(stages):
         width = variant.channels // 24 * 2**number
         if number:
-            yield Place(stage, f"reduction{number + 1}", REDUCTION, width, variant.hands_on)
+            yield World(stage, f"reduction{number + 1}", REDUCTION, width, variant.hands_on)
         for i in range(variant.depth * number, variant.depth * (number + 1)):
-            yield Place(stage, f"cell{i}", NORMAL, width, 0)
+            yield World(stage, f"cell{i}", NORMAL, width, 0)
 
 
 def fitting(previous: Map, current: Map, width: int) -> nn.Module:

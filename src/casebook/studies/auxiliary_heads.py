@@ -18,7 +18,7 @@ from ..models.alexnet import ConvReLU
 from ..models.googlenet import AUXILIARY, TABLE_1, Convolution, as_in_caffe, reduced
 from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
 from ..reports import figures
-from ..training.preparation import make_prepare
+from ..training.plan import make_prepare
 from .experiment import Lab, Study
 from .one_by_one import ROWS, InceptionNetwork, narrow, narrowed
 from .trials import Arm, Budget, Measure, PictureSet

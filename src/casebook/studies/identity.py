@@ -16,7 +16,7 @@ from ..models.resnet import basic, plain, zero_padding
 from ..models.resnet_cifar import VARIANTS, CifarResNet
 from ..models.weights import read_weights
 from ..reports import figures
-from ..training.preparation import make_prepare
+from ..training.plan import make_prepare
 from ..training.recipe import RECIPES
 from .experiment import Lab, Study
 from .trials import Arm, Budget, PictureSet, Trained, mistakes

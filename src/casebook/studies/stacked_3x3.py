@@ -41,7 +41,7 @@ FULL = Plan((64, 128, 256, 512, 512), 1, 32, 128, 160)  # VGG's column B, in whi
 LARGE_SIDE = 224  # of pictures other than CIFAR-10's in full mode
 
 
-class Place(NamedTuple):
+class World(NamedTuple):
     """Where a unit is timed: maps of VGG's shapes, from the first stage's to the last's, and of this study's."""
 
     width: int
@@ -49,8 +49,8 @@ class Place(NamedTuple):
     batch_size: int
 
 
-QUICK_PLACES = (Place(24, 16, 64), Place(64, 56, 2), Place(256, 14, 4))
-FULL_PLACES = (*QUICK_PLACES, Place(64, 224, 4), Place(512, 14, 16))
+QUICK_PLACES = (World(24, 16, 64), World(64, 56, 2), World(256, 14, 4))
+FULL_PLACES = (*QUICK_PLACES, World(64, 224, 4), World(512, 14, 16))
 
 
 def unit(in_channels: int, width: int, kernels: Sequence[int]) -> nn.Sequential:

@@ -31,12 +31,13 @@ from ..evaluation.inference import predict_probabilities
 from ..files import cache_folder, write_json
 from ..models.weights import read_weights
 from ..preprocessing import Preprocessing
+from ..progress import EpochEnded, Event
 from ..training.checkpoint import read_checkpoint
-from ..training.distributed import Place
-from ..training.preparation import make_prepare
+from ..training.plan import make_prepare
 from ..training.recipe import Recipe, validated
 from ..training.run import Run, keep_rows
-from ..training.trainer import Loop, Phase
+from ..training.streams import PreparedStream
+from ..training.trainer import Phase, Trainer
 
 IN_MEMORY_SIDE = 96  # pixels; smaller pictures are read once for all arms
 UNMIRRORED = ("digits", "mnist")
@@ -356,14 +357,16 @@ def train_once(
     path.mkdir(parents=True, exist_ok=True)
     recipe.write(path / "recipe.toml")
     measured = _Measured(path / "measured.json", network, measure)
-    loop = Loop(run, recipe, network, device=device, place=Place(), report=measured)
+    trainer = Trainer(recipe, run=run, device=device, report=measured)
     resumed = (path / "last.ckpt").is_file()
     if resumed:
-        loop.resume(read_checkpoint(path / "last.ckpt"))
-    keep_rows(run, loop.position.rows)
+        trainer.resume(network, read_checkpoint(path / "last.ckpt"))
+    keep_rows(run, trainer.position.rows)
     diverged = ""
     try:
-        loop.fit(_phase(network, pictures, recipe, parts, start, device), 0)
+        precision = choose_precision(recipe.precision, device, pictures.preprocessing.size)
+        phase = Phase(recipe.epochs, parts=parts, start=start, dtype=precision)
+        trainer.fit(network, *_streams(pictures, recipe, device), phase)
     except DivergedError as error:
         diverged = str(error).partition(";")[0]
     curve = [{**row, **measured.rows.get(str(row["epoch"]), {})} for row in run.history]
@@ -419,31 +422,26 @@ class _Measured:
         self.path, self.network, self.measure = path, network, measure
         self.rows: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.is_file() else {}
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        if self.measure is None or event["kind"] != "epoch":
+    def __call__(self, event: Event) -> None:
+        if self.measure is None or not isinstance(event, EpochEnded):
             return
-        self.rows[str(event["epoch"])] = {name: float(value) for name, value in self.measure(self.network).items()}
+        self.rows[str(event.epoch)] = {name: float(value) for name, value in self.measure(self.network).items()}
         write_json(self.path, self.rows)
 
 
-def _phase(
-    network: nn.Module, pictures: PictureSet, recipe: Recipe, parts: list, start: Callable[[], object],
-    device: torch.device,
-) -> Phase:  # fmt: skip
-    def batches(indices: Sequence[int], **options: Any) -> Batches:
-        return Batches(
+def _streams(pictures: PictureSet, recipe: Recipe, device: torch.device) -> tuple[PreparedStream, PreparedStream]:
+    """The training and the validation pictures."""
+    prepare = make_prepare(pictures.preprocessing, device, recipe.channels_last)
+
+    def stream(indices: Sequence[int], **options: Any) -> PreparedStream:
+        batches = Batches(
             pictures.source, indices, pictures.preprocessing, batch_size=recipe.batch_size, seed=recipe.seed,
             workers=0 if pictures.source.arrays is not None else choose_workers(-1, device, 1), **options,
         )  # fmt: skip
+        return PreparedStream(batches, prepare)
 
-    return Phase(
-        "train", network, start, parts,
-        batches(pictures.train, policy=pictures.policy, shuffle=True, on_device=device.type == "cuda"),
-        batches(pictures.val),
-        make_prepare(pictures.preprocessing, device, recipe.channels_last),
-        recipe.epochs,
-        choose_precision(recipe.precision, device, pictures.preprocessing.size),
-    )  # fmt: skip
+    train = stream(pictures.train, policy=pictures.policy, shuffle=True, on_device=device.type == "cuda")
+    return train, stream(pictures.val)
 
 
 def _kept(run: Run, pictures: PictureSet, recipe: Recipe) -> Trained:

@@ -1,6 +1,6 @@
 """One process or many: the same calls, which do nothing when there is only one.
 
-Under torchrun each process finds its place in the environment; gloo joins CPUs, nccl GPUs.
+Under torchrun each process finds its rank in the environment; gloo joins CPUs, nccl GPUs.
 """
 
 import contextlib
@@ -17,7 +17,9 @@ from torch import Tensor
 LETTING_GO_SECONDS = 0.1
 
 
-class Place(NamedTuple):
+class World(NamedTuple):
+    """The processes that train together, and which of them this one is."""
+
     rank: int = 0
     world_size: int = 1
 
@@ -26,12 +28,15 @@ class Place(NamedTuple):
         return self.rank == 0
 
 
+ALONE = World()
+
+
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Place]:
-    """The place of this process among those that torchrun started; leaves the group at the end."""
+def joined(device: torch.device) -> Iterator[World]:
+    """This process among those that torchrun started; leaves the group at the end."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield Place()
+        yield World()
         return
     store, rank, world_size = next(iter(dist.rendezvous("env://")))  # pyright: ignore[reportPrivateImportUsage]
     # After a restart torchrun's store may still hold the addresses of the dead processes, and gloo then waits for
@@ -45,7 +50,7 @@ def joined(device: torch.device) -> Iterator[Place]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        yield Place(dist.get_rank(), dist.get_world_size())
+        yield World(dist.get_rank(), dist.get_world_size())
     finally:
         # Gloo's threads let go of the last tensors only when they get the interpreter; in one that ends meanwhile they
         # abort the process (seen with torch 2.13 on a busy machine, once in ten jobs).
@@ -63,22 +68,22 @@ def job_id() -> str:
     return f"{os.environ['TORCHELASTIC_RUN_ID']} {os.getppid()}"
 
 
-def wait_for_all(place: Place) -> None:
-    if place.world_size > 1:
+def wait_for_all(world: World) -> None:
+    if world.world_size > 1:
         dist.barrier()
 
 
-def sum_over_all(values: Tensor, place: Place) -> Tensor:
+def sum_over_all(values: Tensor, world: World) -> Tensor:
     """The elementwise sum of all processes' values; changes them in place."""
-    if place.world_size > 1:
+    if world.world_size > 1:
         dist.all_reduce(values)
     return values
 
 
-def gather_from_all(document: object, place: Place) -> list:
+def gather_from_all(document: object, world: World) -> list:
     """Each process's document, in the order of ranks, in every process."""
-    if place.world_size == 1:
+    if world.world_size == 1:
         return [document]
-    gathered: list = [None] * place.world_size
+    gathered: list = [None] * world.world_size
     dist.all_gather_object(gathered, document)
     return gathered

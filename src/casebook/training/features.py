@@ -6,13 +6,14 @@ most the batch under way.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from ..device import autocast
 from ..errors import DataError, RunError
 from ..files import cache_folder
 from ..preprocessing import Preprocessing
+from ..progress import Advanced, Reporter, silent
 
 
 def backbone_digest(network: nn.Module) -> str:
@@ -99,85 +101,122 @@ class FeatureCache:
         self.database.close()
 
 
-def compute_features(
-    network: nn.Module,
-    built_as: dict[str, Any],
-    source: Source,
-    indices: Sequence[int],
-    contents: Sequence[str],
-    preprocessing: Preprocessing,
-    prepare: Callable[[Batch], Tensor],
-    *,
-    views: int,
-    policy: Policy,
-    seed: int,
-    dtype: torch.dtype,
-    device: torch.device,
-    workers: int,
-    batch_size: int,
-    components: Components = IMAGENET_COMPONENTS,
-    form: StoredFormat | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str], int]:
-    """`built_as` is the network's name and options, which decide its features as much as its weights do.
+class Views(NamedTuple):
+    """The views of each picture whose features are computed.
 
-    Gives the features of `indices`: (N, views, F) or (N, views, C, H, W) float32, the N indices that could be read, the
-    pictures that could not, and how many were computed rather than found.
-
-    `contents` are digests of all the source's pictures. A single view is the centre crop that evaluation sees;
-    several are augmented, each drawn from (seed, view, content), so that they do not depend on the data set; crops are
-    cut from pictures of this `form`.
+    One view is the centre crop that evaluation sees. More are augmented by `policy`: each is drawn from (seed, view,
+    content of the picture), so it does not depend on the data set. Crops are cut from pictures in this `form`.
     """
-    key = {
-        "backbone": backbone_digest(network),
-        "network": {name: value for name, value in built_as.items() if name != "num_classes"},
-        "torch": torch.__version__,
-        "preprocessing": preprocessing.to_dict(),
-        "dtype": str(dtype),
-        "device": device.type,
-        "policy": [repr(policy), [part.tolist() for part in components], form, seed] if views > 1 else None,
-        "version": 5,
-    }
-    cache = FeatureCache(key)
-    skipped: dict[str, str] = {}
-    columns: list[dict[str, NDArray[np.float32]]] = []
-    num_computed, total = 0, views * len(indices)
-    network.eval()
-    with contextlib.closing(cache):
-        for view in range(views):
-            known = cache.get([contents[i] for i in indices], view)
-            wanted = [i for i in indices if contents[i] not in known]
-            progress(view * len(indices) + len(indices) - len(wanted), total)
-            if wanted:
-                batches = Batches(
-                    source, wanted, preprocessing, batch_size=batch_size, workers=workers, seed=seed,
-                    policy=policy if views > 1 else UNCHANGED, components=components, memory_share=0,
-                    sample_keys=[int(contents[i][:15], 16) for i in wanted], form=form,
-                )  # fmt: skip
-                for batch in batches.epoch(view):
-                    if not len(batch.labels):
-                        continue
-                    count = len(batch.labels)
-                    # Always full batches: their size changes the last bits, and features must not depend on
-                    # which pictures were in the cache before.
-                    padding = (0, 0) * 3 + (0, batch_size - count)
-                    full = batch._replace(images=nn.functional.pad(batch.images, padding))
-                    with torch.inference_mode(), autocast(device, dtype):
-                        x = network.stages(network.stem(prepare(full)))  # type: ignore[operator]
-                        values = network.head.features(x)[:count].float().cpu().numpy()  # type: ignore[operator, union-attr]
-                    fresh = {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}
+
+    num_views: int = 1
+    policy: Policy = UNCHANGED
+    components: Components = IMAGENET_COMPONENTS
+    seed: int = 0
+    form: StoredFormat | None = None
+
+
+class Arithmetic(NamedTuple):
+    """Where and how a network computes: the last bits of its features depend on it."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    batch_size: int = 32
+    workers: int = 0
+
+
+class Features(NamedTuple):
+    """Features (N, views, F) or (N, views, C, H, W) float32 of the N `indices` that could be read."""
+
+    values: NDArray[np.float32]
+    indices: NDArray[np.int64]
+    skipped: dict[str, str]
+    num_computed: int  # the others were in the cache
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureExtractor:
+    """A frozen backbone whose features are computed once and kept on disk.
+
+    `built_as` is the network's name and options, which decide its features as much as its weights do. `prepare` makes
+    the network's input of a batch.
+    """
+
+    network: nn.Module
+    built_as: dict[str, Any]
+    preprocessing: Preprocessing
+    prepare: Callable[[Batch], Tensor]
+    views: Views
+    arithmetic: Arithmetic
+    report: Reporter = silent
+
+    def __call__(self, source: Source, indices: Sequence[int], contents: Sequence[str]) -> Features:
+        """The features of these pictures; `contents` are digests of all pictures of the source.
+
+        Raises DataError when not one picture can be read.
+        """
+        cache = FeatureCache(self._key())
+        skipped: dict[str, str] = {}
+        columns: list[dict[str, NDArray[np.float32]]] = []
+        num_computed, total = 0, self.views.num_views * len(indices)
+        self.network.eval()
+        with contextlib.closing(cache):
+            for view in range(self.views.num_views):
+                known = cache.get([contents[i] for i in indices], view)
+                wanted = [i for i in indices if contents[i] not in known]
+                self.report(Advanced("features", view * len(indices) + len(indices) - len(wanted), total))
+                for fresh in self._computed(source, wanted, contents, view, skipped):
                     cache.put(view, fresh)
                     known |= fresh
                     num_computed += len(fresh)
-                    progress(min(total, view * len(indices) + len(known)), total)
-                skipped |= batches.skipped
-                batches.close()
-            columns.append(known)
-    readable = [i for i in indices if all(contents[i] in known for known in columns)]
-    if not readable:
-        raise DataError(f"{source.name}: not one of the {len(indices)} pictures could be read")
-    values = np.stack([[known[contents[i]] for known in columns] for i in readable])
-    return values, np.array(readable, np.int64), skipped, num_computed
+                    self.report(Advanced("features", min(total, view * len(indices) + len(known)), total))
+                columns.append(known)
+        readable = [i for i in indices if all(contents[i] in known for known in columns)]
+        if not readable:
+            raise DataError(f"{source.name}: not one of the {len(indices)} pictures could be read")
+        values = np.stack([[known[contents[i]] for known in columns] for i in readable])
+        return Features(values, np.array(readable, np.int64), skipped, num_computed)
+
+    def _computed(
+        self, source: Source, wanted: Sequence[int], contents: Sequence[str], view: int, skipped: dict[str, str]
+    ) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """The features of one view, by content, a batch at a time; adds to `skipped` what cannot be read."""
+        if not wanted:
+            return
+        views, (device, dtype, batch_size, workers) = self.views, self.arithmetic
+        batches = Batches(
+            source, wanted, self.preprocessing, batch_size=batch_size, workers=workers, seed=views.seed,
+            policy=views.policy if views.num_views > 1 else UNCHANGED, components=views.components, memory_share=0,
+            sample_keys=[int(contents[i][:15], 16) for i in wanted], form=views.form,
+        )  # fmt: skip
+        for batch in batches.epoch(view):
+            count = len(batch.labels)
+            if not count:
+                continue
+            # Always full batches: their size changes the last bits, and features must not depend on which pictures
+            # were in the cache before.
+            padding = (0, 0) * 3 + (0, batch_size - count)
+            full = batch._replace(images=nn.functional.pad(batch.images, padding))
+            with torch.inference_mode(), autocast(device, dtype):
+                x = self.network.stages(self.network.stem(self.prepare(full)))  # type: ignore[operator]
+                values = self.network.head.features(x)[:count].float().cpu().numpy()  # type: ignore[operator, union-attr]
+            yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}
+        skipped |= batches.skipped
+        batches.close()
+
+    def _key(self) -> dict[str, Any]:
+        """Everything besides the picture and the view that decides a feature."""
+        views = self.views
+        drawn = [repr(views.policy), [part.tolist() for part in views.components], views.form, views.seed]
+        return {
+            "backbone": backbone_digest(self.network),
+            "network": {name: value for name, value in self.built_as.items() if name != "num_classes"},
+            "torch": torch.__version__,
+            "preprocessing": self.preprocessing.to_dict(),
+            "dtype": str(self.arithmetic.dtype),
+            "device": self.arithmetic.device.type,
+            "policy": drawn if views.num_views > 1 else None,
+            "version": 5,
+        }
 
 
 class FeatureBatches:

@@ -1,9 +1,11 @@
 """Network -> optimiser: which weights decay, at which rate each stage learns, and their running average."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from .recipe import Recipe
 
@@ -37,33 +39,21 @@ def make_optimiser(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-class WeightAverage:
-    """The exponential moving average of a network's weights and statistics, in float32.
+def weight_average(network: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of a network's weights and statistics, which starts at the network itself.
 
     The decay starts low, min(decay, (1 + n) / (10 + n)) after n updates, so early random weights are forgotten.
     """
 
-    def __init__(self, network: nn.Module, decay: float):
-        self.decay = decay
-        self.updates = 0
-        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    def move(averages: Any, current: Any, _: Tensor | int) -> None:
+        if not averages[0].is_floating_point():
+            for own, new in zip(averages, current, strict=True):
+                own.copy_(new)
+            return
+        updates = int(average.n_averaged) - 1  # this one lies on the CPU: reading it makes no GPU wait
+        weight = 1 - min(decay, (1 + updates) / (10 + updates))
+        torch._foreach_lerp_(averages, current, weight)  # pyright: ignore[reportPrivateImportUsage]
 
-    def update(self, network: nn.Module) -> None:
-        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        self.updates += 1
-        with torch.no_grad():
-            current = network.state_dict()
-            names = [name for name, value in current.items() if value.is_floating_point()]
-            own, new = [self.state[name] for name in names], [current[name] for name in names]
-            torch._foreach_lerp_(own, new, weight)  # pyright: ignore[reportPrivateImportUsage]
-            for name, value in current.items():
-                if not value.is_floating_point():
-                    self.state[name].copy_(value)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return dict(self.state)
-
-    def load(self, state: Mapping[str, Tensor], updates: int) -> None:
-        for name, value in state.items():
-            self.state[name].copy_(value)
-        self.updates = updates
+    average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
+    average.n_averaged += 1  # it holds the network already; else the first update would copy and not average
+    return average

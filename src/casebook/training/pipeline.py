@@ -38,10 +38,10 @@ from ..files import cache_folder
 from ..formatting import size_text
 from ..models import model_card
 from ..preprocessing import Preprocessing
-from .distributed import Place
-from .preparation import Data
+from ..progress import Advanced, PreparedSize, Remark, Reporter, Task, silent
+from .distributed import World
+from .plan import Data
 from .recipe import Recipe
-from .trainer import Report
 
 DISK_SHARE = 0.5  # of the free space may go to pictures that nobody asked to prepare
 
@@ -68,7 +68,13 @@ def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> StoredFormat:
 
 
 def choose_prepared(
-    recipe: Recipe, data: Data, preprocessing: Preprocessing, policy: Policy, epochs: int, place: Place, report: Report
+    recipe: Recipe,
+    data: Data,
+    preprocessing: Preprocessing,
+    policy: Policy,
+    epochs: int,
+    world: World,
+    report: Reporter,
 ) -> Kept:
     """The form that the recipe asks for, and its prepared file where there is one or one is worth making.
 
@@ -76,7 +82,7 @@ def choose_prepared(
     """
 
     def say(text: str) -> None:
-        report({"kind": "remark", "text": text})
+        report(Remark(text))
 
     form = choose_form(recipe, preprocessing)
     if recipe.prepared == "off":
@@ -90,7 +96,7 @@ def choose_prepared(
     prepared = find_prepared(data.source, facts, form)
     if prepared is None:
         share = recipe.memory_share * len(data.split.train) / (len(data.split.train) + len(data.split.val))
-        memory_bytes = share * free_memory_bytes() / place.world_size
+        memory_bytes = share * free_memory_bytes() / world.world_size
         if recipe.prepared == "auto" and not worth_preparing(facts, data.split.train, form, memory_bytes, epochs):
             return Kept(form)
         budget_bytes = recipe.prepared_gib * GIB
@@ -148,13 +154,13 @@ def prepare_pictures(
     format: Literal["raw", "jpeg"] = "raw",
     workers: int | None = None,
     dry_run: bool = False,
-    report: Callable[[dict[str, Any]], None] = lambda event: None,
+    report: Reporter = silent,
 ) -> Preparation:
     """Decodes and reduces every picture of a data set, so that trainings need not.
 
     Without `side` the pictures are what a training of `model` (a network for 224 pixels by default) cuts its crops
-    from, which changes no result. May be interrupted and called again. `report` gets {"kind": "scan"}, {"kind": "size"}
-    and {"kind": "prepare"} events. Raises DataError, ModelError, and RunError when the disk has no room.
+    from, which changes no result. May be interrupted and called again. `report` gets Advanced and PreparedSize events.
+    Raises DataError, ModelError, and RunError when the disk has no room.
     """
     began = time.monotonic()
     preprocessing = model_card(model).preprocessing if model else Preprocessing()
@@ -166,8 +172,8 @@ def prepare_pictures(
     if source.root is None:
         raise DataError(f"{data} is held in memory as it is, so there is nothing to prepare; expected a folder or list")
 
-    def advance(kind: str) -> Callable[[int, int], None]:
-        return lambda done, total: report({"kind": kind, "done": done, "total": total})
+    def advance(task: Task) -> Callable[[int, int], None]:
+        return lambda done, total: report(Advanced(task, done, total))
 
     seen = scan(source, progress=advance("scan"), cache_dir=cache_folder() / "scans")
     form = StoredFormat(side or preprocessing.decode_side, preprocessing.mode, format)
@@ -183,8 +189,17 @@ def prepare_pictures(
     if form.side != preprocessing.decode_side:
         settings["prepared_side"] = form.side
     path = folder / f"{layout.key}{SUFFIX}"
-    report({"kind": "size", "file": str(path), "size_bytes": size_bytes, "free_bytes": free_bytes, "pictures": pictures,
-            "already": already, "side": form.side, "format": format})  # fmt: skip
+    report(
+        PreparedSize(
+            file=str(path),
+            num_pictures=pictures,
+            num_present=already,
+            side=form.side,
+            format=format,
+            size_bytes=size_bytes,
+            free_bytes=free_bytes,
+        )
+    )
     complete, skipped = already, {source.pictures[index].name: reason for index, reason in seen.broken.items()}
     if not dry_run:
         left_bytes = size_bytes * (1 - already / pictures)

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from ..device import (
     autocast,
     choose_device,
     choose_precision,
-    choose_workers,
     environment,
     tune_allocator,
 )
@@ -27,24 +26,16 @@ from ..errors import CasebookError, DataError, RecipeError, RunError
 from ..files import write_json
 from ..models.weights import read_weights
 from ..preprocessing import Preprocessing
+from ..progress import Reporter, RunOpened, TrainingStarted, silent
 from .checkpoint import read_checkpoint
-from .distributed import Place, gather_from_all, job_id, joined, wait_for_all
-from .features import FeatureBatches, compute_features
+from .distributed import World, gather_from_all, job_id, joined, wait_for_all
+from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
 from .pipeline import choose_form, choose_prepared
-from .preparation import (
-    SMALL_INPUT,
-    Built,
-    Data,
-    build,
-    choose_policy,
-    make_prepare,
-    prepare_data,
-    principal_colours_of,
-    resolve_model,
-)
+from .plan import SMALL_INPUT, Data, ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe
 from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
-from .trainer import Loop, Phase, Report
+from .streams import PreparedStream
+from .trainer import Phase, Trainer
 from .transfer import Choice, Frozen, choose_transfer, parts
 
 
@@ -54,7 +45,7 @@ class Outcome:
 
     run: Run
     data: Data
-    place: Place
+    world: World
     device: torch.device
     transfer: Choice
     notes: tuple[str, ...]
@@ -63,7 +54,7 @@ class Outcome:
 
 
 def train_run(
-    recipe: Recipe, *, out: str | Path | None = None, report: Report = lambda event: None
+    recipe: Recipe, *, out: str | Path | None = None, report: Reporter = silent
 ) -> "contextlib.AbstractContextManager[Outcome]":
     """Trains by a recipe into a new folder `out` (runs/DATA-MODEL-N when None).
 
@@ -75,9 +66,7 @@ def train_run(
     return _session(recipe, out, report)
 
 
-def resume_run(
-    path: str | Path, *, report: Report = lambda event: None
-) -> "contextlib.AbstractContextManager[Outcome]":
+def resume_run(path: str | Path, *, report: Reporter = silent) -> "contextlib.AbstractContextManager[Outcome]":
     """Goes on with an interrupted training from its last checkpoint. Raises RunError when there is none."""
     run = Run(Path(path))
     if not run.path.is_dir():
@@ -90,34 +79,34 @@ def resume_run(
 
 
 @contextlib.contextmanager
-def _session(recipe: Recipe, where: Run | str | Path | None, report: Report) -> Iterator[Outcome]:
+def _session(recipe: Recipe, where: Run | str | Path | None, report: Reporter) -> Iterator[Outcome]:
     """`where` is a run to go on with, or where a new one goes."""
     tune_allocator()
     device = choose_device(recipe.device)
-    with joined(device) as place:
-        report = report if place.is_first else _silent
+    with joined(device) as world:
+        report = report if world.is_first else silent
         if isinstance(where, Run):
             run, resuming = where, True
         else:
             recipe = resolve_model(recipe)
-            states = gather_from_all(_earlier_attempt(where) if place.is_first else "", place)
+            states = gather_from_all(_earlier_attempt(where) if world.is_first else "", world)
             resuming = states[0] == "trained"
-            if place.is_first and not resuming:
+            if world.is_first and not resuming:
                 run = new_run(where, recipe, into_own=states[0] == "begun")
                 if job_id():
                     (run.path / ATTEMPT_FILE).write_text(job_id())
             else:
                 run = Run(Path(where or ""))
             recipe = run.recipe if resuming else recipe
-        if place.is_first:
+        if world.is_first:
             for leftover in run.path.glob(".*.tmp"):  # of a writer that was killed
                 leftover.unlink(missing_ok=True)
-            report({"kind": "run", "path": str(run.path), "resumed": resuming})
-            write_json(run.path / "environment.json", environment() | {"processes": place.world_size})
+            report(RunOpened(str(run.path), resuming))
+            write_json(run.path / "environment.json", environment() | {"processes": world.world_size})
         try:
-            outcome = _train(recipe, run, resuming, device, place, report)
+            outcome = _train(recipe, run, resuming, device, world, report)
         except (CasebookError, KeyboardInterrupt):
-            if place.is_first and not resuming and not (run.path / "last.ckpt").exists():
+            if world.is_first and not resuming and not (run.path / "last.ckpt").exists():
                 discard_run(run)  # nothing to go on with: the same --out may be used again
             raise
         yield outcome
@@ -134,10 +123,6 @@ def _earlier_attempt(where: str | Path | None) -> str:
     if not marker.is_file() or marker.read_text(encoding="utf-8", errors="replace") != job_id():
         return ""
     return "trained" if (Path(where) / "recipe.toml").is_file() else "begun"
-
-
-def _silent(_: dict[str, Any]) -> None:
-    pass
 
 
 def balanced_weights(labels: Sequence[int], num_classes: int) -> Tensor:
@@ -189,87 +174,93 @@ def _step_fits(
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, place: Place, report: Report) -> Outcome:
-    data = prepare_data(recipe, run, place, resuming and (run.path / "split.csv").is_file(), report)
+def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, world: World, report: Reporter) -> Outcome:
+    data = prepare_data(recipe, run, world, resuming and (run.path / "split.csv").is_file(), report)
     has_checkpoint = resuming and (run.path / "last.ckpt").is_file()
-    built = build(recipe, data)
-    network = built.network.to(device)
+    setup = set_up_model(recipe, data)
+    network = setup.network.to(device)
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if has_checkpoint:
         choice, notes = Choice(**run.model["transfer"]), list(run.model["notes"])
     else:
         choice = choose_transfer(recipe, len(data.split.train) / len(data.source.classes))
-        notes = [*data.source.notes, *data.split.notes, *built.notes]
+        notes = [*data.source.notes, *data.split.notes, *setup.notes]
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
-        recipe = _resolved(recipe, choice, built, len(data.split.train), device, place)
-        if place.is_first:
-            _write_start(run, recipe, data, built, choice, notes)
-    report({"kind": "start", "transfer": choice.strategy, "reason": choice.reason, "notes": notes,
-            "train": len(data.split.train), "val": len(data.split.val), "test": len(data.split.test),
-            "classes": len(data.source.classes), "batch_size": recipe.batch_size, "precision": recipe.precision,
-            "device": str(device)})  # fmt: skip
+        recipe = _resolved(recipe, choice, setup, len(data.split.train), device, world)
+        if world.is_first:
+            _write_start(run, recipe, data, setup, choice, notes)
+    plan = Plan(recipe, data, setup, choice, device, world)
+    report(
+        TrainingStarted(
+            strategy=choice.strategy,
+            reason=choice.reason,
+            notes=tuple(notes),
+            num_train=len(data.split.train),
+            num_val=len(data.split.val),
+            num_test=len(data.split.test),
+            num_classes=len(data.source.classes),
+            batch_size=recipe.batch_size,
+            precision=recipe.precision,
+            device=str(device),
+        )
+    )
     class_weights = None
     if recipe.class_weights == "balanced":
         labels = [data.source.pictures[i].label for i in data.split.train]
         class_weights = balanced_weights(labels, len(data.source.classes))
     skipped = {data.source.pictures[index].name: reason for index, reason in data.scan.broken.items()}
     features: dict[str, int] | None = None
-    with event_log(run, recipe.tensorboard and place.is_first) as events:
-        loop = Loop(
-            run, recipe, network, device=device, place=place, class_weights=class_weights, report=report,
-            events=events,
-        )  # fmt: skip
+    with event_log(run, recipe.tensorboard and world.is_first) as events:
+        trainer = Trainer(
+            recipe, run=run, device=device, world=world, class_weights=class_weights, report=report, events=events
+        )
         if has_checkpoint:
-            loop.resume(read_checkpoint(run.path / "last.ckpt"))
-        if resuming and place.is_first:
-            keep_rows(run, loop.position.rows)
-        strategies = ["head", choice.strategy] if recipe.two_phase and choice.strategy != "head" else [choice.strategy]
-        for number, strategy in enumerate(strategies):
-            if loop.position.phase > number:
+            trainer.resume(network, read_checkpoint(run.path / "last.ckpt"))
+        if resuming and world.is_first:
+            keep_rows(run, trainer.position.rows)
+        for number, strategy in enumerate(plan.strategies):
+            if trainer.position.phase > number:
                 continue
-            if number and loop.resumed is None:
+            if number and not trainer.is_resumed:
                 state, _ = read_weights(run.path / "model.safetensors")  # the second phase starts from the best head
                 network.load_state_dict(state)
-            epochs = recipe.head_epochs if number == 0 and len(strategies) == 2 else recipe.epochs
-            learning = parts(network, strategy, recipe)
-            frozen = Frozen(network, learning, folded_norms=bool(built.weights and built.weights.folded_norms))
             if strategy == "head":
-                phase, features = _head_phase(recipe, built, data, learning, epochs, device, place, report)
+                feed, features = _feed_features(plan, number, report)
             else:
-                phase = _picture_phase(recipe, built, data, frozen, learning, strategy, epochs, device, place, report)
-            loop.fit(phase, number)
-            wait_for_all(place)  # process 0 may still be writing the best weights
-            skipped |= phase.train.skipped | phase.validation.skipped
+                feed = _feed_pictures(plan, strategy, number, report)
+            trainer.fit(network, feed.train, feed.validation, feed.phase)
+            wait_for_all(world)  # process 0 may still be writing the best weights
+            skipped |= feed.train.skipped | feed.validation.skipped
             for weight in network.parameters():
                 weight.requires_grad_(True)
-    for others in gather_from_all(skipped, place):
+    for others in gather_from_all(skipped, world):
         skipped |= others
     if recipe.strict and skipped:
         raise DataError(f"{len(skipped)} pictures could not be read, the first: {next(iter(skipped.items()))}")
-    return Outcome(run, data, place, device, choice, tuple(notes), skipped, features)
+    return Outcome(run, data, world, device, choice, tuple(notes), skipped, features)
 
 
 def _resolved(
-    recipe: Recipe, choice: Choice, built: Built, num_train: int, device: torch.device, place: Place
+    recipe: Recipe, choice: Choice, setup: ModelSetup, num_train: int, device: torch.device, world: World
 ) -> Recipe:
     """The recipe with everything decided that was left open, as it lies in the run folder."""
-    dtype = choose_precision(recipe.precision, device, built.preprocessing.size)
+    dtype = choose_precision(recipe.precision, device, setup.preprocessing.size)
     on_features = choice.strategy == "head"
     batch_size = choose_batch_size(
-        recipe, built.network, built.preprocessing, device, dtype, num_train, on_features, place.world_size
+        recipe, setup.network, setup.preprocessing, device, dtype, num_train, on_features, world.world_size
     )
-    batch_size = min(gather_from_all(batch_size, place))
-    if batch_size < 2 * place.world_size:
+    batch_size = min(gather_from_all(batch_size, world))
+    if batch_size < 2 * world.world_size:
         raise RecipeError(
-            f"batch_size is {batch_size}, too few for {place.world_size} processes: each needs at least two pictures"
+            f"batch_size is {batch_size}, too few for {world.world_size} processes: each needs at least two pictures"
         )
-    policy = choose_policy(recipe, built.preprocessing)
+    policy = choose_policy(recipe, setup.preprocessing)
     return recipe.model_copy(
         update={
             "batch_size": batch_size,
-            "input_size": built.preprocessing.size,
+            "input_size": setup.preprocessing.size,
             "transfer": choice.strategy,
             "crop": policy.crop,
             "mirror": policy.mirror > 0,
@@ -278,17 +269,17 @@ def _resolved(
     )
 
 
-def _write_start(run: Run, recipe: Recipe, data: Data, built: Built, choice: Choice, notes: list[str]) -> None:
+def _write_start(run: Run, recipe: Recipe, data: Data, setup: ModelSetup, choice: Choice, notes: list[str]) -> None:
     """The files of a run folder that are known before the first step."""
     recipe.write(run.path / "recipe.toml")
-    source = None if not built.weights else {"source": built.weights.source, "sha256": built.weights.sha256}
+    source = None if not setup.weights else {"source": setup.weights.source, "sha256": setup.weights.sha256}
     write_model_file(
         run,
         architecture=recipe.model,
-        options=built.options,
+        options=setup.options,
         classes=data.source.classes,
-        preprocessing=built.preprocessing,
-        departures=built.departures,
+        preprocessing=setup.preprocessing,
+        departures=setup.departures,
         source_weights=source,
         transfer=choice._asdict(),
         notes=notes,
@@ -296,87 +287,87 @@ def _write_start(run: Run, recipe: Recipe, data: Data, built: Built, choice: Cho
     (run.path / "metrics.jsonl").touch()
 
 
-def _picture_phase(
-    recipe: Recipe, built: Built, data: Data, frozen: Frozen, learning: list, strategy: str, epochs: int,
-    device: torch.device, place: Place, report: Report,
-) -> Phase:  # fmt: skip
-    """The phase that trains on pictures."""
+class Feed(NamedTuple):
+    """What the trainer gets for one phase."""
+
+    train: PreparedStream
+    validation: PreparedStream
+    phase: Phase
+
+
+def _feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> Feed:
+    """Trains on pictures."""
+    recipe, data, setup = plan.recipe, plan.data, plan.setup
     split, num_pictures = data.split, len(data.split.train) + len(data.split.val)
+    learning = parts(setup.network, strategy, recipe)
+    frozen = Frozen(setup.network, learning, folded_norms=bool(setup.weights and setup.weights.folded_norms))
+    epochs = plan.epochs_of(number)
 
-    def batches(indices: Sequence[int], **options: Any) -> Batches:
-        return Batches(
-            data.source, indices, built.preprocessing, batch_size=recipe.batch_size, seed=recipe.seed,
-            rank=place.rank, world_size=place.world_size, sizes=data.sizes,
-            memory_share=recipe.memory_share * len(indices) / num_pictures,
-            workers=choose_workers(recipe.workers, device, place.world_size), **options,
+    def stream(indices: Sequence[int], **options: Any) -> PreparedStream:
+        batches = Batches(
+            data.source, indices, setup.preprocessing, batch_size=recipe.batch_size, seed=recipe.seed,
+            rank=plan.world.rank, world_size=plan.world.world_size, sizes=data.sizes,
+            memory_share=recipe.memory_share * len(indices) / num_pictures, workers=plan.workers, **options,
         )  # fmt: skip
+        return PreparedStream(batches, plan.prepare)
 
-    policy = choose_policy(recipe, built.preprocessing)
-    kept = choose_prepared(recipe, data, built.preprocessing, policy, epochs, place, report)
-    return Phase(
-        "train" if strategy == "none" else "tune",
-        built.network,
-        frozen.train,
-        learning,
-        batches(
-            split.train,
-            policy=policy,
-            shuffle=True,
-            on_device=device.type == "cuda",
-            components=principal_colours_of(policy, built.preprocessing, data),
-            **kept._asdict(),
-        ),
-        batches(split.val),
-        make_prepare(built.preprocessing, device, recipe.channels_last),
-        epochs,
-        choose_precision(recipe.precision, device, built.preprocessing.size),
+    kept = choose_prepared(recipe, data, setup.preprocessing, plan.policy, epochs, plan.world, report)
+    train = stream(
+        split.train,
+        policy=plan.policy,
+        shuffle=True,
+        on_device=plan.device.type == "cuda",
+        components=plan.components,
+        **kept._asdict(),
     )
+    name = "train" if strategy == "none" else "tune"
+    phase = Phase(epochs, name, parts=learning, start=frozen.train, dtype=plan.dtype, number=number)
+    return Feed(train, stream(split.val), phase)
 
 
-def _head_phase(
-    recipe: Recipe, built: Built, data: Data, learning: list, epochs: int, device: torch.device, place: Place,
-    report: Report,
-) -> tuple[Phase, dict[str, int]]:  # fmt: skip
-    """The phase that trains the head on features computed once; process 0 fills the cache for the others."""
-    source, network, preprocessing = data.source, built.network, built.preprocessing
+def _feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dict[str, int]]:
+    """Trains the head on features computed once; process 0 fills the cache for the others."""
+    recipe, data, network = plan.recipe, plan.data, plan.setup.network
+    learning = parts(network, "head", recipe)
+    Frozen(network, learning)
+    form = choose_form(recipe, plan.setup.preprocessing)
+    extractor = FeatureExtractor(
+        network,
+        {"architecture": recipe.model, **plan.setup.options},
+        plan.setup.preprocessing,
+        plan.prepare,
+        Views(
+            recipe.feature_views,
+            plan.policy,
+            plan.components,
+            recipe.seed,
+            form,
+        ),
+        Arithmetic(plan.device, plan.dtype, 32 if plan.device.type == "cpu" else 256, plan.workers),
+        report,
+    )
     contents = [facts.sha256 for facts in data.scan.facts]
-    policy = choose_policy(recipe, preprocessing)
-    components, form = principal_colours_of(policy, preprocessing, data), choose_form(recipe, preprocessing)
+    if not plan.world.is_first:
+        wait_for_all(plan.world)
+    train = extractor(data.source, data.split.train, contents)
+    validation = dataclasses.replace(extractor, views=extractor.views._replace(num_views=1))(
+        data.source, data.split.val, contents
+    )
+    if plan.world.is_first:
+        wait_for_all(plan.world)
 
-    def progress(done: int, total: int) -> None:
-        report({"kind": "features", "done": done, "total": total})
-
-    def features_of(indices: Sequence[int], views: int) -> tuple:
-        return compute_features(
-            network, {"architecture": recipe.model, **built.options}, source, indices, contents, preprocessing,
-            make_prepare(preprocessing, device, recipe.channels_last), views=views,
-            policy=policy, components=components, form=form, seed=recipe.seed, device=device,
-            dtype=choose_precision(recipe.precision, device, preprocessing.size),
-            batch_size=32 if device.type == "cpu" else 256,
-            workers=choose_workers(recipe.workers, device, place.world_size), progress=progress,
+    def stream(found: Features, shuffle: bool) -> PreparedStream:
+        labels = np.array([data.source.pictures[int(i)].label for i in found.indices], np.int64)
+        batches = FeatureBatches(
+            found.values, labels, batch_size=recipe.batch_size, shuffle=shuffle, seed=recipe.seed,
+            rank=plan.world.rank, world_size=plan.world.world_size,
         )  # fmt: skip
+        batches.skipped |= found.skipped
+        return PreparedStream(batches, lambda batch: batch.images.to(plan.device))
 
-    if not place.is_first:
-        wait_for_all(place)
-    train_values, train_indices, train_skipped, computed = features_of(data.split.train, recipe.feature_views)
-    val_values, val_indices, val_skipped, more = features_of(data.split.val, 1)
-    if place.is_first:
-        wait_for_all(place)
-
-    def labels(indices: Any) -> Any:
-        return np.array([source.pictures[int(i)].label for i in indices], np.int64)
-
-    common: dict[str, Any] = {
-        "batch_size": recipe.batch_size, "seed": recipe.seed, "rank": place.rank, "world_size": place.world_size,
-    }  # fmt: skip
-    train = FeatureBatches(train_values, labels(train_indices), shuffle=True, **common)
-    validation = FeatureBatches(val_values, labels(val_indices), shuffle=False, **common)
-    train.skipped |= train_skipped
-    validation.skipped |= val_skipped
     module = nn.Sequential(network.head.dropout, network.head.classifier)
-    phase = Phase(
-        "head", module, module.train, learning, train, validation,
-        lambda batch: batch.images.to(device), epochs, torch.float32,
-    )  # fmt: skip
-    total = len(train_indices) * recipe.feature_views + len(val_indices)
-    return phase, {"computed": computed + more, "cached": total - computed - more}
+    phase = Phase(plan.epochs_of(number), "head", module, learning, module.train, number=number)
+    total = len(train.indices) * recipe.feature_views + len(validation.indices)
+    computed = train.num_computed + validation.num_computed
+    feed = Feed(stream(train, shuffle=True), stream(validation, shuffle=False), phase)
+    return feed, {"computed": computed, "cached": total - computed}

@@ -1,6 +1,6 @@
-"""The training loop: batches and a network -> better weights, one step at a time, resumable after any of them.
+"""The trainer: a module, batches to learn from and batches to choose by -> better weights, resumable after any step.
 
-Every random number is drawn from (seed, phase, step, rank) or (seed, epoch, picture), so a training that goes on from
+Every random number is drawn from (seed, phase, step, rank) or (seed, epoch, picture), so a training that resumes from
 a checkpoint computes what an undisturbed one would have computed.
 """
 
@@ -10,27 +10,29 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
-from ..augmentation.mixing import mix, partners
-from ..data.loader import Batch
-from ..device import autocast
-from ..errors import DivergedError, RecipeError, RunError
+from ..augmentation.mixing import partners
+from ..device import autocast, choose_device
+from ..errors import DivergedError, Interrupted, RecipeError, RunError
 from ..models.layers import overwriting_activations
 from ..models.weights import save_weights
+from ..progress import EpochEnded, Reporter, StepEnded, silent
 from .checkpoint import write_checkpoint
 from .depthwise import spreading_gradients
-from .distributed import Place, sum_over_all
-from .optimise import WeightAverage, make_optimiser, parameter_groups
+from .distributed import ALONE, World, sum_over_all
+from .optimise import make_optimiser, parameter_groups, weight_average
 from .recipe import Recipe
 from .run import Run, append_row, portable_state
 from .schedule import rate_factor
+from .streams import BatchStream, Inputs, as_stream
 
 CHECK_EVERY = 20  # steps between looks at the loss where a look makes a GPU or other processes wait
 
@@ -47,33 +49,26 @@ MACHINE_SETTINGS = {
     "weights",
 }
 UNUSABLE_LOSS = 1e30  # recorded for a validation whose loss is not a number, which JSON cannot hold
+TORCHRUN_SECONDS = 20  # torchrun passes a signal on to each process, which is no second wish to stop
 
-Report = Callable[[dict[str, Any]], None]
-
-
-class BatchStream(Protocol):
-    """What the loop needs of data.loader.Batches and training.features.FeatureBatches."""
-
-    skipped: dict[str, str]
-
-    def __len__(self) -> int: ...
-    def global_sizes(self) -> list[int]: ...
-    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]: ...
-    def close(self) -> None: ...
+Part = tuple[str, nn.Module, float]  # name, module, rate scale
 
 
-class Phase(NamedTuple):
-    """One stretch of training with its own learning parts and learning-rate schedule."""
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One stretch of a training with its own learning parts and learning-rate schedule.
 
-    name: Literal["train", "head", "tune"]
-    module: nn.Module  # called on what `prepare` makes of a batch; gives logits (B, num_classes)
-    start: Callable[[], object]  # puts the module into training mode, frozen parts excepted
-    parts: list[tuple[str, nn.Module, float]]
-    train: BatchStream
-    validation: BatchStream
-    prepare: Callable[[Batch], Tensor]
+    `module` is called on the inputs and gives logits (B, num_classes); by default it is the network itself. `start`
+    puts it into training mode, except for what is frozen. `number` counts the phases of a training from 0.
+    """
+
     epochs: int
-    dtype: torch.dtype
+    name: Literal["train", "head", "tune"] = "train"
+    module: nn.Module | None = None
+    parts: Sequence[Part] | None = None
+    start: Callable[[], object] | None = None
+    dtype: torch.dtype = torch.float32
+    number: int = 0
 
 
 @dataclasses.dataclass
@@ -92,192 +87,167 @@ class Position:
     num_seen: int = 0
 
 
-class Interrupted(Exception):
-    """The user or the system asked to stop; the checkpoint is written."""
+class Trainer:
+    """Trains a network: `Trainer(recipe).fit(network, train, validation)`.
 
+    With a `run`, the best weights, checkpoints and metrics go into its folder; without one, `history` and `best_state`
+    hold them. `class_weights` (num_classes,) multiply the losses. `events` is a TensorBoard writer.
 
-class Loop:
-    """Trains a network through its phases, writing into a run folder.
-
-    Raises DivergedError on a loss that is not a number, Interrupted after Ctrl-C or SIGTERM, and RunError when the
-    run folder cannot be written.
+    Raises DivergedError when the loss is not a number, Interrupted after Ctrl-C or SIGTERM, and RunError when the run
+    folder cannot be written.
     """
 
     def __init__(
         self,
-        run: Run,
         recipe: Recipe,
-        network: nn.Module,
         *,
-        device: torch.device,
-        place: Place,
+        run: Run | None = None,
+        device: torch.device | None = None,
+        world: World = ALONE,
         class_weights: Tensor | None = None,
-        report: Report = lambda event: None,
+        report: Reporter = silent,
         events: Any = None,
     ):
-        self.run, self.recipe, self.network = run, recipe, network
-        self.device, self.place, self.report, self.events = device, place, report, events
-        self.class_weights = None if class_weights is None else class_weights.to(device)
-        self.sums = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        self.recipe, self.run, self.world, self.report, self.events = recipe, run, world, report, events
+        self.device = choose_device(recipe.device) if device is None else device
+        self.class_weights = None if class_weights is None else class_weights.to(self.device)
+        self.history: list[dict[str, Any]] = []
+        self.best_state: dict[str, Tensor] = {}
         self.position = Position()
-        self.resumed: dict[str, Any] | None = None
         self.stop_asked = False  # by a signal to this process
-        self.stopping = False  # agreed by all processes
-        self.last_checkpoint = time.monotonic()
+        self._sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs lack float64
+        self._resumed: dict[str, Any] | None = None
+        self._stopping = False  # agreed by all processes
+        self._may_stop_at_once = False  # while a single process waits for a batch
+        self._last_checkpoint = time.monotonic()
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Goes on from what read_checkpoint gave. Raises RunError when the recipe is not that of the checkpoint."""
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the next phase continues in its middle."""
+        return self._resumed is not None
+
+    def resume(self, network: nn.Module, state: dict[str, Any]) -> None:
+        """Continues from what read_checkpoint gave. Raises RunError when the recipe is not that of the checkpoint."""
         now = _deciding(self.recipe)
         if changed := [name for name, value in state["recipe"].items() if now.get(name) != value]:
             earlier = ", ".join(f"{name} = {state['recipe'][name]!r}" for name in changed)
+            where = self.run.path / "recipe.toml" if self.run else "the recipe"
             raise RunError(
-                f"{self.run.path / 'recipe.toml'} has changed since the checkpoint, which was made with {earlier}; "
-                "put that back, or start a new training"
+                f"{where} has changed since the checkpoint, which was made with {earlier}; put that back, or start a "
+                "new run"
             )
         self.position = Position(**state["position"])
-        self.network.load_state_dict(state["network"])
-        self.resumed = state
+        network.load_state_dict(state["network"])
+        self._resumed = state
 
-    def fit(self, phase: Phase, number: int) -> None:
-        """Runs phase `number` (from 0) to its end, from wherever the position is."""
-        if self.position.phase > number:
-            return
-        recipe, device = self.recipe, self.device
-        groups = parameter_groups(phase.parts, weight_decay=recipe.weight_decay, decay_all=recipe.decay_all)
-        if not groups:
-            names = " and ".join(name for name, _, _ in phase.parts)
-            raise RecipeError(
-                f"the {names} of this network has no weights to learn; use another transfer, such as full"
-            )
-        optimiser = make_optimiser(groups, recipe)
-        average = WeightAverage(self.network, recipe.ema_decay) if recipe.ema_decay else None
-        if self.resumed is not None:
-            optimiser.load_state_dict(self.resumed["optimiser"])
-            if average is not None:
-                average.load(self.resumed["average"], self.resumed["average_updates"])
-            self.resumed = None
-        module = phase.module
-        if self.place.world_size > 1:
-            ids = [device.index] if device.type == "cuda" else None
-            module = nn.parallel.DistributedDataParallel(module, device_ids=ids)
-        if recipe.compile:
-            module = torch.compile(module)
-        faster = contextlib.ExitStack()
-        if not recipe.compile:
-            faster.enter_context(spreading_gradients(self.network, device, phase.dtype))
-        with self._stopping_on_signals(), overwriting_activations(self.network), faster:
+    def fit(self, network: nn.Module, train: Any, validation: Any, phase: Phase | None = None) -> list[dict[str, Any]]:
+        """Trains for one phase, from wherever the position is; gives its rows of the history, one an epoch.
+
+        `train` and `validation` are streams (see `streams`) or plain iterables of (inputs, labels) such as a
+        DataLoader: inputs are normalised images (B, C, H, W) float, labels (B,) int64. The weights with the best
+        validation accuracy are kept: of equals those with the lower loss.
+        """
+        phase = phase or Phase(self.recipe.epochs)
+        streams = as_stream(train), as_stream(validation)
+        rows_before = len(self.history)
+        if self.position.phase > phase.number:
+            return []
+        network.to(self.device)
+        stepper = Stepper(network, phase, self.recipe, self.device, self.world, self.class_weights)
+        if self._resumed is not None:
+            stepper.load(self._resumed)
+            self._resumed = None
+        with self._stopping_on_signals(), stepper.ready():
             if self.position.epoch == 0 and self.position.batch == 0:
-                self._checkpoint(optimiser, average)
+                self._checkpoint(stepper)
             while self.position.epoch < phase.epochs and not self._is_stale():
-                self._train_epoch(phase, number, module, optimiser, average)
+                self._train_epoch(phase, stepper, *streams)
             self.position = dataclasses.replace(
-                self.position, phase=number + 1, epoch=0, batch=0, step=0, stale=0, loss_sum=0.0, num_seen=0
+                self.position, phase=phase.number + 1, epoch=0, batch=0, step=0, stale=0, loss_sum=0.0, num_seen=0
             )
-        phase.train.close()
-        phase.validation.close()
+        for stream in streams:
+            stream.close()
+        return self.history[rows_before:]
 
     def _is_stale(self) -> bool:
         return 0 < self.recipe.patience <= self.position.stale
 
-    def _train_epoch(
-        self, phase: Phase, number: int, module: Any, optimiser: torch.optim.Optimizer, average: WeightAverage | None
-    ) -> None:
-        recipe, position, place = self.recipe, self.position, self.place
-        sizes = phase.train.global_sizes()
+    def _train_epoch(self, phase: Phase, stepper: "Stepper", train: BatchStream, validation: BatchStream) -> None:
+        recipe, position, alone = self.recipe, self.position, self.world.world_size == 1
+        sizes = train.global_sizes()
         steps_per_epoch = math.ceil(len(sizes) / recipe.accumulate)
-        look_every = 1 if self.device.type == "cpu" and place.world_size == 1 else CHECK_EVERY
-        batches = phase.train.epoch(position.epoch + 1000 * number, position.batch)
-        unread = torch.zeros(3, dtype=self.sums, device=self.device)  # loss sum, pictures, wishes to stop
+        look_every = 1 if self.device.type == "cpu" and alone else CHECK_EVERY
+        batches = train.epoch(position.epoch + 1000 * phase.number, position.batch)
+        unread = torch.zeros(3, dtype=self._sum_dtype, device=self.device)  # loss sum, pictures, wishes to stop
         began, seen_before, rate = time.monotonic(), position.num_seen, 0.0
-        phase.start()
+        stepper.start()
         while position.batch < len(sizes):
             group = sizes[position.batch : position.batch + recipe.accumulate]
-            factor = rate_factor(recipe, position.step, steps_per_epoch, phase.epochs)
-            for settings in optimiser.param_groups:
-                settings["lr"] = recipe.learning_rate * settings["scale"] * factor
-            rate = recipe.learning_rate * factor
-            _seed_step(recipe.seed, number, position.step, place.rank)
-            for micro in range(len(group)):
-                batch = next(batches)
-                last = micro == len(group) - 1
-                waiting = module.no_sync() if place.world_size > 1 and not last else contextlib.nullcontext()
-                with waiting:
-                    unread[:2] += self._backward(phase, module, batch, sum(group))
-            if recipe.clip_norm:
-                weights = [w for settings in optimiser.param_groups for w in settings["params"]]
-                nn.utils.clip_grad_norm_(weights, recipe.clip_norm)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            if average is not None:
-                average.update(self.network)
+            rate = recipe.learning_rate * rate_factor(recipe, position.step, steps_per_epoch, phase.epochs)
+            _seed_step(recipe.seed, phase.number, position.step, self.world.rank)
+            try:
+                unread[:2] += stepper.step(self._interruptible(batches, len(group)), group, rate)
+            except Interrupted:
+                stepper.optimiser.zero_grad(set_to_none=True)
+                self._look(unread, rate)
+                self._checkpoint(stepper)
+                raise
             position.step += 1
             position.batch += len(group)
-            alone = place.world_size == 1  # others must look at the same step
+            # Other processes must look at the same step.
             if position.step % look_every == 0 or position.batch >= len(sizes) or (self.stop_asked and alone):
                 self._look(unread, rate)
                 seconds = time.monotonic() - began
                 self.report(
-                    {
-                        "kind": "step",
-                        "phase": phase.name,
-                        "epoch": position.epoch + 1,
-                        "epochs": phase.epochs,
-                        "batch": position.batch,
-                        "batches": len(sizes),
-                        "loss": position.loss_sum / max(1, position.num_seen),
-                        "learning_rate": rate,
-                        "images_per_second": (position.num_seen - seen_before) / max(seconds, 1e-9),
-                    }
+                    StepEnded(
+                        phase=phase.name,
+                        epoch=position.epoch + 1,
+                        epochs=phase.epochs,
+                        batch=position.batch,
+                        batches=len(sizes),
+                        loss=position.loss_sum / max(1, position.num_seen),
+                        learning_rate=rate,
+                        images_per_second=(position.num_seen - seen_before) / max(seconds, 1e-9),
+                    )
                 )
-                due = time.monotonic() - self.last_checkpoint >= recipe.checkpoint_seconds
-                if (due or self.stopping) and position.batch < len(sizes):
-                    self._checkpoint(optimiser, average)
-                    if self.stopping:
-                        raise Interrupted
+                due = time.monotonic() - self._last_checkpoint >= recipe.checkpoint_seconds
+                if (due or self._stopping) and position.batch < len(sizes):
+                    self._checkpoint(stepper)
+                    self._stop_if_asked()
         seconds = time.monotonic() - began
         images_per_second = (position.num_seen - seen_before) / max(seconds, 1e-9)
-        self._end_epoch(phase, average, rate, images_per_second, seconds)
-        if self.stopping or time.monotonic() - self.last_checkpoint >= recipe.checkpoint_seconds:
-            self._checkpoint(optimiser, average)
-        if self.stopping:
-            raise Interrupted
+        self._end_epoch(phase, stepper, validation, rate, images_per_second, seconds)
+        if self._stopping or time.monotonic() - self._last_checkpoint >= recipe.checkpoint_seconds:
+            self._checkpoint(stepper)
+        self._stop_if_asked()
 
-    def _backward(self, phase: Phase, module: Any, batch: Batch, count: int) -> Tensor:
-        """Adds the gradient of the mean loss over `count` pictures; gives (sum of losses, pictures), detached."""
-        labels = batch.labels.to(self.device, non_blocking=True)
-        inputs = phase.prepare(batch)
-        own: Tensor | None = None
-        if batch.mixing is not None:
-            inputs, own = mix(inputs, batch.mixing.to(self.device, non_blocking=True))
-        empty = not len(labels)
-        if empty:  # every picture of this part was unreadable; the other processes still wait for a gradient
-            inputs, labels = inputs.new_zeros((2, *_one_shape(phase, self))), labels.new_zeros(2)
-        with autocast(self.device, phase.dtype):
-            outputs = module(inputs)
-        losses = self._losses(outputs, labels)
-        if own is not None:
-            losses = own * losses + (1 - own) * self._losses(outputs, partners(labels))
-        total = losses.sum() * (0.0 if empty else 1.0)
-        (total * (self.place.world_size / count)).backward()
-        return torch.stack([total.detach(), total.new_tensor(0 if empty else len(labels))]).to(self.sums)
+    def _interruptible(self, batches: Iterator[Inputs], count: int) -> Iterator[Inputs]:
+        """The next batches; a signal that comes while a single process waits for one ends the training at once."""
+        for _ in range(count):
+            self._may_stop_at_once = self.world.world_size == 1
+            try:
+                batch = next(batches)
+            except StopIteration as stop:
+                raise RuntimeError("the batches ended before the epoch did; their number must not change") from stop
+            finally:
+                self._may_stop_at_once = False
+            yield batch
 
-    def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
-        """(B,) the loss of each picture; those of auxiliary heads are added with the network's weight for them, and
-        the class weights apply to the whole."""
-        logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
-        smoothing = self.recipe.label_smoothing
-        losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
-        for extra in auxiliary:
-            loss = functional.cross_entropy(extra.float(), labels, reduction="none", label_smoothing=smoothing)
-            losses = losses + self.network.auxiliary_weight * loss  # type: ignore[operator]
-        return losses if self.class_weights is None else losses * self.class_weights[labels]
+    def _stop_if_asked(self) -> None:
+        if self._stopping:
+            raise Interrupted(self._how_to_go_on())
+
+    def _how_to_go_on(self) -> str:
+        if self.run is None:
+            return "the training was interrupted"
+        return f"the training was interrupted; 'casebook train --resume {self.run.path}' continues it"
 
     def _look(self, unread: Tensor, rate: float) -> None:
         """Moves the losses since the last look into the position; stops the training on one that is no number."""
         unread[2] = float(self.stop_asked)
-        loss_sum, count, wishes = sum_over_all(unread, self.place).tolist()
+        loss_sum, count, wishes = sum_over_all(unread, self.world).tolist()
         unread.zero_()
-        self.stopping = wishes > 0
+        self._stopping = wishes > 0
         if not math.isfinite(loss_sum):
             raise self._diverged(f"the loss is {loss_sum}", rate)
         self.position.loss_sum += loss_sum
@@ -290,27 +260,32 @@ class Loop:
             "--set clip_norm=1, a longer warm-up, or --precision fp32"
         )
 
-    def _require_finite_weights(self) -> None:
-        """The loss is looked at before the step that it causes; what is kept must have survived the step too."""
-        finite = torch.stack([weight.isfinite().all() for weight in self.network.parameters()]).all()
+    def _require_finite_weights(self, network: nn.Module) -> None:
+        """The loss is checked before the step that it causes; what is kept must have survived the step too."""
+        finite = torch.stack([weight.isfinite().all() for weight in network.parameters()]).all()
         if not finite:
             raise self._diverged("weights are no longer numbers", self.recipe.learning_rate)
 
     def _end_epoch(
-        self, phase: Phase, average: WeightAverage | None, rate: float, images_per_second: float, seconds: float
+        self,
+        phase: Phase,
+        stepper: "Stepper",
+        validation: BatchStream,
+        rate: float,
+        images_per_second: float,
+        seconds: float,
     ) -> None:
         """Validates, keeps the weights if they are the best so far, and writes the epoch's row."""
-        position = self.position
+        position, network = self.position, stepper.network
         began = time.monotonic()
-        self._require_finite_weights()
-        with averaged(self.network, average):
-            loss, top1 = self.validate(phase)
-            better = loss < UNUSABLE_LOSS and (top1, -loss) > (position.best_top1, -position.best_loss)
-            if better and self.place.is_first:
-                save_weights(self.run.path / "model.safetensors", portable_state(self.network), {})
-        row = {
-            "epoch": position.rows + 1,
-            "phase": phase.name,
+        self._require_finite_weights(network)
+        with averaged(network, stepper.average):
+            _share_buffers(network, self.world)
+            loss, top1 = validate(stepper.module, validation, self.device, phase.dtype, self.world, position.rows)
+            is_best = loss < UNUSABLE_LOSS and (top1, -loss) > (position.best_top1, -position.best_loss)
+            if is_best:
+                self._keep(network)
+        row: dict[str, Any] = {
             "train_loss": position.loss_sum / max(1, position.num_seen),
             "learning_rate": rate,
             "val_loss": loss,
@@ -319,69 +294,57 @@ class Loop:
             "seconds": round(seconds, 3),
             "validation_seconds": round(time.monotonic() - began, 3),
         }
+        row = {"epoch": position.rows + 1, "phase": phase.name, **row}
         position.epoch += 1
         position.rows += 1
         position.batch, position.loss_sum, position.num_seen = 0, 0.0, 0
-        position.stale = 0 if better else position.stale + 1
-        if better:
+        position.stale = 0 if is_best else position.stale + 1
+        if is_best:
             position.best_top1, position.best_loss = top1, loss
-        if self.place.is_first:
+        self.history.append(row)
+        if self.world.is_first and self.run is not None:
             append_row(self.run, row)
-            if self.events is not None:
-                for name in ("train_loss", "val_loss", "val_top1", "learning_rate", "images_per_second"):
-                    self.events.add_scalar(name, row[name], position.rows)
-        self.report({"kind": "epoch", "epochs": phase.epochs, "best": better, **row})
+        if self.world.is_first and self.events is not None:
+            for name in ("train_loss", "val_loss", "val_top1", "learning_rate", "images_per_second"):
+                self.events.add_scalar(name, row[name], position.rows)
+        self.report(EpochEnded(epochs=phase.epochs, is_best=is_best, **row))
 
-    def validate(self, phase: Phase) -> tuple[float, float]:
-        """Mean cross-entropy and top-1 over the validation pictures of all processes, each counted once."""
-        _share_buffers(self.network, self.place)
-        phase.module.eval()
-        sums = torch.zeros(3, dtype=self.sums, device=self.device)
-        with torch.inference_mode():
-            for batch in phase.validation.epoch(self.position.rows):
-                if not len(batch.labels):
-                    continue
-                labels = batch.labels.to(self.device, non_blocking=True)
-                with autocast(self.device, phase.dtype):
-                    logits = phase.module(phase.prepare(batch))
-                logits = logits.float()
-                sums[0] += functional.cross_entropy(logits, labels, reduction="sum")
-                sums[1] += (logits.argmax(1) == labels).sum()
-                sums[2] += len(labels)
-        loss, correct, count = sum_over_all(sums, self.place).tolist()
-        return (loss / count, correct / count) if count and math.isfinite(loss) else (UNUSABLE_LOSS, 0.0)
-
-    def _checkpoint(self, optimiser: torch.optim.Optimizer, average: WeightAverage | None) -> None:
-        self.last_checkpoint = time.monotonic()
-        if not self.place.is_first:
+    def _keep(self, network: nn.Module) -> None:
+        """These are the best weights so far."""
+        if not self.world.is_first:
             return
-        self._require_finite_weights()
-        state: dict[str, Any] = {
-            "recipe": _deciding(self.recipe),
-            "position": dataclasses.asdict(self.position),
-            "network": self.network.state_dict(),
-            "optimiser": optimiser.state_dict(),
-        }
-        if average is not None:
-            state |= {"average": average.state_dict(), "average_updates": average.updates}
-        write_checkpoint(self.run.path / "last.ckpt", state)
+        if self.run is None:
+            self.best_state = {name: value.clone() for name, value in portable_state(network).items()}
+        else:
+            save_weights(self.run.path / "model.safetensors", portable_state(network), {})
+
+    def _checkpoint(self, stepper: "Stepper") -> None:
+        self._last_checkpoint = time.monotonic()
+        if not self.world.is_first or self.run is None:
+            return
+        self._require_finite_weights(stepper.network)
+        write_checkpoint(
+            self.run.path / "last.ckpt",
+            {"recipe": _deciding(self.recipe), "position": dataclasses.asdict(self.position), **stepper.state()},
+        )
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM ends the training after the step under way; the second, unless it is the same
-        wish passed on by torchrun, at once."""
+        """The first Ctrl-C or SIGTERM ends the training after the step under way, or at once if it waits for a batch;
+        the second at once, unless it is the same wish passed on by torchrun."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-
         asked_at = math.inf
 
         def ask(signum: int, _: object) -> None:
             nonlocal asked_at
-            patience_seconds = 20 if self.place.world_size > 1 else 0
+            patience_seconds = TORCHRUN_SECONDS if self.world.world_size > 1 else 0
             if self.stop_asked and time.monotonic() - asked_at >= patience_seconds:
                 raise KeyboardInterrupt
             self.stop_asked, asked_at = True, min(asked_at, time.monotonic())
+            if self._may_stop_at_once:
+                raise Interrupted(self._how_to_go_on())
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -391,18 +354,174 @@ class Loop:
                 signal.signal(number, handler)
 
 
+class Stepper:
+    """Turns batches into optimiser steps: the module, its optimiser and the average of its weights, for one phase.
+
+    Raises RecipeError when nothing in the phase's parts can learn.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        phase: Phase,
+        recipe: Recipe,
+        device: torch.device,
+        world: World = ALONE,
+        class_weights: Tensor | None = None,
+    ):
+        self.network, self.phase, self.recipe, self.device, self.world = network, phase, recipe, device, world
+        self.class_weights = class_weights
+        parts = [("network", network, 1.0)] if phase.parts is None else phase.parts
+        groups = parameter_groups(parts, weight_decay=recipe.weight_decay, decay_all=recipe.decay_all)
+        if not groups:
+            names = " and ".join(name for name, _, _ in parts)
+            raise RecipeError(
+                f"the {names} of this network has no weights to learn; use another transfer, such as full"
+            )
+        self.optimiser = make_optimiser(groups, recipe)
+        self.average = weight_average(network, recipe.ema_decay) if recipe.ema_decay else None
+        self.module: Any = phase.module or network
+        self.start = phase.start or self.module.train
+        if world.world_size > 1:
+            ids = [device.index] if device.type == "cuda" else None
+            self.module = nn.parallel.DistributedDataParallel(self.module, device_ids=ids)
+        if recipe.compile:
+            self.module = torch.compile(self.module)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        state: dict[str, Any] = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        if self.average is not None:
+            state |= {"average": self.average.module.state_dict(), "average_updates": int(self.average.n_averaged) - 1}
+        return state
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+            self.average.n_averaged.fill_(state["average_updates"] + 1)
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """Inside, activations are overwritten where that is safe, and slow gradients are replaced by faster ones."""
+        with overwriting_activations(self.network), contextlib.ExitStack() as stack:
+            if not self.recipe.compile:
+                stack.enter_context(spreading_gradients(self.network, self.device, self.phase.dtype))
+            yield
+
+    def step(self, batches: Iterator[Inputs], sizes: Sequence[int], rate: float) -> Tensor:
+        """One optimiser step over `len(sizes)` batches at a learning rate; gives (sum of losses, pictures), detached.
+
+        `sizes` are the pictures of each batch, all processes together.
+        """
+        for settings in self.optimiser.param_groups:
+            settings["lr"] = rate * settings["scale"]
+        sums: Tensor | None = None
+        for place in range(len(sizes)):
+            batch = next(batches)
+            more_to_come = self.world.world_size > 1 and place < len(sizes) - 1
+            with self.module.no_sync() if more_to_come else contextlib.nullcontext():
+                found = self._backward(batch, sum(sizes))
+            sums = found if sums is None else sums + found
+        if self.recipe.clip_norm:
+            weights = [weight for settings in self.optimiser.param_groups for weight in settings["params"]]
+            nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        assert sums is not None
+        return sums
+
+    def _backward(self, batch: Inputs, count: int) -> Tensor:
+        """Adds the gradient of the mean loss over `count` pictures; gives (sum of losses, pictures), detached."""
+        inputs = batch.inputs.to(self.device, non_blocking=True)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        is_empty = not len(labels)  # not one picture of this process's part could be read
+        if is_empty and self.world.world_size == 1:
+            return torch.zeros(2, dtype=self._sum_dtype, device=self.device)
+        with contextlib.ExitStack() as stack:
+            if is_empty:  # the other processes wait for a gradient: zeros, which must not move any statistics
+                stack.enter_context(_norms_in_evaluation(self.module))
+                inputs, labels = inputs.new_zeros((2, *inputs.shape[1:])), labels.new_zeros(2)
+            with autocast(self.device, self.phase.dtype):
+                outputs = self.module(inputs)
+            losses = self._losses(outputs, labels)
+            if batch.own_share is not None and not is_empty:
+                others = self._losses(outputs, partners(labels))
+                losses = batch.own_share * losses + (1 - batch.own_share) * others
+            total = losses.sum() * (0.0 if is_empty else 1.0)
+            (total * (self.world.world_size / count)).backward()
+        return torch.stack([total.detach(), total.new_tensor(0 if is_empty else len(labels))]).to(self._sum_dtype)
+
+    @property
+    def _sum_dtype(self) -> torch.dtype:
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
+        """(B,) the loss of each picture. Those of auxiliary heads are added with the network's weight for them, and the
+        class weights apply to the whole."""
+        logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
+        smoothing = self.recipe.label_smoothing
+        losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+        for extra in auxiliary:
+            loss = functional.cross_entropy(extra.float(), labels, reduction="none", label_smoothing=smoothing)
+            losses = losses + self.network.auxiliary_weight * loss  # type: ignore[operator]
+        return losses if self.class_weights is None else losses * self.class_weights[labels]
+
+
+def validate(
+    module: Any,
+    stream: BatchStream,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    world: World = ALONE,
+    epoch: int = 0,
+) -> tuple[float, float]:
+    """Mean cross-entropy and top-1 over the pictures of all processes, each counted once."""
+    module.eval()
+    sum_dtype = torch.float32 if device.type == "mps" else torch.float64
+    sums = torch.zeros(3, dtype=sum_dtype, device=device)
+    with torch.inference_mode():
+        for batch in stream.epoch(epoch):
+            if not len(batch.labels):
+                continue
+            labels = batch.labels.to(device, non_blocking=True)
+            with autocast(device, dtype):
+                logits = module(batch.inputs.to(device, non_blocking=True))
+            logits = logits.float()
+            sums[0] += functional.cross_entropy(logits, labels, reduction="sum")
+            sums[1] += (logits.argmax(1) == labels).sum()
+            sums[2] += len(labels)
+    loss, correct, count = sum_over_all(sums, world).tolist()
+    return (loss / count, correct / count) if count and math.isfinite(loss) else (UNUSABLE_LOSS, 0.0)
+
+
 @contextlib.contextmanager
-def averaged(network: nn.Module, average: WeightAverage | None) -> Iterator[None]:
+def averaged(network: nn.Module, average: AveragedModel | None) -> Iterator[None]:
     """The network with its averaged weights inside the block, with its own again after it."""
     if average is None:
         yield
         return
     own = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(average.state_dict())
+    network.load_state_dict(average.module.state_dict())
     try:
         yield
     finally:
         network.load_state_dict(own)
+
+
+@contextlib.contextmanager
+def _norms_in_evaluation(module: nn.Module) -> Iterator[None]:
+    """Inside, batch norms use their statistics and do not change them."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
@@ -415,16 +534,8 @@ def _seed_step(seed: int, phase: int, step: int, rank: int) -> None:
     torch.manual_seed((((seed * 8 + phase) << 32) + step * 4096 + rank) % 2**63)
 
 
-def _share_buffers(network: nn.Module, place: Place) -> None:
+def _share_buffers(network: nn.Module, world: World) -> None:
     """Batch-norm statistics of process 0 everywhere, so that all validate the same network."""
-    if place.world_size > 1:
+    if world.world_size > 1:
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)
-
-
-def _one_shape(phase: Phase, loop: Loop) -> tuple[int, ...]:
-    """The shape of one input of a phase."""
-    for batch in phase.validation.epoch():
-        if len(batch.labels):
-            return tuple(phase.prepare(batch).shape[1:])
-    raise DivergedError("no picture of the validation set can be read any more; are the files still there?")

@@ -5,7 +5,7 @@ What needs torch is loaded where a network is asked; saved predictions do withou
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from ..evaluation.metrics import evaluate_probabilities
 from ..evaluation.predictions import Predictions
 from ..evaluation.protocols import CENTER, Protocol, find_protocols
 from ..evaluation.saved import is_saved, read_predictions
+from ..progress import Reporter, reporter_of
 
-Report = Callable[[dict[str, Any]], None]
 Protocols = str | Path | Protocol | Iterable[str | Path | Protocol]
 
 
@@ -37,10 +37,6 @@ class Evaluation:
         return self.metrics[name]
 
 
-def _quiet(_: dict[str, Any]) -> None:
-    pass
-
-
 def evaluate(
     model: str | Path | Sequence[str | Path],
     data: str | Path | Source | None = None,
@@ -56,7 +52,7 @@ def evaluate(
     precision: str = "fp32",
     batch_size: int = 0,
     workers: int = 0,
-    report: Report = _quiet,
+    progress: bool | Reporter = False,
 ) -> Evaluation:
     """Scores a run (`model` is its folder), or a named network with `weights`, on labelled pictures.
 
@@ -90,7 +86,9 @@ def evaluate(
     from ..evaluation.asking import Asking, score_together
 
     began = time.monotonic()
-    asking = Asking(device, precision, batch_size, workers, report, counted=protocol is not None or len(names) > 1)
+    asking = Asking(
+        device, precision, batch_size, workers, reporter_of(progress), counted=protocol is not None or len(names) > 1
+    )
     answer = score_together(
         asking, names, data, protocols, split=split, weights=weights, classes=classes, ensemble=ensemble,
         fit=fit_weights, soup=soup,

@@ -5,7 +5,7 @@ import functools
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..explanation.unit_sheets import top_patches_sheet
 from ..explanation.views import Subject, View, look
 from ..explanation.watching import as_leaf, evaluating, find_layer, last_with_places, run, stages_of
 from ..files import write_atomically
+from ..progress import Advanced, Reporter, reporter_of
 from .predict import _expand, _read, _ready
 
 METHODS = (*BY_PICTURE, "filters", "top9", "all")
@@ -51,7 +52,7 @@ def explain(
     whole_map: bool = False,
     sanity: bool = False,
     device: str = "auto",
-    report: Callable[[dict[str, Any]], None] = lambda _: None,
+    progress: bool | Reporter = False,
 ) -> Iterator[dict[str, Any]]:
     """Looks into a run, or a named network with `weights`: a PNG and a NumPy array for each picture and method.
 
@@ -101,7 +102,7 @@ def explain(
     if "top9" in methods or ("all" in methods and len(named) > NUM_PATCHES):
         unreadable: list[dict[str, Any]] = []
         began = time.monotonic()
-        found = _top9(subject, settings, named, unreadable, report)
+        found = _top9(subject, settings, named, unreadable, reporter_of(progress))
         yield _written(writer, None, found, f"top9-{found.facts['layer']}", began)
         if methods == ["top9"]:  # other methods say it themselves
             yield from unreadable
@@ -226,7 +227,7 @@ def _written(writer: Writer, view: View | None, found: Explanation, name: str, b
 
 def _top9(
     subject: Subject, settings: Settings, named: Sequence[tuple[str, str | None]], unreadable: list[dict[str, Any]],
-    report: Callable[..., None],
+    report: Reporter,
 ) -> Explanation:  # fmt: skip
     """Adds to `unreadable` what cannot be read. Raises ModelError when that is everything."""
     layer = settings.layer or stages_of(subject.network)[-1]
@@ -244,7 +245,7 @@ def _top9(
             if len(waiting) == BATCH_SIZE:
                 yield subject.images(waiting)
                 waiting = []
-            report({"kind": "excite", "done": done, "total": len(named)})
+            report(Advanced("excite", done, len(named)))
         if waiting:
             yield subject.images(waiting)
 

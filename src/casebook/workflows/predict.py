@@ -16,7 +16,7 @@ from ..device import autocast, choose_device, tune_allocator
 from ..errors import PictureError
 from ..evaluation.ready import get_ready as _ready
 from ..preprocessing import Preprocessing
-from ..training.preparation import make_prepare
+from ..training.plan import make_prepare
 
 Report = Callable[[dict[str, Any]], None]
 

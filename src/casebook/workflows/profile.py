@@ -1,15 +1,16 @@
 """Where the time of a training goes: pictures a second of each step from file to weights, measured on this machine.
 
-Every figure comes from the code that trains: `Batches` reads and augments, `Loop` trains. A figure is the median over
+Every figure comes from the code that trains: `Batches` reads and augments, `Stepper` trains. A figure is the median of
 short rounds, with the slowest and the fastest. Files are read from the page cache, so a slow disk is not seen.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,19 +37,18 @@ from ..errors import DataError, PictureError
 from ..files import cache_folder
 from ..models import create_model, model_card
 from ..preprocessing import Preprocessing
-from ..training.distributed import Place
-from ..training.preparation import choose_policy, make_prepare
+from ..progress import Advanced, Reporter, silent
+from ..training.plan import choose_policy, make_prepare
 from ..training.recipe import Recipe, make_recipe
-from ..training.run import Run
-from ..training.trainer import Loop, Phase
+from ..training.streams import Inputs
+from ..training.trainer import Phase, Stepper
 from ..training.transfer import Frozen, parts
 
 SAMPLE = 96  # pictures that are read over and over
 ROUNDS, ROUND_SECONDS = 5, 0.25
 ENOUGH = 1.25  # times as fast as the network is fast enough: beyond that reading is not worth a thought
 TOGETHER_SECONDS = 3.0
-
-Report = Callable[[dict[str, Any]], None]
+STEPS = ("decode", "augment", "decode and augment", "prepared", "prepared as JPEG", "the network", "all together")
 
 
 class Speed(NamedTuple):
@@ -129,11 +129,11 @@ def profile_data(
     model: str = "mobilenet_v2",
     device: str = "auto",
     seed: int = 0,
-    report: Report = lambda event: None,
+    report: Reporter = silent,
 ) -> Profile:
     """Measures for some seconds how fast pictures of `data` can be read and how fast `model` takes them.
 
-    `report` gets {"kind": "scan"} and {"kind": "profile"} events. Raises DataError and ModelError.
+    `report` gets Advanced events. Raises DataError and ModelError.
     """
     watch = Stopwatch()
     card = model_card(model)
@@ -143,7 +143,7 @@ def profile_data(
     preprocessing = card.preprocessing
     seen = scan(
         source, cache_dir=cache_folder() / "scans",
-        progress=lambda done, total: report({"kind": "scan", "done": done, "total": total}),
+        progress=lambda done, total: report(Advanced("scan", done, total)),
     )  # fmt: skip
     good = [index for index, facts in enumerate(seen.facts) if facts.error is None]
     if not good:
@@ -152,10 +152,9 @@ def profile_data(
     facts = [seen.facts[index] for index in chosen]
     part = _part_of(source, chosen)
     workers = choose_workers(-1, where, 1)
-    steps = ["decode", "augment", "decode and augment", "prepared", "prepared as JPEG", "the network", "all together"]
 
     def measuring(number: int) -> None:
-        report({"kind": "profile", "what": steps[number], "done": number, "total": len(steps)})
+        report(Advanced("profile", number, len(STEPS), STEPS[number]))
 
     cv2.setNumThreads(1)  # as `Batches` does: speeds are those of one core
     with tempfile.TemporaryDirectory() as scratch:
@@ -165,7 +164,7 @@ def profile_data(
         measuring(5)
         speeds |= _network_speeds(
             recipe.model_copy(update={"batch_size": batch_size}), part, preprocessing, where, dtype, workers,
-            Path(scratch), lambda: measuring(6),
+            report,
         )  # fmt: skip
     cores = available_cores()
     fresh, ready = speeds["read"].median, speeds.get("prepared", speeds["read"]).median
@@ -191,13 +190,13 @@ def _part_of(source: Source, indices: list[int]) -> Source:
     return dataclasses.replace(source, pictures=tuple(source.pictures[i] for i in indices), arrays=arrays)
 
 
-def _rounds(work: Callable[[], int]) -> Speed:
+def _rounds(work: Callable[[], int], seconds: float = ROUND_SECONDS) -> Speed:
     """How many pictures a second `work` does, which does some and says how many; the first call is not counted."""
     work()
     speeds = []
     for _ in range(ROUNDS):
         watch, count = Stopwatch(), 0
-        while watch.seconds < ROUND_SECONDS:
+        while watch.seconds < seconds or not count:
             count += work()
         speeds.append(count / watch.seconds)
     return Speed.of(speeds)
@@ -267,65 +266,9 @@ def _reading_speeds(
     return speeds
 
 
-class _Done(Exception):
-    pass
-
-
-class _Endless:
-    """One long epoch for the loop: some batches again and again, timed; then those that workers read."""
-
-    num_pictures = 1 << 40
-
-    def __init__(self, batch: Batch, real: Batches, device: torch.device, then: Callable[[], None]):
-        self.batch, self.real, self.device, self.then = batch, real, device, then
-        self.skipped: dict[str, str] = {}
-        self.speeds: dict[str, Speed] = {}
-
-    def __len__(self) -> int:
-        return 1 << 20
-
-    def global_sizes(self) -> list[int]:
-        return [len(self.batch.labels)] * len(self)
-
-    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        for _ in range(3):  # the first steps choose kernels and fill memory
-            yield self.batch
-        synchronise(self.device)
-        speeds = []
-        for _ in range(ROUNDS):
-            watch, count = Stopwatch(), 0
-            while count == 0 or watch.seconds < 2 * ROUND_SECONDS:
-                yield self.batch
-                count += len(self.batch.labels)
-            synchronise(self.device)
-            speeds.append(count / watch.seconds)
-        self.speeds["network"] = Speed.of(speeds)
-        self.then()
-        speeds, number, count, watch, together = [], 0, 0, Stopwatch(), None
-        while together is None or together.seconds < TOGETHER_SECONDS:
-            number += 1
-            for batch in self.real.epoch(number):
-                yield batch
-                synchronise(self.device)
-                if together is None:  # the workers have started
-                    watch, together = Stopwatch(), Stopwatch()
-                    continue
-                count += len(batch.labels)
-                if watch.seconds >= TOGETHER_SECONDS / ROUNDS:
-                    speeds.append(count / watch.restart())
-                    count = 0
-                if together.seconds >= TOGETHER_SECONDS:
-                    break
-        self.speeds["together"] = Speed.of(speeds or [count / max(1e-9, watch.seconds)])
-        raise _Done
-
-    def close(self) -> None:
-        self.real.close()
-
-
 def _network_speeds(
     recipe: Recipe, source: Source, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype,
-    workers: int, scratch: Path, then: Callable[[], None],
+    workers: int, report: Reporter,
 ) -> dict[str, Speed]:  # fmt: skip
     """network: whole training steps on pictures in memory. together: with the workers reading, nothing cached.
     transfer: pictures from the host's memory to the GPU's, where there is one."""
@@ -336,8 +279,12 @@ def _network_speeds(
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     size, count = preprocessing.size, recipe.batch_size
     images = torch.randint(0, 256, (count, size, size, preprocessing.channels), dtype=torch.uint8)
-    labels = torch.arange(count) % len(source.classes)
-    batch = Batch(images, labels, torch.arange(count))
+    batch = Batch(images, torch.arange(count) % len(source.classes), torch.arange(count))
+    prepare = make_prepare(preprocessing, device, recipe.channels_last)
+    learning = parts(network, "none", recipe)
+    phase = Phase(recipe.epochs, parts=learning, start=Frozen(network, learning).train, dtype=dtype)
+    # The weights are worth nothing, so a rate that cannot lead astray.
+    stepper = Stepper(network, phase, recipe.model_copy(update={"learning_rate": 1e-6}), device)
     speeds = {}
     if device.type == "cuda":
         pinned = images.pin_memory()
@@ -353,20 +300,21 @@ def _network_speeds(
         source, indices, preprocessing, batch_size=count, policy=choose_policy(recipe, preprocessing), shuffle=True,
         seed=recipe.seed, workers=workers, memory_share=0,
     )  # fmt: skip
-    endless = _Endless(batch, real, device, then)
-    learning = parts(network, "none", recipe)
-    phase = Phase(
-        "train", network, Frozen(network, learning).train, learning, endless, endless,
-        make_prepare(preprocessing, device, recipe.channels_last), recipe.epochs, dtype,
-    )  # fmt: skip
-    # The weights are worth nothing, so a rate that cannot lead astray.
-    gentle = recipe.model_copy(update={"learning_rate": 1e-6})
-    try:
-        with contextlib.suppress(_Done):
-            Loop(Run(scratch / "run"), gentle, network, device=device, place=Place()).fit(phase, 0)
-    finally:
-        real.close()
-    return speeds | endless.speeds
+    with stepper.ready(), contextlib.closing(real):
+        stepper.start()
+
+        def step(batch: Batch) -> int:
+            stepper.step(iter([Inputs(prepare(batch), batch.labels)]), [len(batch.labels)], 1e-6)
+            synchronise(device)
+            return len(batch.labels)
+
+        for _ in range(2):  # the first steps choose kernels and fill memory
+            step(batch)
+        speeds["network"] = _rounds(lambda: step(batch), seconds=2 * ROUND_SECONDS)
+        report(Advanced("profile", 6, len(STEPS), STEPS[6]))
+        following = (batch for epoch in itertools.count(1) for batch in real.epoch(epoch))
+        speeds["together"] = _rounds(lambda: step(next(following)), seconds=TOGETHER_SECONDS / ROUNDS)
+    return speeds
 
 
 def _limit(speeds: dict[str, Speed], cores: int, readers: int, device: torch.device) -> tuple[str, float]:

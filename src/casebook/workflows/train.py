@@ -15,16 +15,11 @@ from ..evaluation.inference import predict_probabilities
 from ..evaluation.metrics import evaluate_probabilities
 from ..evaluation.predictions import Predictions
 from ..files import write_json
+from ..progress import Reporter, RunComplete, ScoringStarted, reporter_of
 from ..reports.run import write_report
 from ..training.recipe import make_recipe
 from ..training.run import Run
 from ..training.session import Outcome, resume_run, train_run
-
-Report = Callable[[dict[str, Any]], None]
-
-
-def _quiet(_: dict[str, Any]) -> None:
-    pass
 
 
 def train(
@@ -33,40 +28,41 @@ def train(
     recipe: str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
-    report: Report = _quiet,
+    progress: bool | Reporter = False,
     **settings: Any,
 ) -> Run:
     """Trains a classifier and scores it on its locked test set; gives the run folder.
 
     `data` is a folder of class folders, a CSV file or a built-in name; `settings` are fields of the recipe, such as
-    model="mobilenet_v2", weights="imagenet.safetensors", transfer="head", epochs=20. `resume` goes on with an
-    interrupted run and takes nothing else. `report` is called with progress, a dictionary at a time.
+    model="mobilenet_v2", weights="imagenet.safetensors", transfer="head", epochs=20. `resume` continues an
+    interrupted run and takes nothing else. `progress`: True shows a bar here or in the notebook; a function is called
+    with each event of casebook.progress.
 
     Raises a CasebookError (DataError, RecipeError, WeightsError, RunError, ...) for what the caller can mend.
     """
-    began = time.monotonic()
+    began, report = time.monotonic(), reporter_of(progress)
     if resume is not None:
         if Run(Path(resume)).is_complete:
-            report({"kind": "complete", "path": str(resume)})
+            report(RunComplete(str(resume)))
             return Run(Path(resume))
         session = resume_run(resume, report=report)
     else:
         chosen = make_recipe(recipe, **({"data": str(data)} if str(data) else {}), **settings)
         if not chosen.data:
-            raise DataError("no data is named; give a folder, a CSV file or a built-in name such as digits")
+            raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
         session = train_run(chosen, out=out, report=report)
     with session as outcome:
         _finish(outcome, began, report)
         return outcome.run
 
 
-def _finish(outcome: Outcome, began: float, report: Report) -> None:
+def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
     """Scores the best weights on the locked test set, once, and writes evaluation.json and report.html."""
     run, data = outcome.run, outcome.data
     model = run.model
     network = run.network()
-    if outcome.place.is_first:
-        report({"kind": "test", "pictures": len(data.split.test)})
+    if outcome.world.is_first:
+        report(ScoringStarted(len(data.split.test)))
     predictions, readable, skipped = predict_probabilities(
         network,
         data.source,
@@ -74,10 +70,10 @@ def _finish(outcome: Outcome, began: float, report: Report) -> None:
         run.preprocessing,
         run.classes,
         device=outcome.device,
-        workers=choose_workers(run.recipe.workers, outcome.device, outcome.place.world_size),
-        place=outcome.place,
+        workers=choose_workers(run.recipe.workers, outcome.device, outcome.world.world_size),
+        world=outcome.world,
     )
-    if not outcome.place.is_first:
+    if not outcome.world.is_first:
         return
     history = run.history
     best = max(history, key=lambda row: (row["val_top1"], -row["val_loss"]))

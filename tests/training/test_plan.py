@@ -12,8 +12,8 @@ from casebook.augmentation.policy import POLICIES, Policy
 from casebook.data.colours import source_colours
 from casebook.errors import RecipeError
 from casebook.preprocessing import Preprocessing
-from casebook.training.distributed import Place
-from casebook.training.preparation import choose_policy, prepare_data, principal_colours_of
+from casebook.training.distributed import World
+from casebook.training.plan import choose_policy, prepare_data, principal_colours_of
 from casebook.training.recipe import make_recipe
 
 LARGE, SMALL = Preprocessing(size=224), Preprocessing(size=32, crop_fraction=1.0)
@@ -86,7 +86,7 @@ def test_laws_of_a_recipe_and_of_a_flag_come_together(tmp_path: Path) -> None:
 
 def test_principal_colours_of_the_training_pictures_alone(photo_folder: Path, tmp_path: Path) -> None:
     recipe = make_recipe("scratch", data=str(photo_folder), near_duplicates=False)
-    data = prepare_data(recipe, casebook.Run(tmp_path), Place(), known_split=False)
+    data = prepare_data(recipe, casebook.Run(tmp_path), World(), known_split=False)
     own = Policy(pca=0.1, pca_of="data")
     found = principal_colours_of(own, LARGE, data)
     assert np.array_equal(found.values, source_colours(data.source, data.split.train).values)

@@ -1,4 +1,4 @@
-"""What a training is made of: a recipe -> checked and split data, a network for it, and how pictures are fed.
+"""The plan of a training: a recipe -> checked and split data, a network for it, and how pictures are fed.
 
 The test set is put aside here; nothing in this room reads it.
 """
@@ -23,15 +23,17 @@ from ..data.loader import Batch
 from ..data.scan import Scan, scan
 from ..data.sources import NAMED, Source, load_source
 from ..data.split import Split, read_split, split_source, write_split
+from ..device import choose_precision, choose_workers
 from ..errors import DataError, RecipeError
 from ..files import cache_folder
 from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, resolve
 from ..preprocessing import Preprocessing
-from .distributed import Place, wait_for_all
+from ..progress import Advanced, Reporter, silent
+from .distributed import World, wait_for_all
 from .recipe import Recipe
 from .run import Run
-from .trainer import Report
+from .transfer import Choice
 
 DEFAULT_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5", "cifar10": "resnet20"}
 UNMIRRORED = ("digits", "mnist")  # a mirrored digit is another sign
@@ -66,19 +68,19 @@ def resolve_model(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def prepare_data(recipe: Recipe, run: Run, place: Place, known_split: bool, report: Report = lambda _: None) -> Data:
+def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, report: Reporter = silent) -> Data:
     """Reads the source, looks at every picture once, and splits, or takes the split that the run has already.
 
     Process 0 goes first, so that the others find the results on disk.
     """
     source = load_source(recipe.data, group_by=recipe.group_by or None, format=recipe.source_format)
     path = run.path / "split.csv"
-    if not place.is_first:
-        wait_for_all(place)
+    if not world.is_first:
+        wait_for_all(world)
         return Data(source, scan(source, cache_dir=cache_folder() / "scans"), read_split(path, source))
 
     def progress(done: int, total: int) -> None:
-        report({"kind": "scan", "done": done, "total": total})
+        report(Advanced("scan", done, total))
 
     seen = scan(source, progress=progress, cache_dir=cache_folder() / "scans")
     broken = list(seen.broken.items())
@@ -100,12 +102,12 @@ def prepare_data(recipe: Recipe, run: Run, place: Place, known_split: bool, repo
             seed=recipe.seed,
         )
         write_split(path, source, split)
-    wait_for_all(place)
+    wait_for_all(world)
     return Data(source, seen, split)
 
 
 @dataclasses.dataclass(frozen=True)
-class Built:
+class ModelSetup:
     """A network for a data set, how its pictures are prepared, and what must be said about it."""
 
     network: Any
@@ -116,7 +118,7 @@ class Built:
     notes: list[str]
 
 
-def build(recipe: Recipe, data: Data) -> Built:
+def set_up_model(recipe: Recipe, data: Data) -> ModelSetup:
     """The recipe's network for the data's classes, with its starting weights."""
     card = model_card(recipe.model)
     source, notes = data.source, []
@@ -156,7 +158,7 @@ def build(recipe: Recipe, data: Data) -> Built:
     if preprocessing.mode == "L" and coloured:
         notes.append(f"{recipe.model} sees grey pictures: the colours of {coloured} pictures are dropped")
     departures = [f"{d.what}: {d.here} (paper: {d.paper})" for d in network.departures]
-    return Built(network, options, preprocessing, weights, departures, notes)
+    return ModelSetup(network, options, preprocessing, weights, departures, notes)
 
 
 def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
@@ -203,3 +205,50 @@ def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_la
         return images if channels_last else images.contiguous()
 
     return prepare
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that a training is made of. Nothing is open any more: `recipe` is the resolved one."""
+
+    recipe: Recipe
+    data: Data
+    setup: ModelSetup
+    choice: Choice
+    device: torch.device
+    world: World
+
+    @functools.cached_property
+    def policy(self) -> Policy:
+        """How training pictures are augmented."""
+        return choose_policy(self.recipe, self.setup.preprocessing)
+
+    @functools.cached_property
+    def components(self) -> Components:
+        """The principal colours that the policy's "pca" goes along."""
+        return principal_colours_of(self.policy, self.setup.preprocessing, self.data)
+
+    @functools.cached_property
+    def prepare(self) -> Callable[[Batch], Tensor]:
+        """Makes the network's input of a batch of pictures."""
+        return make_prepare(self.setup.preprocessing, self.device, self.recipe.channels_last)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The arithmetic of the network."""
+        return choose_precision(self.recipe.precision, self.device, self.setup.preprocessing.size)
+
+    @property
+    def workers(self) -> int:
+        """Processes that read pictures for this one."""
+        return choose_workers(self.recipe.workers, self.device, self.world.world_size)
+
+    @property
+    def strategies(self) -> list[str]:
+        """What learns in each phase."""
+        two = self.recipe.two_phase and self.choice.strategy != "head"
+        return ["head", self.choice.strategy] if two else [self.choice.strategy]
+
+    def epochs_of(self, number: int) -> int:
+        """The epochs of phase `number`, from 0."""
+        return self.recipe.head_epochs if number == 0 and len(self.strategies) == 2 else self.recipe.epochs

@@ -1,0 +1,104 @@
+"""What the displays say of the events."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from casebook import progress
+from casebook.progress import (
+    Advanced,
+    EpochEnded,
+    Event,
+    NotebookDisplay,
+    PreparedSize,
+    Remark,
+    RunComplete,
+    RunOpened,
+    ScoringStarted,
+    StepEnded,
+    TerminalDisplay,
+    TrainingStarted,
+    reporter_of,
+    silent,
+)
+
+EVENTS: list[Event] = [
+    RunOpened("runs/new\nline", resumed=False),
+    Advanced("scan", 1, 2),
+    TrainingStarted(strategy="head", reason="few pictures", notes=("a note",), num_train=70, num_val=15, num_test=15,
+                    num_classes=2, batch_size=8, precision="fp32", device="cpu"),
+    StepEnded(phase="train", epoch=1, epochs=2, batch=1, batches=4, loss=2.5, learning_rate=0.1,
+              images_per_second=12.3),
+    EpochEnded(phase="train", epoch=1, epochs=2, train_loss=2.25, learning_rate=0.1, val_loss=2.0, val_top1=0.5,
+               images_per_second=12.3, seconds=61.0, validation_seconds=1.0, is_best=True),
+    Advanced("features", 1, 2),
+    Remark("the disk is nearly full"),
+    PreparedSize(file="x.pictures", num_pictures=3, num_present=1, side=512, format="raw", size_bytes=2**20,
+                 free_bytes=2**31),
+    ScoringStarted(num_pictures=7),
+    RunComplete("runs/old"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_terminal_shows_every_event(live: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    display = TerminalDisplay(live=live)
+    for event in EVENTS:
+        display(event)
+    display.close()
+    assert display.run == "runs/new\nline"
+    printed = capsys.readouterr()
+    assert not printed.out
+    for line in (
+        "writing to runs/new\\nline\n",
+        "note: a note\n70 pictures to train on, 15 to validate, 15 locked away; 2 classes, batches of 8, fp32 on cpu\n"
+        "transfer: head (few pictures)\n",
+        "train epoch   1: loss 2.2500, validation loss 2.0000, top-1 50.00 %, 12 images/s, 1:01 (best)\n",
+        "note: the disk is nearly full\n",
+        "3 pictures of at most 512 pixels as raw: 1.0 MiB in x.pictures, of 2.00 GiB free, 1 are there already\n",
+        "scoring the best weights on the 7 locked pictures\n",
+        "runs/old has finished already; there is nothing to resume\n",
+    ):
+        assert line in printed.err
+
+
+def test_where_no_bar_can_be_drawn_it_is_told_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    display = TerminalDisplay(live=False)
+    display(Advanced("scan", 1, 2))
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(TerminalDisplay, "BAR_LINE_SECONDS", -1)
+    display(Advanced("profile", 1, 2, "decode"))
+    assert capsys.readouterr().err == "measuring decode (1 of 2)\n"
+
+
+def test_events_are_plain_data() -> None:
+    for event in EVENTS:
+        record = json.loads(json.dumps(event.to_dict()))
+        assert record.pop("event") == type(event).__name__
+        assert record.keys() == {field.name for field in dataclasses.fields(event)}
+
+
+def test_a_notebook_shows_the_bar_and_the_last_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NotebookDisplay, "_draw", lambda self: None)
+    display = NotebookDisplay()
+    for event in [*EVENTS, Advanced("evaluate", 3, 9, "<b>")]:
+        display(event)
+    drawn = display._repr_html_()
+    assert '<progress value="3" max="9"' in drawn
+    assert "evaluating &lt;b&gt;" in drawn
+    assert "transfer: head (few pictures)" in drawn
+    assert drawn.count("<br>") < NotebookDisplay.MOST_LINES
+
+
+def test_a_progress_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Event] = []
+    listener: Any = heard.append
+    assert reporter_of(listener) is listener
+    assert reporter_of(False) is silent
+    assert isinstance(reporter_of(True), TerminalDisplay)
+    monkeypatch.setattr(progress, "_in_notebook", lambda: True)
+    assert isinstance(reporter_of(True), NotebookDisplay)
