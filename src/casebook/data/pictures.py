@@ -60,13 +60,20 @@ class Source:
         """The file of a picture; None for pictures in memory."""
         return None if self.root is None else self.root / self.pictures[index].name
 
-    def open(self, index: int, *, mode: Literal["RGB", "L"] = "RGB", min_side: int | None = None) -> Image.Image:
+    def open(
+        self,
+        index: int,
+        *,
+        mode: Literal["RGB", "L"] = "RGB",
+        min_side: int | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> Image.Image:
         """The upright picture in `mode`, as decode.open_picture gives it. Raises PictureError."""
         if self.arrays is not None:
             return Image.fromarray(self.arrays[index]).convert(mode)
         assert self.root is not None
         name = self.pictures[index].name
-        return open_picture(self.root / name, name=name, mode=mode, min_side=min_side)
+        return open_picture(self.root / name, name=name, mode=mode, min_side=min_side, value_range=value_range)
 
 
 def comparable(name: str) -> str:

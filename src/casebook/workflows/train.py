@@ -102,7 +102,7 @@ def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
         history=history,
         evaluation=document["test"],
         predictions=predictions,
-        thumbnails=_thumbnails(data.source, readable),
+        thumbnails=_thumbnails(data.source, readable, run.preprocessing.value_range),
         explanations=_explanations(outcome, network, predictions, readable),
         notes=[*outcome.notes, *(f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"])],
     )
@@ -127,9 +127,7 @@ def _explanations(
 
     def explain(row: int) -> Sequence[tuple[str, str]]:
         try:
-            picture = outcome.data.source.open(
-                readable[row], mode=preprocessing.mode, min_side=preprocessing.decode_side
-            )
+            picture = outcome.data.source.open(readable[row], **preprocessing.decode_options)
             found = overlays(subject, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
         except (PictureError, ModelError, torch.OutOfMemoryError):
             return ()
@@ -138,12 +136,14 @@ def _explanations(
     return explain
 
 
-def _thumbnails(source: Source, indices: Sequence[int]) -> Callable[[int], Any]:
+def _thumbnails(
+    source: Source, indices: Sequence[int], value_range: tuple[float, float] | None
+) -> Callable[[int], Any]:
     """Opens the picture of a prediction's row; None where it cannot be read any more."""
 
     def thumbnail(row: int) -> Any:
         try:
-            return source.open(indices[row], min_side=256)
+            return source.open(indices[row], min_side=256, value_range=value_range)
         except PictureError:
             return None
 
