@@ -17,8 +17,6 @@ TOO_MANY = {
     "evaluation/inference.py:predict_probabilities",
     "evaluation/views.py:predict_views",
     "models/efficientnet.py:__init__",
-    "reports/run.py:render",
-    "reports/run.py:write_report",
     "studies/experiment.py:__init__",
     "studies/trials.py:load_pictures",
     "studies/trials.py:train_arm",
