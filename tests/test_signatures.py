@@ -17,15 +17,12 @@ TOO_MANY = {
     "evaluation/inference.py:predict_probabilities",
     "evaluation/views.py:predict_views",
     "models/efficientnet.py:__init__",
-    "studies/experiment.py:__init__",
-    "studies/trials.py:load_pictures",
-    "studies/trials.py:train_arm",
-    "studies/trials.py:train_once",
+    "reports/run.py:render",
+    "reports/run.py:write_report",
     "training/run.py:write_model_file",
     "workflows/evaluate.py:evaluate",
     "workflows/explain.py:explain",
     "workflows/scale.py:scale",
-    "workflows/study.py:study",
 }
 
 

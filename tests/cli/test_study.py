@@ -9,22 +9,22 @@ from torch import nn
 import casebook
 from casebook.errors import Interrupted
 from casebook.studies import STUDIES
-from casebook.studies.experiment import Lab, find_study
-from casebook.studies.trials import Budget
+from casebook.studies.experiment import Experiment, find_study
+from casebook.studies.trials import TrainingBudget
 from casebook.workflows import study as study_job
 
 from .conftest import Command, one_line
 from .test_json import all_keys, check, documented
 
 
-def two_alike(lab: Lab) -> None:
-    pictures = lab.pictures(side=8, most_per_class=6, most_test_per_class=4)
-    budget = Budget(epochs=1, learning_rates=(0.1,), batch_size=16)
+def two_alike(experiment: Experiment) -> None:
+    pictures = experiment.pictures(side=8, most_per_class=6, most_test_per_class=4)
+    budget = TrainingBudget(epochs=1, learning_rates=(0.1,), batch_size=16)
     one, other = (
-        lab.arm(name, lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), pictures, budget)
+        experiment.arm(name, lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), pictures, budget)
         for name in ("one", "other")
     )
-    lab.compare("one is better", one, other, "lower")
+    experiment.compare("one is better", one, other, "lower")
 
 
 @pytest.fixture
@@ -37,15 +37,26 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_name_all_are_listed(command: Command) -> None:
     result = command("study")
     assert result.code == 0
-    assert [line.split()[0] for line in result.out.splitlines()[1:]] == list(STUDIES)
+    lines = result.out.splitlines()
+    assert max(map(len, lines[:-1])) <= 80
+    assert [line.split()[0] for line in lines[1:-1] if not line.startswith(" ")] == list(STUDIES)
+    for name in STUDIES:  # nothing is cut off
+        assert find_study(name).question.split()[-1] in result.out
+    assert lines[-1].startswith("Next: casebook study degradation")
 
 
 def test_a_study_prints_its_verdicts(command: Command, short: None) -> None:
     result = command("study", "degradation", "--seeds", "2", "--out", "here")
     assert result.code == 0
-    assert "no detectable difference: one is better (test error of one less that of other: +0.00 points" in result.out
+    assert "no detectable difference on digits: one is better (test error of one less that of other:" in result.out
     assert "2 paired seeds, 40 pictures" in result.out
+    assert (
+        "This run: digits, 60 training pictures, 8 pixels a side, 1 epoch, 2 seeds. The paper: CIFAR-10" in result.out
+    )
     assert "report: in here" in result.out
+    assert result.out.splitlines()[-1] == (
+        "Next: casebook study degradation --data PHOTOS, to see whether it holds on your pictures"
+    )
     assert Path("here/degradation-quick/report.html").is_file()
     assert "finished already" in command("study", "degradation", "--seeds", "2", "--out", "here").err
 
@@ -56,7 +67,9 @@ def test_json(command: Command, short: None) -> None:
     ran = command("study", "degradation", "history", "--seeds", "1", "--json").json
     all_keys(known, check(listed, known), check(ran, known))
     assert ran["folder"] == "runs/studies"
-    assert ran["studies"][1]["pictures"] == ["Errors by year: entries of many networks, and one network alone"]
+    assert ran["studies"][0]["verdicts"][0]["outcome"] == "one seed: no verdict"
+    assert ran["studies"][0]["summary"] == find_study("degradation").title
+    assert ran["studies"][1]["pictures"] == ["Errors by year: entries of many networks, and single networks"]
     assert Path("runs/studies/book.html").is_file()
 
 
@@ -71,7 +84,8 @@ def test_seeds_by_name(command: Command, short: None) -> None:
         (("--quick", "--full", "history"), 2, "exclude each other"),
         (("--all", "history"), 2, "--all runs every study"),
         (("degradation", "--data", "nowhere"), 1, "there is no folder or list 'nowhere'"),
-        (("history", "--model", "resnet18"), 1, "go together"),
+        (("history", "--model", "resnet18"), 2, "go together"),
+        (("history", "--weights", "imagenet"), 2, "go together"),
         (("history", "--seeds", "three"), 2, "--seeds takes a number"),
         (("history", "--seeds", "1,,2"), 2, "--seeds takes a number"),
         (("history", "--seeds", "0"), 1, "seeds are 0"),

@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from casebook.studies import activations
-from casebook.studies.activations import Setting, fastest, four_layers, unregularised
-from casebook.studies.experiment import Lab, run_study
-from casebook.studies.trials import Arm, Trained
+from casebook.studies.activations import SpeedPlan, fastest, four_layers, unregularised
+from casebook.studies.experiment import run_study
+from casebook.studies.trials import Arm, Trial
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
-SHORT = Setting(3, (0.03, 1e-6), 16, (0.6, 0.05), 100)
+SHORT = SpeedPlan(3, (0.03, 1e-6), 16, (0.6, 0.05), 100)
 
 
 def test_both_networks_start_with_the_same_weights() -> None:
@@ -60,26 +62,26 @@ def test_the_budget_holds_nothing_back() -> None:
 
 def arm(rate: float, *errors: list[float]) -> Arm:
     runs = [
-        Trained(seed, rate, np.zeros(3, bool), tuple({"train_error": e} for e in curve), "", Path())
+        Trial(seed, rate, np.zeros(3, bool), tuple({"train_error": e} for e in curve), "", Path())
         for seed, curve in enumerate(errors)
     ]
-    return Arm(f"{rate}", tuple(runs))
+    return Arm(f"{rate}", tuple(runs), 0.9)
 
 
 def test_the_fastest_rate_is_that_of_all_seeds_together() -> None:
-    setting = Setting(4, (0.1, 0.01), 16, (0.5,), 100)
+    plan = SpeedPlan(4, (0.1, 0.01), 16, (0.5,), 100)
     risky = arm(0.1, [0.1, 0.1, 0.1, 0.1], [0.9, 0.9, 0.9, 0.9])  # 0.44 epochs, and never
     steady = arm(0.01, [0.6, 0.5, 0.4, 0.3], [0.6, 0.5, 0.4, 0.3])  # 2 epochs
-    assert fastest({0.1: risky, 0.01: steady}, setting, 0.9) is steady
+    assert fastest({0.1: risky, 0.01: steady}, plan, 0.9) is steady
     slow, slower = arm(0.1, [0.9, 0.8, 0.8, 0.7]), arm(0.01, [0.9, 0.8, 0.8, 0.75])
-    assert fastest({0.01: slower, 0.1: slow}, setting, 0.9) is slow, "where none arrives, the lower error at the end"
+    assert fastest({0.01: slower, 0.1: slow}, plan, 0.9) is slow, "where none arrives, the lower error at the end"
 
 
 def test_a_rate_that_diverges_at_once_is_not_the_fastest() -> None:
-    setting = Setting(4, (0.1, 0.01), 16, (0.5,), 100)
+    plan = SpeedPlan(4, (0.1, 0.01), 16, (0.5,), 100)
     failed, steady = arm(10.0, []), arm(0.01, [0.9, 0.9, 0.9, 0.9])
-    assert fastest({10.0: failed, 0.01: steady}, setting, 0.9) is steady
-    assert fastest({0.01: steady, 10.0: failed}, setting, 0.9) is steady
+    assert fastest({10.0: failed, 0.01: steady}, plan, 0.9) is steady
+    assert fastest({0.01: steady, 10.0: failed}, plan, 0.9) is steady
 
 
 @pytest.mark.parametrize("mode", ["quick", "full"])
@@ -87,8 +89,8 @@ def test_the_study_in_small(mode, digit_folder: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(activations, "QUICK_COLOUR", SHORT)
     monkeypatch.setattr(activations, "FULL", SHORT._replace(epochs=1))
     monkeypatch.setattr(activations, "WIDTHS", (8, 8, 8))
-    lab = Lab(activations.STUDY, mode, data=str(digit_folder), seeds=(0, 1), folder=tmp_path, device=CPU)
-    result = run_study(lab)
+    experiment = make_experiment(activations.STUDY, tmp_path, mode=mode, data=str(digit_folder), seeds=(0, 1))
+    result = run_study(experiment)
     assert [arm["name"] for arm in result["arms"]] == [
         "relu at 0.03", "relu at 1e-06", "tanh at 0.03", "tanh at 1e-06"
     ]  # fmt: skip

@@ -9,11 +9,13 @@ import torch
 from casebook.augmentation.policy import Policy
 from casebook.cost.count import count
 from casebook.studies import augmentation
-from casebook.studies.augmentation import NOTHING, STUDY, TOGETHER, Setting, SmallNet, policies_of
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.trials import Budget
+from casebook.studies.augmentation import NOTHING, STUDY, TOGETHER, AugmentationPlan, SmallNet, policies_of
+from casebook.studies.experiment import Experiment, find_study, run_study
+from casebook.studies.trials import TrainingBudget
 
-SHORT = Setting((2,), 1, 16, {"most_per_class": 4, "most_test_per_class": 3}, 0.1, 2)
+from .conftest import make_experiment
+
+SHORT = AugmentationPlan((2,), 1, 16, {"most_per_class": 4, "most_test_per_class": 3}, 0.1, 2)
 
 
 def changed(policy: Policy) -> dict[str, object]:
@@ -54,14 +56,14 @@ def test_the_small_network_has_the_weights_of_the_formula() -> None:
 def test_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(augmentation, "QUICK", SHORT)
     asked = []
-    arm = Lab.arm
+    arm = Experiment.arm
 
-    def spy(self: Lab, name: str, build, pictures, budget: Budget, **options):
+    def spy(self: Experiment, name: str, build, pictures, budget: TrainingBudget, **options):
         asked.append((name, build, pictures(0), budget))
         return arm(self, name, build, pictures, budget, **options)
 
-    monkeypatch.setattr(Lab, "arm", spy)
-    result = run_study(Lab(STUDY, "quick", seeds=(0,), folder=tmp_path, device=torch.device("cpu")))
+    monkeypatch.setattr(Experiment, "arm", spy)
+    result = run_study(make_experiment(STUDY, tmp_path))
     _, build, of_first, budget = asked[0]
     for name, other, pictures, spent in asked[:14]:
         assert name.endswith("2 a class")
@@ -71,7 +73,7 @@ def test_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len({pictures.policy for _, _, pictures, _ in asked[:14]}) == 14
     assert [spent.epochs for _, _, _, spent in asked] == [1] * 28 + [2] * 2
     assert [len(table["rows"]) for table in result["tables"]] == [14, 13, 2]
-    assert result["verdicts"][0]["claim"].startswith("with 2 pictures of each class, all together")
+    assert result["verdicts"][0]["claim"].startswith("with 2 pictures a class, all together")
     assert any("mirror images help digits" in verdict["claim"] for verdict in result["verdicts"])
     assert result["pictures"][0]["svg"].startswith("<svg")
 
@@ -81,9 +83,7 @@ def test_the_full_study_of_photographs(monkeypatch: pytest.MonkeyPatch, tmp_path
     operations = {"LIGHT": {}, "MIXED": {}, "REGIONS": {}, "COLOUR": {}, "GEOMETRY": {"turned": {"rotate": 15}}}
     for name, value in operations.items():
         monkeypatch.setattr(augmentation, name, value)
-    result = run_study(
-        Lab(STUDY, "full", data=str(photo_folder), seeds=(0,), folder=tmp_path, device=torch.device("cpu"))
-    )
+    result = run_study(make_experiment(STUDY, tmp_path, mode="full", data=str(photo_folder)))
     assert {arm["name"].partition(",")[0] for arm in result["arms"]} == {
         NOTHING, "mirrored", "moved", "turned", TOGETHER
     }  # fmt: skip

@@ -22,8 +22,11 @@ from casebook.studies.auxiliary_heads import (
     some_pictures,
     with_heads,
 )
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.trials import Budget, load_pictures
+from casebook.studies.experiment import find_study, run_study
+from casebook.studies.pictures import PictureSettings, load_pictures
+from casebook.studies.trials import TrainingBudget
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
 OPTIONS = {"num_classes": 10, "in_channels": 1}
@@ -101,7 +104,7 @@ def test_heads_do_not_reach_the_last_stage() -> None:
 
 
 def test_the_measured_pictures_are_training_pictures_as_they_are() -> None:
-    pictures = load_pictures("digits", side=8, mode="L", most_per_class=12, most_test_per_class=4)
+    pictures = load_pictures("digits", PictureSettings(side=8, mode="L", most_per_class=12, most_test_per_class=4))
     images, labels = some_pictures(pictures, CPU)
     assert images.shape == (MEASURED_PICTURES, 1, 8, 8)
     again, _ = some_pictures(pictures, CPU)
@@ -112,13 +115,13 @@ def test_the_measured_pictures_are_training_pictures_as_they_are() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "DIGITS", {"side": 8, "most_per_class": 4, "most_test_per_class": 4})
-    monkeypatch.setattr(study, "QUICK", Budget(epochs=1, learning_rates=(0.1,), batch_size=20))
+    monkeypatch.setattr(study, "QUICK", TrainingBudget(epochs=1, learning_rates=(0.1,), batch_size=20))
     monkeypatch.setattr(study, "NUM_STARTS", 3)
 
 
 @pytest.mark.usefixtures("small")
 def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
-    found = run_study(Lab(find_study("auxiliary-heads"), "quick", seeds=(0,), folder=tmp_path, device=CPU))
+    found = run_study(make_experiment(find_study("auxiliary-heads"), tmp_path))
     json.dumps(found)
     names = [arm["name"] for arm in found["arms"]]
     assert names == [
@@ -128,7 +131,7 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
     assert [[row[0] for row in table["rows"]] for table in found["tables"]] == [names, names]
     start = found["verdicts"][0]
     assert start["unit"] == "ratio of gradient norms"
-    assert start["outcome"] == "confirmed"
+    assert start["outcome"] == "reproduced on digits"
     assert start["interval"][0] > 1
     assert len(found["verdicts"]) == 5
     assert [picture["title"] for picture in found["pictures"]] == [
@@ -139,7 +142,7 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
 def test_the_full_study_takes_the_catalogues_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     few = {"mode": "L", "side": 8, "most_per_class": 1, "most_test_per_class": 1}
     monkeypatch.setattr(study, "NUM_STARTS", 3)
-    monkeypatch.setattr(study, "FULL", Budget(epochs=1, learning_rates=(0.1,), batch_size=8))
+    monkeypatch.setattr(study, "FULL", TrainingBudget(epochs=1, learning_rates=(0.1,), batch_size=8))
     monkeypatch.setattr(study, "MEASURED_PICTURES", 2)
     seen = []
 
@@ -148,11 +151,11 @@ def test_the_full_study_takes_the_catalogues_networks(monkeypatch: pytest.Monkey
         return small_googlenet(KINDS["without batch norm"], **OPTIONS)
 
     monkeypatch.setattr(study, "create_model", create)
-    lab = Lab(find_study("auxiliary-heads"), "full", data="digits", seeds=(0,), folder=tmp_path, device=CPU)
-    original = lab.pictures
-    monkeypatch.setattr(lab, "pictures", lambda **options: original(**options | few))
-    study.run(lab)
+    experiment = make_experiment(find_study("auxiliary-heads"), tmp_path, mode="full", data="digits")
+    original = experiment.pictures
+    monkeypatch.setattr(experiment, "pictures", lambda **options: original(**options | few))
+    study.run(experiment)
     assert set(seen) == {("googlenet", 2, True), ("googlenet_bn", 2, True)}
-    assert len(lab.findings.arms) == 5
+    assert len(experiment.findings.arms) == 5
     network = create_model("googlenet", auxiliary_heads=2, small_stem=True, **OPTIONS)
     assert set(gradients(network, torch.rand(2, 1, 16, 16), torch.arange(2))) == {"early", "early_last", "late"}

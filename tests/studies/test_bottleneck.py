@@ -1,5 +1,6 @@
 """The blocks of Figure 5 cost what the paper says, the networks differ in their blocks, and the study runs."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from casebook.cost.worked import explain
 from casebook.models import create_model
 from casebook.models.resnet import basic, bottleneck
 from casebook.studies import bottleneck as study
-from casebook.studies import interleaved as turns
-from casebook.studies.bottleneck import FULL_PLAN, QUICK_PLAN, Blocks, Plan, networks
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.trials import Budget
+from casebook.studies import interleaved
+from casebook.studies.bottleneck import FULL_NETWORKS, QUICK_NETWORKS, Architecture, Blocks, networks
+from casebook.studies.experiment import find_study, run_study
+from casebook.studies.trials import TrainingBudget
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
 
@@ -31,8 +34,8 @@ def test_figure_5_counted_by_hand() -> None:
     assert {ours, wide} <= set(worked)
 
 
-@pytest.mark.parametrize(("plan", "side"), [(QUICK_PLAN, 16), (QUICK_PLAN, 32), (FULL_PLAN, 32)])
-def test_equal_cost_is_equal_to_5_percent(plan: Plan, side: int) -> None:
+@pytest.mark.parametrize(("plan", "side"), [(QUICK_NETWORKS, 16), (QUICK_NETWORKS, 32), (FULL_NETWORKS, 32)])
+def test_equal_cost_is_equal_to_5_percent(plan: Architecture, side: int) -> None:
     with torch.device("meta"):
         built = {name: build() for name, build in networks(plan, num_classes=10, in_channels=3).items()}
     costs = {name: count(network, side).total.multiply_adds for name, network in built.items()}
@@ -49,7 +52,7 @@ def test_basic_blocks_at_the_papers_widths_are_its_cifar_network() -> None:
 
 
 def test_networks_have_as_many_blocks() -> None:
-    for build in networks(QUICK_PLAN, num_classes=4, in_channels=1).values():
+    for build in networks(QUICK_NETWORKS, num_classes=4, in_channels=1).values():
         network = build()
         assert [len(stage) for stage in network.stages] == [2, 2, 2]
         assert network(torch.rand(2, 1, 16, 16)).shape == (2, 4)
@@ -59,15 +62,15 @@ def test_networks_have_as_many_blocks() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"side": 8, "most_per_class": 4, "most_test_per_class": 4}
     monkeypatch.setattr(study, "DIGITS", few)
-    monkeypatch.setattr(study, "QUICK", Budget(epochs=1, learning_rates=(0.1,), batch_size=20))
+    monkeypatch.setattr(study, "QUICK", TrainingBudget(epochs=1, learning_rates=(0.1,), batch_size=20))
     monkeypatch.setattr(study, "TIMED_BATCH", 1)
-    monkeypatch.setattr(turns, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(turns, "ROUNDS", 3)
+    monkeypatch.setattr(interleaved, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(interleaved, "ROUNDS", 3)
 
 
 @pytest.mark.usefixtures("small")
 def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
-    found = run_study(Lab(find_study("bottleneck"), "quick", seeds=(0,), folder=tmp_path, device=CPU))
+    found = run_study(make_experiment(find_study("bottleneck"), tmp_path))
     json.dumps(found)
     blocks, trained = found["tables"]
     assert [row[2] for row in blocks["rows"][:3]] == ["218,365,952", "231,211,008", "3,699,376,128"]
@@ -84,16 +87,17 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
 
 
 def test_the_full_study_has_the_papers_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(study, "FULL_PLAN", Plan(1, (2, 4, 8), (2, 4, 8)))
-    monkeypatch.setattr(study, "FULL_EPOCHS", 1)
+    assert study.FULL.epochs == 182
+    monkeypatch.setattr(study, "FULL_NETWORKS", Architecture(1, (2, 4, 8), (2, 4, 8)))
+    monkeypatch.setattr(study, "FULL", dataclasses.replace(study.FULL, epochs=1))
     few = {"mode": "L", "most_per_class": 4, "most_test_per_class": 4}
-    lab = Lab(find_study("bottleneck"), "full", data="digits", seeds=(0,), folder=tmp_path, device=CPU)
-    original = lab.pictures
-    monkeypatch.setattr(lab, "pictures", lambda **options: original(**options | few | {"side": 8}))
-    study.train_networks(lab)
+    experiment = make_experiment(find_study("bottleneck"), tmp_path, mode="full", data="digits")
+    original = experiment.pictures
+    monkeypatch.setattr(experiment, "pictures", lambda **options: original(**options | few | {"side": 8}))
+    study.train_networks(experiment)
     recipe = next((tmp_path / "runs").glob("bottleneck-*/recipe.toml")).read_text()
     assert 'schedule = "step"' in recipe
     assert "decay_all = true" in recipe
     assert "batch_size = 128" in recipe
     assert "clip_norm = 0" in recipe
-    assert len(lab.findings.arms) == 3
+    assert len(experiment.findings.arms) == 3

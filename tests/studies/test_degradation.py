@@ -1,5 +1,6 @@
 """The four networks are twins but for shortcut and depth, and the study runs in both modes."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from casebook.cost.count import count
 from casebook.models import create_model
 from casebook.studies import degradation
-from casebook.studies.experiment import Lab, run_study
-from casebook.studies.trials import Budget
+from casebook.studies.experiment import run_study
+from casebook.studies.trials import cifar_budget
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
 
@@ -28,11 +31,9 @@ def test_quick_gives_curves_verdicts_and_the_error_of_each_arm(
     digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(degradation, "DEPTHS", (20, 32))
-    seen = shorten(monkeypatch, epochs=1)
-    result = run_study(Lab(degradation.STUDY, "quick", data=str(digit_folder), seeds=(0,), folder=tmp_path, device=CPU))
+    shorten(monkeypatch)
+    result = run_study(make_experiment(degradation.STUDY, tmp_path, data=str(digit_folder)))
     assert [arm["name"] for arm in result["arms"]] == ["plain20", "resnet20", "plain32", "resnet32"]
-    assert len(seen) == 1
-    assert len(seen[0]["learning_rates"]) > 1, "both arms choose between rates"
     table = result["tables"][0]
     assert [row[0] for row in table["rows"]] == [arm["name"] for arm in result["arms"]]
     assert [float(row[3]) for row in table["rows"]] == pytest.approx(
@@ -41,6 +42,7 @@ def test_quick_gives_curves_verdicts_and_the_error_of_each_arm(
     errors = {arm["name"]: arm["test_errors"][0] for arm in result["arms"]}
     pairs = [("plain32", "plain20"), ("resnet32", "resnet20"), ("resnet32", "plain32")]
     training, *verdicts = result["verdicts"]
+    assert {verdict["outcome"] for verdict in result["verdicts"]} == {"one seed: no verdict"}
     assert training["difference"] == pytest.approx(
         (float(table["rows"][2][2]) - float(table["rows"][0][2])) / 100, abs=1e-4
     )
@@ -54,26 +56,18 @@ def test_quick_gives_curves_verdicts_and_the_error_of_each_arm(
 
 
 def test_full_is_the_recipe_of_the_paper(digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cifar_budget() == degradation.FULL
+    assert len(degradation.QUICK.learning_rates) > 1, "all arms choose among rates"
     monkeypatch.setattr(degradation, "DEPTHS", (20, 20))
-    seen = shorten(monkeypatch, epochs=1)
-    result = run_study(Lab(degradation.STUDY, "full", data=str(digit_folder), seeds=(0,), folder=tmp_path, device=CPU))
-    assert seen[0]["epochs"] == 182
-    assert seen[0]["learning_rates"] == (0.1,)
-    assert seen[0]["batch_size"] == 128
-    settings = seen[0]["settings"]
-    assert (settings["momentum"], settings["weight_decay"], settings["milestones"]) == (0.9, 1e-4, (0.5, 0.75))
-    assert (settings["schedule"], settings["clip_norm"], settings["warmup_epochs"]) == ("step", 0, 0)
+    shorten(monkeypatch)
+    result = run_study(make_experiment(degradation.STUDY, tmp_path, mode="full", data=str(digit_folder)))
     assert len(result["verdicts"]) == 4
     assert "32x32 pixels, colour" in result["notes"][0]
 
 
-def shorten(monkeypatch: pytest.MonkeyPatch, epochs: int) -> list[dict]:
-    """Every budget is spent in `epochs` epochs, one rate, batches of 64; gives what was asked for."""
-    asked = []
-
-    def short(**options) -> Budget:
-        asked.append(options)
-        return Budget(epochs, options["learning_rates"][:1], 64, settings=options.get("settings", {}))
-
-    monkeypatch.setattr(degradation, "Budget", short)
-    return asked
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One epoch, one rate, batches of 64."""
+    for name in ("QUICK", "FULL"):
+        budget = getattr(degradation, name)
+        shorter = dataclasses.replace(budget, epochs=1, learning_rates=budget.learning_rates[:1], batch_size=64)
+        monkeypatch.setattr(degradation, name, shorter)

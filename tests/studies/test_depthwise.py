@@ -1,5 +1,6 @@
 """The network with normal convolutions is the paper's, arms differ in their convolutions, and the study runs."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from casebook.cost.count import count
 from casebook.models import create_model
 from casebook.models.mobilenet_v1 import STAGES
 from casebook.studies import depthwise as study
-from casebook.studies import interleaved as turns
+from casebook.studies import interleaved
+from casebook.studies.costs import on_meta
 from casebook.studies.depthwise import (
     KINDS,
     NORM_MOMENTUM,
@@ -20,9 +22,10 @@ from casebook.studies.depthwise import (
     separable_network,
     with_normal_convolutions,
 )
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.one_by_one import on_meta
-from casebook.studies.trials import Budget
+from casebook.studies.experiment import Experiment, find_study, run_study
+from casebook.studies.trials import TrainingBudget
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
 
@@ -60,6 +63,12 @@ def test_arms_differ_in_their_convolutions_alone() -> None:
         assert {(m.momentum, m.eps) for m in norms} == {(NORM_MOMENTUM, 1e-3)}
 
 
+def test_the_separable_network_is_the_catalogues_apart_from_its_norms() -> None:
+    options = {"num_classes": 10, "in_channels": 1, "small_stem": True}
+    ours = count(separable_network(width=0.25, **options), 16, in_channels=1).total
+    assert ours == count("mobilenet_v1_025", 16, **options).total
+
+
 def test_every_layer_is_of_one_kind() -> None:
     network = create_model("mobilenet_v1_025")
     kinds = [kind_of(m) for m in network.modules() if not list(m.children())]
@@ -72,17 +81,17 @@ def test_every_layer_is_of_one_kind() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "DIGITS", {"side": 16, "most_per_class": 4, "most_test_per_class": 4})
-    monkeypatch.setattr(study, "QUICK", Budget(epochs=1, learning_rates=(0.1,), batch_size=20))
+    monkeypatch.setattr(study, "QUICK", TrainingBudget(epochs=1, learning_rates=(0.1,), batch_size=20))
     monkeypatch.setattr(study, "LAYER_BATCH", 1)
     monkeypatch.setattr(study, "LAYERS_AT", ((16, 8), (32, 4)))
     monkeypatch.setattr(study, "PAPER_SIDE", 64)
-    monkeypatch.setattr(turns, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(turns, "ROUNDS", 3)
+    monkeypatch.setattr(interleaved, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(interleaved, "ROUNDS", 3)
 
 
 @pytest.mark.usefixtures("small")
 def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
-    found = run_study(Lab(find_study("depthwise"), "quick", seeds=(0,), folder=tmp_path, device=CPU))
+    found = run_study(make_experiment(find_study("depthwise"), tmp_path))
     json.dumps(found)
     both, parts, layers, trained = found["tables"]
     assert [row[1] for row in both["rows"]] == ["4,231,976", "29,294,088"]
@@ -105,18 +114,18 @@ def test_the_full_study_trains_the_whole_width(monkeypatch: pytest.MonkeyPatch, 
     class Seen(Exception):
         pass
 
-    def arm(self: Lab, name: str, build, pictures, budget) -> None:
+    def arm(self: Experiment, name: str, build, pictures, budget) -> None:
         assert budget is study.FULL
         assert pictures.preprocessing.size == 32
         built[name] = on_meta(build)
         if len(built) == 3:
             raise Seen
 
-    monkeypatch.setattr(Lab, "arm", arm)
-    lab = Lab(find_study("depthwise"), "full", data="digits", seeds=(0,), folder=tmp_path, device=CPU)
-    lab.given = False
+    monkeypatch.setattr(Experiment, "arm", arm)
+    on_digits = dataclasses.replace(study.STUDY, full_data="digits")
+    experiment = make_experiment(on_digits, tmp_path, mode="full")
     with pytest.raises(Seen):
-        study.train_networks(lab)
+        study.train_networks(experiment)
     weights = {name: sum(w.numel() for w in network.parameters()) for name, network in built.items()}
     paper = create_model("mobilenet_v1", num_classes=10, in_channels=1)
     assert weights["separable"] == sum(w.numel() for w in paper.parameters())

@@ -10,12 +10,14 @@ from casebook.cost.count import count
 from casebook.data.loader import Batches
 from casebook.evaluation.predictions import Predictions
 from casebook.studies import ensemble_and_crops
-from casebook.studies.ensemble_and_crops import STUDY, Setting, mistakes_of, network, protocols_for, with_margin
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.trials import Budget
+from casebook.studies.ensemble_and_crops import STUDY, EnsemblePlan, mistakes_of, network, protocols_for, with_margin
+from casebook.studies.experiment import find_study, run_study
+from casebook.studies.trials import TrainingBudget
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
-SHORT = Setting(2, Budget(1, (0.1,), batch_size=16), {"most_per_class": 4, "most_test_per_class": 3})
+SHORT = EnsemblePlan(2, TrainingBudget(1, (0.1,), batch_size=16), {"most_per_class": 4, "most_test_per_class": 3})
 
 
 def test_protocols_with_and_without_mirror_images() -> None:
@@ -41,8 +43,8 @@ def test_the_mean_decides_not_the_majority() -> None:
 
 
 def test_training_and_test_cut_windows_of_one_scale(tmp_path: Path) -> None:
-    lab = Lab(STUDY, "quick", seeds=(0,), folder=tmp_path, device=CPU)
-    pictures = with_margin(lab, 16, {"most_per_class": 4, "most_test_per_class": 3})
+    experiment = make_experiment(STUDY, tmp_path)
+    pictures = with_margin(experiment, 16, {"most_per_class": 4, "most_test_per_class": 3})
     assert pictures.source.arrays is not None
     assert pictures.source.arrays.shape[1:] == (18, 18)
     assert (pictures.preprocessing.size, pictures.preprocessing.resize_side) == (16, 18)
@@ -58,7 +60,7 @@ def test_training_and_test_cut_windows_of_one_scale(tmp_path: Path) -> None:
 
 def test_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ensemble_and_crops, "QUICK", SHORT)
-    result = run_study(Lab(STUDY, "quick", seeds=(0, 1), folder=tmp_path, device=CPU))
+    result = run_study(make_experiment(STUDY, tmp_path, seeds=(0, 1)))
     rows = {row[0]: row for row in result["tables"][0]["rows"]}
     assert list(rows) == [
         "1 network", "2 networks", "flip", "10-crop", "5-crop", "72-crop", "2 networks, 5-crop"
@@ -86,7 +88,7 @@ def test_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_full_study_of_photographs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_folder: Path) -> None:
     monkeypatch.setattr(ensemble_and_crops, "FULL", SHORT)
     monkeypatch.setattr(ensemble_and_crops, "WITH_MIRROR", ("center", "flip", "10-crop"))
-    result = run_study(Lab(STUDY, "full", data=str(photo_folder), seeds=(0,), folder=tmp_path, device=CPU))
+    result = run_study(make_experiment(STUDY, tmp_path, mode="full", data=str(photo_folder)))
     assert result["tables"][0]["rows"][-1][0] == "2 networks, 10-crop"
     assert result["tables"][0]["rows"][0][3] == f"{count('resnet20', 32, num_classes=2).total.multiply_adds:,}"
 

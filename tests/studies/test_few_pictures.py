@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from casebook.reports import figures
-from casebook.studies.few_pictures import in_points, intervals, shown_as_often, size_axis, sizes_of
-from casebook.studies.trials import PictureSet, load_pictures
+from casebook.studies.few_pictures import draw_differences, in_points, shown_as_often, size_axis, sizes_of
+from casebook.studies.pictures import PictureSet, PictureSettings, load_pictures
 from casebook.studies.verdict import paired_difference
 
 
 @pytest.fixture(scope="module")
 def pictures() -> PictureSet:
-    return load_pictures("digits", side=8, mode="L", most_per_class=12, most_test_per_class=6)
+    return load_pictures("digits", PictureSettings(side=8, mode="L", most_per_class=12, most_test_per_class=6))
 
 
 def test_sizes_end_with_all_and_leave_out_what_is_more(pictures: PictureSet) -> None:
@@ -64,7 +64,7 @@ def test_points_have_a_star_where_zero_is_outside() -> None:
 def test_intervals_are_drawn_where_they_are() -> None:
     found = [paired_difference(np.arange(100)[None] < few, np.zeros((1, 100), bool)) for few in (10, 30)]
     figure, axes = figures.canvas(columns=2)
-    intervals(axes[0], [2, 5], {"one": found})
+    draw_differences(axes[0], [2, 5], {"one": found})
     size_axis(axes[1], [2, 50])
     line = axes[0].containers[0].lines[0]
     np.testing.assert_allclose(line.get_ydata(), [10, 30])

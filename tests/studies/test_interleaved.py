@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from casebook.device import Timing
-from casebook.studies import interleaved as turns
-from casebook.studies.interleaved import Limits, Work, machine_limits, seconds_by_kind, seconds_in_turns
+from casebook.studies import interleaved
+from casebook.studies.interleaved import MachineLimits, TimedCall, interleaved_seconds, machine_limits, seconds_by_kind
 
 CPU = torch.device("cpu")
 
@@ -26,36 +26,38 @@ class Noting(nn.Module):
 
 
 def test_modules_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(turns, "WARM_UP_RUNS", 1)
+    monkeypatch.setattr(interleaved, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(interleaved, "WARM_UP_RUNS", 1)
     calls: list[str] = []
-    works = {name: Work(Noting(name, calls), 2, 3, 4) for name in "ab"}
-    seconds = seconds_in_turns(works, CPU, rounds=4)
+    timed_calls = {name: TimedCall(Noting(name, calls), 2, 3, 4) for name in "ab"}
+    seconds = interleaved_seconds(timed_calls, CPU, rounds=4)
     assert calls == ["a", "b"] + ["a", "b"] * 4
     assert [found.shape for found in seconds.values()] == [(4,), (4,)]
     assert all((found > 0).all() for found in seconds.values())
 
 
 def test_a_fast_module_is_run_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LEAST_SECONDS", 10.0)
+    monkeypatch.setattr(interleaved, "LEAST_SECONDS", 10.0)
     runs = []
-    monkeypatch.setattr(turns, "timed", lambda call, repeats=1: runs.append(repeats) or Timing(2.0 / repeats, 0.0))
-    seconds_in_turns({"a": Work(nn.ReLU(), 1, 1, 2)}, CPU, rounds=3)
-    assert runs == [1] * turns.WARM_UP_RUNS + [5] * 3
+    monkeypatch.setattr(
+        interleaved, "timed", lambda call, repeats=1: runs.append(repeats) or Timing(2.0 / repeats, 0.0)
+    )
+    interleaved_seconds({"a": TimedCall(nn.ReLU(), 1, 1, 2)}, CPU, rounds=3)
+    assert runs == [1] * interleaved.WARM_UP_RUNS + [5] * 3
 
 
-def test_work_is_counted_by_hand() -> None:
-    work = Work(nn.Conv2d(6, 8, 3, padding=1, bias=False), 5, 6, 10)
-    assert work.multiply_adds == 5 * 10 * 10 * 8 * 9 * 6
-    assert work.bytes_moved == 4 * (5 * 10 * 10 * (6 + 8) + 8 * 6 * 9)
-    depthwise = Work(nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), 5, 6, 10)
+def test_a_call_is_counted_by_hand() -> None:
+    call = TimedCall(nn.Conv2d(6, 8, 3, padding=1, bias=False), 5, 6, 10)
+    assert call.multiply_adds == 5 * 10 * 10 * 8 * 9 * 6
+    assert call.bytes_moved == 4 * (5 * 10 * 10 * (6 + 8) + 8 * 6 * 9)
+    depthwise = TimedCall(nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), 5, 6, 10)
     assert depthwise.multiply_adds == 5 * 10 * 10 * 6 * 9
     assert depthwise.bytes_moved == 4 * (5 * 10 * 10 * 12 + 6 * 9)
 
 
 def test_kinds_share_the_time_of_a_run_and_nothing_stays_hooked() -> None:
     module = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Sequential(nn.Conv2d(16, 4, 1), nn.ReLU()))
-    found = seconds_by_kind(Work(module, 2, 3, 16), lambda part: type(part).__name__, CPU, rounds=3)
+    found = seconds_by_kind(TimedCall(module, 2, 3, 16), lambda part: type(part).__name__, CPU, rounds=3)
     assert set(found) == {"Conv2d", "ReLU"}
     assert all(seconds.shape == (3,) and (seconds > 0).all() for seconds in found.values())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
@@ -63,18 +65,18 @@ def test_kinds_share_the_time_of_a_run_and_nothing_stays_hooked() -> None:
 
 def test_hooks_go_after_an_error_too() -> None:
     module = nn.Sequential(nn.ReLU(), Noting("a", []))
-    work = Work(module, 1, 1, 2)
+    call = TimedCall(module, 1, 1, 2)
 
     def failing(part: nn.Module) -> str:
         raise KeyError(type(part).__name__)
 
     with pytest.raises(KeyError):
-        seconds_by_kind(work, failing, CPU, rounds=1)
+        seconds_by_kind(call, failing, CPU, rounds=1)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 
 def test_the_roof_is_memory_first_and_arithmetic_then() -> None:
-    limits = Limits(multiply_adds_per_second=100.0, bytes_per_second=10.0)
+    limits = MachineLimits(multiply_adds_per_second=100.0, bytes_per_second=10.0)
     assert [limits.at(intensity) for intensity in (1, 5, 10, 1000)] == [10, 50, 100, 100]
 
 

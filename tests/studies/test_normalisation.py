@@ -10,12 +10,14 @@ from torch import nn
 from casebook.models.alexnet import response_norm
 from casebook.studies import activations, normalisation
 from casebook.studies.activations import four_layers
-from casebook.studies.experiment import Lab, run_study
-from casebook.studies.normalisation import NAMES, Setting, best, tolerated
-from casebook.studies.trials import Arm, Trained
+from casebook.studies.experiment import run_study
+from casebook.studies.normalisation import NAMES, RatesPlan, best, tolerated
+from casebook.studies.trials import Arm, Trial
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
-SHORT = Setting(2, (0.3, 0.03, 0.003), 32, 0.3, 60)
+SHORT = RatesPlan(2, (0.3, 0.03, 0.003), 32, 0.3, 60)
 
 
 def test_the_networks_draw_the_same_weights_and_differ_in_their_norms_alone() -> None:
@@ -44,8 +46,8 @@ def arm(rate: float, errors: list[float], accuracies: list[list[float]]) -> Arm:
     for seed, (error, curve) in enumerate(zip(errors, accuracies, strict=True)):
         wrong = np.arange(100) < 100 * error
         rows = tuple({"val_top1": value, "val_loss": 1 - value} for value in curve)
-        runs.append(Trained(seed, rate, wrong, rows, "" if curve else "no number", Path()))
-    return Arm(f"at {rate}", tuple(runs))
+        runs.append(Trial(seed, rate, wrong, rows, "" if curve else "no number", Path()))
+    return Arm(f"at {rate}", tuple(runs), 0.9)
 
 
 def test_validation_chooses_and_the_test_pictures_do_not() -> None:
@@ -69,8 +71,8 @@ def test_the_study_in_small(mode, digit_folder: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(normalisation, "QUICK", SHORT)
     monkeypatch.setattr(normalisation, "FULL", SHORT._replace(epochs=1, rates=(10.0, 1e30)))
     monkeypatch.setattr(activations, "WIDTHS", (8, 8, 8))
-    lab = Lab(normalisation.STUDY, mode, data=str(digit_folder), seeds=(0,), folder=tmp_path, device=CPU)
-    result = run_study(lab)
+    experiment = make_experiment(normalisation.STUDY, tmp_path, mode=mode, data=str(digit_folder))
+    result = run_study(experiment)
     rates = {"quick": SHORT.rates, "full": (10.0, 1e30)}[mode]
     assert [arm["name"] for arm in result["arms"]] == [f"{norm} at {rate:g}" for norm in NAMES for rate in rates]
     chosen, everywhere = result["tables"]

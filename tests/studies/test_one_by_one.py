@@ -1,5 +1,6 @@
 """The module without reductions hands on as many channels at the cost of the formula; the study runs to its end."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from casebook.cost.worked import explain
 from casebook.models import create_model
 from casebook.models.alexnet import ConvReLU
 from casebook.models.googlenet import GoogLeNet, reduced
-from casebook.studies import interleaved as turns
-from casebook.studies import one_by_one
-from casebook.studies.experiment import Lab, find_study, run_study
+from casebook.studies import interleaved, one_by_one
+from casebook.studies.costs import on_meta
+from casebook.studies.experiment import Experiment, find_study, run_study
 from casebook.studies.one_by_one import (
     DIGITS,
     FULL,
@@ -23,10 +24,11 @@ from casebook.studies.one_by_one import (
     InceptionNetwork,
     narrow,
     narrowed,
-    share_of_equal_cost,
     unreduced,
 )
-from casebook.studies.trials import Budget
+from casebook.studies.trials import TrainingBudget
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
 
@@ -74,31 +76,21 @@ def test_the_networks_differ_in_the_reductions_alone() -> None:
     assert kernels == [{(1, 1), (3, 3)}, {(3, 3)}]
 
 
-def test_the_share_of_equal_cost_is_found() -> None:
-    def build(share: float) -> nn.Module:
-        return InceptionNetwork(narrowed(unreduced, SMALL_SHARE * share), num_classes=10, in_channels=1)
-
-    target = count(build(0.5), 16).total.multiply_adds
-    assert target is not None
-    found = count(build(share_of_equal_cost(build, target, 16)), 16).total.multiply_adds
-    assert found == pytest.approx(target, rel=0.02)
-
-
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_by_one, "DIGITS", DIGITS | {"side": 8, "most_per_class": 4, "most_test_per_class": 4})
-    monkeypatch.setattr(one_by_one, "QUICK", Budget(epochs=1, learning_rates=(0.1,), batch_size=20))
+    monkeypatch.setattr(one_by_one, "QUICK", TrainingBudget(epochs=1, learning_rates=(0.1,), batch_size=20))
     monkeypatch.setattr(one_by_one, "TIMED_BATCH", 1)
     monkeypatch.setattr(one_by_one, "FIRST_SIDE", 7)
-    monkeypatch.setattr(turns, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(turns, "ROUNDS", 3)
+    monkeypatch.setattr(interleaved, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(interleaved, "ROUNDS", 3)
 
 
 @pytest.mark.usefixtures("small")
 def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
     study = find_study("1x1")
-    lab = Lab(study, "quick", seeds=(0,), folder=tmp_path, device=CPU)
-    found = run_study(lab)
+    experiment = make_experiment(study, tmp_path)
+    found = run_study(experiment)
     json.dumps(found)
     assert [arm["name"] for arm in found["arms"]] == [
         "with reductions", "without, equal outputs", "without, equal multiply-adds",
@@ -124,17 +116,17 @@ def test_the_full_study_builds_googlenet(monkeypatch: pytest.MonkeyPatch, tmp_pa
     class Seen(Exception):
         pass
 
-    def arm(self: Lab, name: str, build, pictures, budget) -> None:
+    def arm(self: Experiment, name: str, build, pictures, budget) -> None:
         assert budget is FULL
-        built[name] = one_by_one.on_meta(build)
+        built[name] = on_meta(build)
         if len(built) == 3:
             raise Seen
 
-    monkeypatch.setattr(Lab, "arm", arm)
-    lab = Lab(find_study("1x1"), "full", data="digits", seeds=(0,), folder=tmp_path, device=CPU)
-    lab.given = False
+    monkeypatch.setattr(Experiment, "arm", arm)
+    on_digits = dataclasses.replace(find_study("1x1"), full_data="digits")
+    experiment = make_experiment(on_digits, tmp_path, mode="full")
     with pytest.raises(Seen):
-        one_by_one.train_networks(lab)
+        one_by_one.train_networks(experiment)
     ours = built["with reductions"]
     assert isinstance(ours, GoogLeNet)
     weights = sum(w.numel() for name, w in ours.named_parameters() if "inception" in name and w.ndim == 4)

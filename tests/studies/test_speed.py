@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from casebook.studies.experiment import Lab, Study
-from casebook.studies.speed import TimesLonger, compare_epochs, epochs_to_reach, times_longer, written
+from casebook.studies.experiment import Study
+from casebook.studies.speed import TimesLonger, compare_epochs, epochs_text, epochs_to_reach, times_longer
+
+from .conftest import make_experiment
 
 
 def test_epochs_are_read_in_a_straight_line_between_two() -> None:
@@ -31,20 +32,21 @@ def test_the_ratio_is_a_geometric_mean_with_the_interval_of_its_logarithms() -> 
     assert found.per_seed == pytest.approx((2, 8, 4))
     assert not found.at_least
     assert not found.at_most
-    assert times_longer([3, 3, 3.3], [1, 1, 1.1], 9).above(2) is True
-    assert times_longer([3, 3, 3.3], [1, 1, 1.1], 9).above(4) is False
-    assert found.above(4) is None
+    assert times_longer([3, 3, 3.3], [1, 1, 1.1], 9).judge(2).kind == "reproduced"
+    assert times_longer([3, 3, 3.3], [1, 1, 1.1], 9).judge(4).kind == "not reproduced"
+    assert found.judge(4).kind == "no detectable difference"
 
 
 def test_who_never_arrives_gives_a_bound_and_no_interval() -> None:
     slow = times_longer([np.nan, 9.0], [1.0, 1.0], 9)
     assert slow.at_least
     assert slow.ratio == pytest.approx(9)
-    assert (slow.low, slow.high, slow.above(2)) == (None, None, None)
+    assert (slow.low, slow.high) == (None, None)
+    assert slow.judge(2).outcome("on digits") == "not every seed got there: no verdict"
     assert "at least 9.00 times" in slow.text()
-    assert "not all arrived, no interval" in slow.text()
+    assert "not every seed got there, so no interval" in slow.text()
     fast = times_longer([1.0, 1.0], [np.nan, 9.0], 9)
-    assert fast.above(1) is None
+    assert fast.judge(1).kind == "no verdict"
     assert "at most" in fast.text()
     assert "unknown" in times_longer([np.nan, np.nan], [np.nan, np.nan], 9).text()
 
@@ -52,23 +54,26 @@ def test_who_never_arrives_gives_a_bound_and_no_interval() -> None:
 def test_one_seed_has_no_interval_and_no_verdict(tmp_path: Path) -> None:
     found = times_longer([4.0], [2.0], 9)
     assert found == TimesLonger(pytest.approx(2.0), None, None, (pytest.approx(2.0),), False, False)
-    assert found.above(1) is None
-    assert outcome(tmp_path, found) == "measured"
+    assert outcome(tmp_path, found) == "one seed: no verdict"
 
 
 @pytest.mark.parametrize(
     ("epochs", "expected"),
-    [((6.0, 6.0, 6.5), "confirmed"), ((1.0, 1.0, 1.1), "contradicted"), ((1.0, 4.0, 2.0), "no detectable difference")],
+    [
+        ((6.0, 6.0, 6.5), "reproduced on digits"),
+        ((1.0, 1.0, 1.1), "not reproduced on digits"),
+        ((1.0, 4.0, 2.0), "no detectable difference on digits"),
+    ],
 )
 def test_the_claim_of_fewer_epochs_can_come_out_three_ways(tmp_path: Path, epochs: tuple, expected: str) -> None:
     assert outcome(tmp_path, times_longer(epochs, [2.0, 2.0, 2.1], 9)) == expected
 
 
 def outcome(folder: Path, found: TimesLonger) -> str:
-    study = Study("speed", "", "", "", "", "", "", lambda _: None)
-    lab = Lab(study, "quick", folder=folder, device=torch.device("cpu"))
-    compare_epochs(lab, "sooner", found, "one against another")
-    verdict = lab.findings.verdicts[0]
+    study = Study("speed", "", "", "", "", "", "", "", lambda _: None)
+    experiment = make_experiment(study, folder)
+    compare_epochs(experiment, "sooner", found, "one against another")
+    verdict = experiment.findings.verdicts[0]
     assert verdict["difference"] == pytest.approx(found.ratio)
     return verdict["outcome"]
 
@@ -79,5 +84,5 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 
 def test_epochs_are_written_with_their_end() -> None:
-    assert written([2.0, 3.0], 9) == "2.5"
-    assert written([2.0, np.nan], 9) == "more than 9"
+    assert epochs_text([2.0, 3.0], 9) == "2.5"
+    assert epochs_text([2.0, np.nan], 9) == "more than 9"

@@ -8,11 +8,13 @@ from torch import nn
 
 from casebook.cost.count import count
 from casebook.studies import stacked_3x3
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.stacked_3x3 import FULL, PAIRS, QUICK, UNITS, Plan, World, fields, stacked, unit
+from casebook.studies.experiment import find_study, run_study
+from casebook.studies.stacked_3x3 import FULL, PAIRS, QUICK, UNITS, Architecture, FeatureMaps, fields, stacked, unit
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
-TINY = Plan((6, 6), 1, 16, 32, 1)
+TINY = Architecture((6, 6), 1, 16, 32, 1)
 
 
 @pytest.mark.parametrize(("name", "field", "kernels"), [("two 3x3", 5, 18), ("one 5x5", 5, 25), ("three 3x3", 7, 27),
@@ -29,7 +31,7 @@ def test_a_unit_has_the_papers_weights_and_receptive_field(name: str, field: int
 
 
 @pytest.mark.parametrize("plan", [QUICK, FULL])
-def test_networks_of_a_pair_see_the_same_behind_every_stage(plan: Plan) -> None:
+def test_networks_of_a_pair_see_the_same_behind_every_stage(plan: Architecture) -> None:
     for stack, single in PAIRS:
         assert fields(UNITS[stack], plan) == fields(UNITS[single], plan)
         assert len(fields(UNITS[stack], plan)) == len(plan.widths)
@@ -64,8 +66,8 @@ def test_the_full_network_of_pairs_is_vggs_column_b() -> None:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacked_3x3, "QUICK", TINY)
     monkeypatch.setattr(stacked_3x3, "FULL", TINY)
-    for name in ("QUICK_PLACES", "FULL_PLACES"):
-        monkeypatch.setattr(stacked_3x3, name, (World(4, 8, 2),))
+    for name in ("QUICK_MAPS", "FULL_MAPS"):
+        monkeypatch.setattr(stacked_3x3, name, (FeatureMaps(4, 8, 2),))
 
 
 @pytest.mark.parametrize("mode", ["quick", "full"])
@@ -73,8 +75,8 @@ def test_the_study_in_small(mode, digit_folder: Path, tmp_path: Path, monkeypatc
     assert find_study("stacked-3x3") is stacked_3x3.STUDY
     short(monkeypatch)
     monkeypatch.setattr(stacked_3x3, "LARGE_SIDE", 24)
-    lab = Lab(stacked_3x3.STUDY, mode, data=str(digit_folder), seeds=(0,), folder=tmp_path, device=CPU)
-    result = run_study(lab)
+    experiment = make_experiment(stacked_3x3.STUDY, tmp_path, mode=mode, data=str(digit_folder))
+    result = run_study(experiment)
     side = {"quick": 32, "full": 24}[mode]
     assert f"{side}x{side} pixels, colour" in result["notes"][0]
     assert [arm["name"] for arm in result["arms"]] == list(UNITS)

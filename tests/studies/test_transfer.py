@@ -6,19 +6,22 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from casebook.errors import DataError, RecipeError
+from casebook.errors import DataError
 from casebook.models import create_model
 from casebook.models.weights import Weights, read_weights, save_weights
 from casebook.studies import transfer
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.transfer import STRATEGIES, STUDY, Setting, learning_parts
+from casebook.studies.experiment import Experiment, find_study, run_study
+from casebook.studies.transfer import STRATEGIES, STUDY, TransferPlan
+from casebook.studies.trials import learning_parts
+
+from .conftest import make_experiment
 
 CPU = torch.device("cpu")
-SHORT = Setting((2,), 1, 32, {"most_per_class": 6, "most_test_per_class": 4}, source_epochs=1)
+SHORT = TransferPlan((2,), 1, 32, {"most_per_class": 6, "most_test_per_class": 4}, source_epochs=1)
 
 
-def lab(folder: Path, **options) -> Lab:
-    return Lab(STUDY, options.pop("mode", "quick"), seeds=(0,), folder=folder, device=CPU, **options)
+def experiment(folder: Path, **settings) -> Experiment:
+    return make_experiment(STUDY, folder, **settings)
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_a_strategy_changes_its_own_parts_alone(name: str, parts: set[str]) -> N
 
 
 def test_the_study_on_halves_of_the_digits(short: None, tmp_path: Path) -> None:
-    result = run_study(lab(tmp_path))
+    result = run_study(experiment(tmp_path))
     assert [arm["name"] for arm in result["arms"]] == [
         "source network", *(f"{name}, {size} a class" for size in (2, 6) for name in STRATEGIES)
     ]  # fmt: skip
@@ -61,7 +64,7 @@ def test_the_study_on_halves_of_the_digits(short: None, tmp_path: Path) -> None:
 
 
 def test_transferred_networks_start_with_the_source_and_a_new_head(short: None, tmp_path: Path) -> None:
-    bench = lab(tmp_path)
+    bench = experiment(tmp_path)
     pictures, start = transfer._from_half(bench, SHORT)
     source = next((tmp_path / "runs").iterdir()) / "model.safetensors"
     kept, _ = read_weights(source)
@@ -77,40 +80,39 @@ def test_given_weights_are_the_start(short: None, tmp_path: Path, photo_folder: 
     network = create_model("mobilenet_v2_035", num_classes=7)
     file = tmp_path / "some.safetensors"
     save_weights(file, network.state_dict(), {"input": "128x128 RGB, x/127.5-1"})
-    bench = lab(tmp_path, data=str(photo_folder), model="mobilenet_v2_035", weights=str(file))
-    pictures, start = transfer._from_weights(bench, SHORT, bench.model, transfer.resolve(file, bench.model))
+    model = "mobilenet_v2_035"
+    bench = experiment(tmp_path, data=str(photo_folder), pretrained=(model, str(file)))
+    pictures, start = transfer._from_weights(bench, SHORT, model, transfer.resolve(file, model))
     assert pictures.preprocessing.size == 96
     assert pictures.preprocessing.mean == (0.5, 0.5, 0.5)
     made = start.transferred()
     assert torch.equal(made.stem.conv.weight, network.stem.conv.weight)  # type: ignore[union-attr]
     assert len(made.head.classifier.weight) == 2  # type: ignore[arg-type]
-    assert any("--full feeds them that" in note for note in bench.findings.notes)
+    assert any("which --full uses" in note for note in bench.findings.notes)
 
 
 def test_the_whole_study_with_weights(short: None, tmp_path: Path, photo_folder: Path) -> None:
     file = tmp_path / "run.safetensors"
     save_weights(file, create_model("resnet20", num_classes=4).state_dict(), {})
-    result = run_study(lab(tmp_path, data=str(photo_folder), model="resnet20", weights=str(file)))
+    result = run_study(experiment(tmp_path, data=str(photo_folder), pretrained=("resnet20", str(file))))
     assert len(result["verdicts"]) == 4
     assert len(result["arms"]) == 8
-
-
-def test_weights_without_their_network_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="of which network"):
-        run_study(lab(tmp_path, weights="some.safetensors"))
 
 
 def test_weights_that_come_with_the_package_are_the_start_for_colours(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_folder: Path
 ) -> None:
-    assert transfer._named_weights(lab(tmp_path)) == ("resnet20", "")  # the digits are grey
+    assert transfer._wanted_weights(experiment(tmp_path)) == ("resnet20", "")  # the digits are grey
     packaged = SimpleNamespace(weights=(SimpleNamespace(name="cifar10"),))
     monkeypatch.setattr(transfer, "model_card", lambda name: packaged)
-    assert transfer._named_weights(lab(tmp_path)) == ("resnet20", "")
-    assert transfer._named_weights(lab(tmp_path, data=str(photo_folder))) == ("resnet20", "cifar10")
-    assert transfer._named_weights(lab(tmp_path, data=str(photo_folder), model="vgg11")) == ("vgg11", "imagenet")
+    assert transfer._wanted_weights(experiment(tmp_path)) == ("resnet20", "")
+    assert transfer._wanted_weights(experiment(tmp_path, data=str(photo_folder))) == ("resnet20", "cifar10")
+    assert transfer._wanted_weights(experiment(tmp_path, data=str(photo_folder), pretrained=("vgg11", "imagenet"))) == (
+        "vgg11",
+        "imagenet",
+    )
     monkeypatch.setattr(transfer, "model_card", lambda name: SimpleNamespace(weights=()))
-    assert transfer._named_weights(lab(tmp_path, data=str(photo_folder))) == ("resnet20", "")
+    assert transfer._wanted_weights(experiment(tmp_path, data=str(photo_folder))) == ("resnet20", "")
 
 
 def test_weights_of_the_same_classes_have_perhaps_seen_the_pictures(photo_folder: Path) -> None:
@@ -126,15 +128,15 @@ def test_weights_of_the_same_classes_have_perhaps_seen_the_pictures(photo_folder
 def test_two_classes_cannot_be_halved(
     short: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_folder: Path
 ) -> None:
-    monkeypatch.setattr(transfer, "_named_weights", lambda lab: ("resnet20", ""))
+    monkeypatch.setattr(transfer, "_wanted_weights", lambda experiment: ("resnet20", ""))
     with pytest.raises(DataError, match="has 2 classes, expected at least 4"):
-        run_study(lab(tmp_path, data=str(photo_folder)))
+        run_study(experiment(tmp_path, data=str(photo_folder)))
 
 
 def test_the_full_study(short: None, tmp_path: Path, digit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_named_weights", lambda lab: ("resnet20", ""))
+    monkeypatch.setattr(transfer, "_wanted_weights", lambda experiment: ("resnet20", ""))
     monkeypatch.setattr(transfer, "STRATEGIES", {name: STRATEGIES[name] for name in ("scratch", "head", "everything")})
-    result = run_study(lab(tmp_path, mode="full", data=str(digit_folder)))
+    result = run_study(experiment(tmp_path, mode="full", data=str(digit_folder)))
     assert result["mode"] == "full"
     assert any("20 layers" in note for note in result["notes"])
 

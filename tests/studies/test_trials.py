@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,56 +12,41 @@ from torch import nn
 from casebook.augmentation.policy import Policy
 from casebook.errors import DivergedError, RecipeError
 from casebook.models import create_model
-from casebook.studies.trials import Budget, PictureSet, load_pictures, mistakes, train_arm, train_once, training_error
+from casebook.progress import Event, Remark
+from casebook.studies.pictures import PictureSet, PictureSettings, load_pictures
+from casebook.studies.trials import (
+    Build,
+    TrainingBudget,
+    Trial,
+    cifar_budget,
+    mistakes,
+    prepared_batches,
+    train_arm,
+    train_once,
+    training_error,
+)
 from casebook.training.trainer import Trainer
 
-CPU = torch.device("cpu")
-BUDGET = Budget(epochs=2, learning_rates=(0.1,), batch_size=16)
+from .conftest import CPU, trial_settings
+
+BUDGET = TrainingBudget(epochs=2, learning_rates=(0.1,), batch_size=16)
 
 
 @pytest.fixture(scope="module")
 def pictures() -> PictureSet:
-    return load_pictures("digits", side=8, mode="L", most_per_class=12, most_test_per_class=6)
+    return load_pictures("digits", PictureSettings(side=8, mode="L", most_per_class=12, most_test_per_class=6))
 
 
 def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
-def test_pictures_are_read_once_and_divided_without_overlap(pictures: PictureSet) -> None:
-    assert pictures.source.arrays is not None
-    assert pictures.source.arrays.shape == (240, 8, 8)
-    parts = [set(pictures.train), set(pictures.val), set(pictures.test)]
-    assert [len(part) for part in parts] == [120, 60, 60]
-    assert len(set.union(*parts)) == 240
-    assert np.bincount(pictures.labels(pictures.train)).tolist() == [12] * 10
-    assert pictures.policy.mirror == 0  # a mirrored digit is another sign
-    assert "120 pictures to train on, 60 to choose by, 60 to test on" in pictures.described()
-
-
-def test_fewer_pictures_are_a_part_of_more(pictures: PictureSet) -> None:
-    few, more = pictures.fewer(3), pictures.fewer(6)
-    assert set(few.train) < set(more.train) < set(pictures.train)
-    assert few.test == pictures.test
-    assert set(pictures.fewer(3, seed=1).train) != set(few.train)
-
-
-def test_a_bound_for_all_classes_together() -> None:
-    bounded = load_pictures("digits", side=8, mode="L", most=150, most_test_per_class=12)
-    assert [len(part) for part in (bounded.train, bounded.val, bounded.test)] == [150, 120, 120]
-
-
-def test_some_classes_alone_are_numbered_anew() -> None:
-    some = load_pictures("digits", side=8, mode="L", most_per_class=5, most_test_per_class=5, classes=(7, 8, 9))
-    assert some.source.classes == ("7", "8", "9")
-    assert sorted(set(some.test_labels)) == [0, 1, 2]
-
-
-def test_a_folder_of_colour_pictures(photo_folder: Path) -> None:
-    found = load_pictures(photo_folder, side=12, test_fraction=0.3, val_fraction=0.2)
-    assert found.source.arrays is not None
-    assert found.source.arrays.shape[1:] == (12, 12, 3)
-    assert found.policy.mirror == 0.5
+def trial(
+    build: Build, pictures: PictureSet, folder: Path, budget: TrainingBudget = BUDGET, seed: int = 0, rate: float = 0.1,
+    **options: Any,
+) -> Trial:  # fmt: skip
+    recipe = budget.recipe(pictures.source.name, seed, rate, budget.epochs, "cpu")
+    return train_once("arm", build, pictures, recipe, trial_settings(folder), **options)
 
 
 def test_arms_of_a_seed_see_the_same_batches(pictures: PictureSet, tmp_path: Path) -> None:
@@ -79,34 +65,37 @@ def test_arms_of_a_seed_see_the_same_batches(pictures: PictureSet, tmp_path: Pat
             return self.inner(images)
 
     for name in ("one", "other"):
-        train_once(name, Watching, pictures, BUDGET, 4, 0.1, folder=tmp_path / name, device=CPU)
+        trial(Watching, pictures, tmp_path / name, seed=4)
     assert len(seen[0]) == 2 * 8
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
 
 def test_the_best_rate_is_chosen_by_validation_and_kept_for_all_seeds(pictures: PictureSet, tmp_path: Path) -> None:
-    said: list[str] = []
+    said: list[Event] = []
     budget = dataclasses.replace(BUDGET, epochs=4, learning_rates=(1e-6, 0.1), tuning_epochs=2)
-    arm = train_arm("arm", linear, pictures, budget, seeds=(0, 1), folder=tmp_path, device=CPU, say=said.append)
+    arm = train_arm("arm", linear, pictures, budget, trial_settings(tmp_path, 0, 1, report=said.append))
     assert arm.learning_rate == 0.1
-    assert [run.seed for run in arm.runs] == [0, 1]
+    assert [one.seed for one in arm.trials] == [0, 1]
     assert arm.wrong.shape == (2, 60)
     assert arm.curve("val_top1").shape == (2, 4)
     assert arm.error == pytest.approx(np.mean(arm.errors))
-    assert sum("in 2 epochs" in line for line in said) == 2
+    assert all(isinstance(event, Remark) for event in said)
+    assert sum("in 2 epochs" in event.text for event in said if isinstance(event, Remark)) == 2
+    assert arm.chance == 0.9
+    assert arm.percents == ", ".join(f"{100 * error:.2f}" for error in arm.errors)
     assert arm.errors[0] < 0.5  # it learns
 
 
 def test_what_was_trained_is_read_and_other_settings_are_trained_anew(
     pictures: PictureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = train_once("arm", linear, pictures, BUDGET, 0, 0.1, folder=tmp_path, device=CPU)
+    first = trial(linear, pictures, tmp_path)
 
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(Trainer, "fit", refuse)
-    again = train_once("arm", linear, pictures, BUDGET, 0, 0.1, folder=tmp_path, device=CPU)
+    again = trial(linear, pictures, tmp_path)
     assert np.array_equal(first.wrong, again.wrong)
     assert first.curve == again.curve
     changes = [
@@ -119,7 +108,7 @@ def test_what_was_trained_is_read_and_other_settings_are_trained_anew(
     ]
     for build, budget, seed, rate, some in changes:
         with pytest.raises(AssertionError, match="trained again"):
-            train_once("arm", build, some, budget, seed, rate, folder=tmp_path, device=CPU)
+            trial(build, some, tmp_path, budget, seed, rate)
 
 
 def test_a_stopped_training_goes_on_to_the_same_end(
@@ -130,8 +119,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(
 
     small = dataclasses.replace(pictures.fewer(4), preprocessing=pictures.preprocessing)
     budget = dataclasses.replace(BUDGET, epochs=3, settings={"checkpoint_seconds": 0})
-    whole = train_once("arm", build, small, budget, 0, 0.05, folder=tmp_path / "whole", device=CPU,
-                       measure=training_error(small, CPU))  # fmt: skip
+    whole = trial(build, small, tmp_path / "whole", budget, 0, 0.05, measure=training_error(small, CPU))
 
     end_of_epoch = Trainer._end_epoch
 
@@ -144,8 +132,8 @@ def test_a_stopped_training_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_end_epoch", killed)
         with pytest.raises(KeyboardInterrupt):
-            train_once("arm", build, small, budget, 0, 0.05, folder=tmp_path / "parts", device=CPU, measure=measure)
-    parts = train_once("arm", build, small, budget, 0, 0.05, folder=tmp_path / "parts", device=CPU, measure=measure)
+            trial(build, small, tmp_path / "parts", budget, 0, 0.05, measure=measure)
+    parts = trial(build, small, tmp_path / "parts", budget, 0, 0.05, measure=measure)
     assert np.array_equal(whole.wrong, parts.wrong)
     for what in ("train_loss", "val_loss", "val_top1", "train_error"):
         assert [row[what] for row in whole.curve] == [row[what] for row in parts.curve]
@@ -158,25 +146,23 @@ def test_a_training_that_diverges_is_as_good_as_guessing_and_says_so(
         raise DivergedError("the loss is nan at step 3; the last good checkpoint is kept")
 
     monkeypatch.setattr(Trainer, "fit", diverge)
-    arm = train_arm("arm", linear, pictures, BUDGET, seeds=(0,), folder=tmp_path, device=CPU)
-    assert arm.runs[0].diverged == "the loss is nan at step 3"
+    arm = train_arm("arm", linear, pictures, BUDGET, trial_settings(tmp_path))
+    assert arm.trials[0].diverged == "the loss is nan at step 3"
     assert arm.error == pytest.approx(0.9)
     assert np.isnan(arm.curve("val_top1")).all()
     with pytest.raises(DivergedError, match="left no weights"):
-        arm.runs[0].load_into(linear())
+        arm.trials[0].load_into(linear())
 
 
 def test_measuring_leaves_the_training_as_it_is(pictures: PictureSet, tmp_path: Path) -> None:
-    plain = train_once("a", linear, pictures, BUDGET, 0, 0.1, folder=tmp_path, device=CPU)
-    measured = train_once(
-        "b", linear, pictures, BUDGET, 0, 0.1, folder=tmp_path, device=CPU, measure=training_error(pictures, CPU)
-    )
+    plain = trial(linear, pictures, tmp_path / "a")
+    measured = trial(linear, pictures, tmp_path / "b", measure=training_error(pictures, CPU))
     assert [row["train_loss"] for row in plain.curve] == [row["train_loss"] for row in measured.curve]
     assert all(0 <= row["train_error"] <= 1 for row in measured.curve)
 
 
 def test_mistakes_are_those_of_the_network(pictures: PictureSet, tmp_path: Path) -> None:
-    run = train_once("arm", linear, pictures, BUDGET, 0, 0.1, folder=tmp_path, device=CPU)
+    run = trial(linear, pictures, tmp_path)
     network = run.load_into(linear())
     assert np.array_equal(mistakes(network, pictures, CPU), run.wrong)
     assert not (run.folder / "last.ckpt").exists()  # nothing to go on with
@@ -190,7 +176,7 @@ def test_a_part_of_the_network_learns(pictures: PictureSet, tmp_path: Path) -> N
     def last_alone(network: nn.Module) -> tuple[list, object]:
         return [("head", network[3], 1.0)], network.train  # type: ignore[index]
 
-    run = train_once("arm", build, pictures, BUDGET, 0, 0.1, folder=tmp_path, device=CPU, learning=last_alone)
+    run = trial(build, pictures, tmp_path, learning=last_alone)
     trained, start = run.load_into(build()).state_dict(), build().state_dict()
     assert torch.equal(trained["1.weight"], start["1.weight"])
     assert not torch.equal(trained["3.weight"], start["3.weight"])
@@ -198,4 +184,25 @@ def test_a_part_of_the_network_learns(pictures: PictureSet, tmp_path: Path) -> N
 
 def test_a_setting_that_no_recipe_has_is_refused() -> None:
     with pytest.raises(RecipeError, match="unknown setting"):
-        Budget(epochs=1, settings={"learning": 3}).recipe("digits", 0, 0.1, 1, "cpu")
+        TrainingBudget(epochs=1, settings={"learning": 3}).recipe("digits", 0, 0.1, 1, "cpu")
+
+
+def test_the_papers_budget_is_its_section_4_2() -> None:
+    budget = cifar_budget()
+    assert (budget.epochs, budget.learning_rates, budget.batch_size) == (182, (0.1,), 128)
+    settings = budget.settings
+    assert (settings["momentum"], settings["weight_decay"], settings["milestones"]) == (0.9, 1e-4, (0.5, 0.75))
+    assert (settings["schedule"], settings["clip_norm"], settings["warmup_epochs"]) == ("step", 0, 0)
+    shorter = cifar_budget(epochs=60, learning_rate=0.03)
+    assert (shorter.epochs, shorter.learning_rates, shorter.settings) == (60, (0.03,), settings)
+
+
+def test_prepared_batches_show_each_picture_once_as_the_network_sees_it(pictures: PictureSet) -> None:
+    batches = list(prepared_batches(pictures, pictures.val, CPU, batch_size=25))
+    assert [tuple(images.shape) for images, _ in batches] == [(25, 1, 8, 8), (25, 1, 8, 8), (10, 1, 8, 8)]
+    assert torch.cat([labels for _, labels in batches]).tolist() == pictures.labels(pictures.val).tolist()
+    assert pictures.source.arrays is not None
+    first = torch.from_numpy(pictures.source.arrays[pictures.val[0]]).float()
+    assert torch.allclose(batches[0][0][0, 0], (first / 255 - 0.5) / 0.25, atol=1e-6)
+    shuffled = torch.cat([y for _, y in prepared_batches(pictures, pictures.val, CPU, batch_size=60, shuffle=True)])
+    assert sorted(shuffled.tolist()) == sorted(pictures.labels(pictures.val).tolist())

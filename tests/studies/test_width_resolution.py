@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from casebook.cost.count import count
 from casebook.studies import width_resolution
-from casebook.studies.experiment import Lab, find_study, run_study
-from casebook.studies.trials import Budget
+from casebook.studies.experiment import find_study, run_study
+from casebook.studies.trials import TrainingBudget
 from casebook.studies.width_resolution import (
     BLOCKS,
     CHANNELS,
@@ -18,15 +17,18 @@ from casebook.studies.width_resolution import (
     QUICK,
     STUDY,
     ResidualNet,
-    Setting,
+    ScalingPlan,
     enlargements,
-    mobilenet,
     reductions,
 )
 
+from .conftest import make_experiment
+
 CPU = torch.device("cpu")
 DIGITS = {"num_classes": 10, "in_channels": 1}
-SHORT = Setting(0.25, 12, (0.5,), 8, Budget(1, (0.1,), batch_size=16), {"most_per_class": 4, "most_test_per_class": 3})
+SHORT = ScalingPlan(
+    0.25, 12, (0.5,), 8, TrainingBudget(1, (0.1,), batch_size=16), {"most_per_class": 4, "most_test_per_class": 3}
+)
 
 
 def test_the_residual_network_has_the_multiply_adds_of_the_formula() -> None:
@@ -63,18 +65,9 @@ def test_thinner_and_smaller_cost_the_same() -> None:
     assert found[-1].multiply_adds < found[0].multiply_adds < base.multiply_adds
 
 
-def test_mobilenet_is_the_catalogues_but_for_the_pace_of_its_norms() -> None:
-    network = mobilenet(0.25, True, **DIGITS)
-    momenta = {module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
-    assert momenta == {0.1}
-    assert count(network, 16, in_channels=1).total == count(
-        "mobilenet_v1_025", 16, small_stem=True, **DIGITS
-    ).total  # fmt: skip
-
-
 def test_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(width_resolution, "QUICK", SHORT)
-    result = run_study(Lab(STUDY, "quick", seeds=(0,), folder=tmp_path, device=CPU))
+    result = run_study(make_experiment(STUDY, tmp_path))
     assert [arm["name"] for arm in result["arms"]] == [
         "MobileNet", "thinner, 0.5", "smaller, 0.5", "base", "depth", "width", "resolution", "compound"
     ]  # fmt: skip
@@ -99,10 +92,10 @@ def test_the_full_study_builds_efficientnets_of_one_cost() -> None:
 
 def test_the_full_study_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_folder: Path) -> None:
     monkeypatch.setattr(width_resolution, "PHOTOGRAPHS", SHORT)
-    monkeypatch.setattr(width_resolution, "_count_multipliers", lambda lab: None)
+    monkeypatch.setattr(width_resolution, "_count_multipliers", lambda experiment: None)
     monkeypatch.setattr(width_resolution, "_efficientnets", lambda side, stem, **kinds: enlargements(
         SHORT, True, quick=True, **kinds))  # fmt: skip
-    result = run_study(Lab(STUDY, "full", data=str(photo_folder), seeds=(0,), folder=tmp_path, device=CPU))
+    result = run_study(make_experiment(STUDY, tmp_path, mode="full", data=str(photo_folder)))
     assert result["mode"] == "full"
 
 

@@ -1,4 +1,4 @@
-"""How much sooner does a network with ReLUs reach a training error than the same one with tanh?"""
+"""How much sooner does a network with ReLUs reach a training error than the same network with tanh?"""
 
 from functools import partial
 from typing import Literal, NamedTuple
@@ -10,28 +10,30 @@ from ..augmentation.policy import POLICIES
 from ..models.alexnet import response_norm
 from ..models.layers import draw_normal
 from ..reports import figures
-from .experiment import Lab, Study
-from .speed import compare_epochs, epochs_to_reach, times_longer, written
-from .trials import Arm, Budget, training_error
+from .experiment import Experiment, Study
+from .speed import compare_epochs, epochs_text, epochs_to_reach, times_longer
+from .trials import Arm, TrainingBudget, training_error
 
 Activation = Literal["relu", "tanh"]
 Norm = Literal["none", "lrn", "batch"]
 
-WIDTHS = (32, 32, 64)  # of the three convolutions; the fourth layer is the classifier
+WIDTHS = (32, 32, 64)  # of the three convolutions; the fourth layer is the linear one
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
-class Setting(NamedTuple):
+class SpeedPlan(NamedTuple):
+    """How long to train, at which rates, and which training errors to reach."""
+
     epochs: int
     rates: tuple[float, ...]
     batch_size: int
-    targets: tuple[float, ...]  # training errors; the first is the one that the verdict is about
-    most_measured: int  # training pictures that the training error is measured on
+    targets: tuple[float, ...]  # training errors; the verdicts are about the first
+    most_measured: int  # training pictures on which the training error is measured
 
 
-QUICK = Setting(14, (0.3, 0.1, 0.03, 0.01, 0.003), 128, (0.25, 0.1, 0.05), 1000)
-QUICK_COLOUR = QUICK._replace(batch_size=32)  # harder pictures need more steps, which few pictures do not give
-FULL = Setting(60, (0.3, 0.1, 0.03, 0.01, 0.003, 0.001), 128, (0.25, 0.15, 0.1), 5000)
+QUICK = SpeedPlan(14, (0.3, 0.1, 0.03, 0.01, 0.003), 128, (0.25, 0.1, 0.05), 1000)
+QUICK_COLOUR = QUICK._replace(batch_size=32)  # harder pictures need more steps than a few pictures give
+FULL = SpeedPlan(60, (0.3, 0.1, 0.03, 0.01, 0.003, 0.001), 128, (0.25, 0.15, 0.1), 5000)
 PAPER_TIMES = 6
 
 
@@ -40,8 +42,8 @@ def four_layers(
 ) -> nn.Sequential:
     """(B, in_channels, side, side) -> logits: three 5x5 convolutions, each with max pooling, and a linear layer.
 
-    Batch norm stands before the activation, local response normalisation behind it, each in its paper's place. All
-    variants draw the same weights: with deviation 1 / sqrt(fan-in), 0.01 in the classifier; biases are 0.
+    Batch norm comes before the activation, local response normalisation behind it, as in their papers. All variants
+    start with the same weights, with standard deviation 1 / sqrt(fan-in), 0.01 in the linear layer; biases are 0.
     """
     network, channels = nn.Sequential(), in_channels
     for width in WIDTHS:
@@ -65,89 +67,90 @@ def four_layers(
     return network
 
 
-def unregularised(setting: Setting, rate: float) -> Budget:
-    """A constant rate and nothing that holds the network back, as under the paper's Figure 1."""
+def unregularised(plan: SpeedPlan, rate: float) -> TrainingBudget:
+    """A constant rate and no regularisation, as for the paper's Figure 1."""
     settings = {"schedule": "constant", "weight_decay": 0.0, "clip_norm": 0, "warmup_epochs": 0, "nesterov": False}
-    return Budget(epochs=setting.epochs, learning_rates=(rate,), batch_size=setting.batch_size, settings=settings)
+    return TrainingBudget(plan.epochs, (rate,), plan.batch_size, settings=settings)
 
 
-def fastest(arms: dict[float, Arm], setting: Setting, chance: float) -> Arm:
-    """The arm that reaches the first target soonest, on average over the seeds; then that of the lowest error."""
+def fastest(arms: dict[float, Arm], plan: SpeedPlan, chance: float) -> Arm:
+    """The arm that reaches the first target soonest, on average over the seeds, then the one with the lowest error."""
 
-    def place(arm: Arm) -> tuple[float, float]:
+    def rank(arm: Arm) -> tuple[float, float]:
         errors = arm.curve("train_error")
-        epochs = epochs_to_reach(errors, setting.targets[0], chance)
+        epochs = epochs_to_reach(errors, plan.targets[0], chance)
         last = np.nan_to_num(errors[:, -1], nan=1.0) if errors.size else np.ones(1)  # diverged
-        return float(np.where(np.isnan(epochs), setting.epochs, epochs).mean()), float(last.mean())
+        return float(np.where(np.isnan(epochs), plan.epochs, epochs).mean()), float(last.mean())
 
-    return min(arms.values(), key=place)
+    return min(arms.values(), key=rank)
 
 
-def run(lab: Lab) -> None:
-    setting = (QUICK if lab.is_digits else QUICK_COLOUR) if lab.quick else FULL
-    side = 16 if lab.is_digits else 32
-    pictures = lab.pictures(side=side, policy=POLICIES["none"].policy, val_fraction=0.15 if lab.quick else 0.1)
-    measure = training_error(pictures, lab.device, most=setting.most_measured)
+def run(experiment: Experiment) -> None:
+    plan = (QUICK if experiment.is_digits else QUICK_COLOUR) if experiment.is_quick else FULL
+    side = 16 if experiment.is_digits else 32
+    pictures = experiment.pictures(
+        side=side, policy=POLICIES["none"].policy, val_fraction=0.15 if experiment.is_quick else 0.1
+    )
+    measure = training_error(pictures, experiment.device, most=plan.most_measured)
     chance = 1 - 1 / pictures.num_classes
     every: dict[str, dict[float, Arm]] = {}
     for activation in ACTIVATIONS:
         build = partial(four_layers, pictures.num_classes, pictures.in_channels, side, activation=activation)
         every[activation] = {
-            rate: lab.arm(
-                f"{activation} at {rate:g}", build, pictures, unregularised(setting, rate), measure=measure
+            rate: experiment.arm(
+                f"{activation} at {rate:g}", build, pictures, unregularised(plan, rate), measure=measure
             )
-            for rate in setting.rates
+            for rate in plan.rates
         }  # fmt: skip
-    arms = {activation: fastest(of_rates, setting, chance) for activation, of_rates in every.items()}
-
-    _draw(lab, every, arms, setting, chance)
+    arms = {activation: fastest(of_rates, plan, chance) for activation, of_rates in every.items()}
+    _draw(experiment, every, arms, plan, chance)
     epochs = {
         (name, target): epochs_to_reach(arm.curve("train_error"), target, chance)
         for name, arm in arms.items()
-        for target in setting.targets
+        for target in plan.targets
     }
-    rows = []
-    for target in setting.targets:
-        found = times_longer(epochs["tanh", target], epochs["relu", target], setting.epochs)
-        rows.append(
-            (
-                f"{100 * target:g}", *(written(epochs[name, target], setting.epochs) for name in arms), found.text(),
-            )
-        )  # fmt: skip
-    lab.table(
+    slower = {
+        target: times_longer(epochs["tanh", target], epochs["relu", target], plan.epochs) for target in plan.targets
+    }
+    experiment.table(
         "Epochs until a training error",
         ("training error in %", *arms, "tanh takes"),
-        rows,
-        f"Means over the seeds, of up to {setting.most_measured:,} training pictures, in a straight line between two "
-        "epochs.",
-    )
-    target = setting.targets[0]
-    lab.table(
-        f"Every learning rate: epochs until {100 * target:g} % training error; test error in %",
-        ("activation", *(f"{rate:g}" for rate in sorted(setting.rates)), "chosen"),
         [
-            (name, *(_cell(every[name][rate], setting, chance) for rate in sorted(setting.rates)),
-             f"{arm.learning_rate:g}")
+            (f"{100 * target:g}", *(epochs_text(epochs[name, target], plan.epochs) for name in arms), found.text())
+            for target, found in slower.items()
+        ],
+        f"Means over the seeds, on up to {plan.most_measured:,} training pictures, interpolated between epochs.",
+    )
+    target = plan.targets[0]
+    rates = sorted(plan.rates)
+    experiment.table(
+        f"Every learning rate: epochs until {100 * target:g} % training error; test error in %",
+        ("activation", *(f"{rate:g}" for rate in rates), "chosen"),
+        [
+            (name, *(_cell(every[name][rate], plan, chance) for rate in rates), f"{arm.learning_rate:g}")
             for name, arm in arms.items()
         ],
-        "Means over the seeds. Chosen is the rate that reaches the error soonest, as in the paper.",
-    )  # fmt: skip
-    found = times_longer(epochs["tanh", target], epochs["relu", target], setting.epochs)
+        "Means over the seeds. The chosen rate is the one that reaches the error soonest, as in the paper.",
+    )
     what = f"tanh against ReLU, until {100 * target:g} % training error"
-    compare_epochs(lab, f"with ReLU a training error of {100 * target:g} % is reached in fewer epochs", found, what)
     compare_epochs(
-        lab, f"with ReLU it is reached more than {PAPER_TIMES - 1} times as fast, as the paper's six times", found,
-        what, above=PAPER_TIMES - 1,
+        experiment, f"with ReLU a training error of {100 * target:g} % is reached in fewer epochs", slower[target], what
+    )
+    compare_epochs(
+        experiment, f"with ReLU it is reached more than {PAPER_TIMES - 1} times as fast (the paper: six times)",
+        slower[target], what, above=PAPER_TIMES - 1,
     )  # fmt: skip
     rate = arms["relu"].learning_rate
     equal = epochs_to_reach(every["tanh"][rate].curve("train_error"), target, chance)
     compare_epochs(
-        lab, "at one learning rate, the one that suits ReLU, ReLU reaches it in fewer epochs",
-        times_longer(equal, epochs["relu", target], setting.epochs), f"{what}, both at {rate:g}",
+        experiment, "at one learning rate, the best for ReLU, ReLU reaches it in fewer epochs",
+        times_longer(equal, epochs["relu", target], plan.epochs), f"{what}, both at {rate:g}",
     )  # fmt: skip
 
 
-def _draw(lab: Lab, every: dict[str, dict[float, Arm]], arms: dict[str, Arm], setting: Setting, chance: float) -> None:
+def _draw(
+    experiment: Experiment, every: dict[str, dict[float, Arm]], arms: dict[str, Arm], plan: SpeedPlan, chance: float
+) -> None:
     figure, axes = figures.canvas(width=9.5, columns=2)
     errors = {name: arm.curve("train_error") for name, arm in arms.items()}
     lines = {
@@ -156,29 +159,29 @@ def _draw(lab: Lab, every: dict[str, dict[float, Arm]], arms: dict[str, Arm], se
         for name, values in errors.items()
     }
     figures.curves(axes[0], lines, x=np.arange(1 + max(values.shape[1] for values in errors.values())))
-    axes[0].axhline(100 * setting.targets[0], color="#555", linewidth=0.8, linestyle=":")
+    axes[0].axhline(100 * plan.targets[0], color="#555", linewidth=0.8, linestyle=":")
     axes[0].set_xlabel("epoch")
     axes[0].set_ylabel("training error in %")
-    rates = sorted(setting.rates)
+    rates = sorted(plan.rates)
     by_rate = {}
     for name, of_rates in every.items():
         found = np.stack(
-            [epochs_to_reach(of_rates[rate].curve("train_error"), setting.targets[0], chance) for rate in rates], 1
+            [epochs_to_reach(of_rates[rate].curve("train_error"), plan.targets[0], chance) for rate in rates], 1
         )
-        found[:, np.isnan(found).any(0)] = np.nan  # a rate with which a seed never arrives has no mean
+        found[:, np.isnan(found).any(0)] = np.nan  # no mean where a seed never reaches the error
         by_rate[name] = found
     figures.curves(axes[1], by_rate, x=rates)
     axes[1].set_xscale("log")
     axes[1].set_xlim(rates[0] / 1.3, rates[-1] * 1.3)
     axes[1].set_ylim(bottom=0)
     axes[1].set_xlabel("learning rate")
-    axes[1].set_ylabel(f"epochs until {100 * setting.targets[0]:g} %")
-    lab.picture(
-        "Training error over the epochs, as AlexNet's Figure 1, and epochs at each learning rate",
-        figures.svg(figure),
+    axes[1].set_ylabel(f"epochs until {100 * plan.targets[0]:g} %")
+    experiment.picture(
+        "Training error over the epochs, as in AlexNet's Figure 1, and epochs at each learning rate",
+        figure,
         "Left, the training error of the networks with ReLU and with tanh over the epochs, each at its fastest rate, "
-        f"from chance at epoch 0, with a dotted line at {100 * setting.targets[0]:g} %. Right, the epochs until that "
-        "error at each rate, where all seeds arrive: "
+        f"from chance at epoch 0, with a dotted line at {100 * plan.targets[0]:g} %. Right, the epochs until that "
+        "error at each rate at which all seeds reach it: "
         + "; ".join(
             f"{name} "
             + ", ".join(
@@ -191,9 +194,9 @@ def _draw(lab: Lab, every: dict[str, dict[float, Arm]], arms: dict[str, Arm], se
     )  # fmt: skip
 
 
-def _cell(arm: Arm, setting: Setting, chance: float) -> str:
-    epochs = epochs_to_reach(arm.curve("train_error"), setting.targets[0], chance)
-    return f"{written(epochs, setting.epochs)}; {100 * arm.error:.2f}"
+def _cell(arm: Arm, plan: SpeedPlan, chance: float) -> str:
+    epochs = epochs_to_reach(arm.curve("train_error"), plan.targets[0], chance)
+    return f"{epochs_text(epochs, plan.epochs)}; {arm.percent}"
 
 
 STUDY = Study(
@@ -205,11 +208,12 @@ STUDY = Study(
     claim="A four-layer convolutional network with ReLUs reaches 25 % training error on CIFAR-10 six times faster than "
     "an equivalent network with tanh; the learning rates were chosen independently to make training as fast as "
     "possible, and nothing regularised (Figure 1).",
+    paper_setup="CIFAR-10, training pictures of 32 pixels; it gives neither layer sizes nor the number of runs",
     design="Three 5x5 convolutions with max pooling and a linear layer, with either activation behind each convolution "
-    "and with the same drawn weights; no augmentation, no weight decay, a constant rate. Each activation is trained at "
-    "each of the same learning rates with every seed, and is judged at the one that reaches the error soonest. The "
-    "paper gives neither the sizes of its network nor its start.",
-    would_change="The start of the weights, which need not suit both; batch norm; another optimiser. Few easy pictures "
-    "are learned in a handful of epochs by both.",
+    "and the same initial weights; no augmentation, no weight decay, a constant rate. Each activation trains at each "
+    "of the same learning rates with every seed, and is judged at the rate that reaches the error soonest.",
+    would_change="The initial weights, which need not suit both activations; batch norm; another optimiser. Both learn "
+    "a few easy pictures in a handful of epochs.",
     run=run,
+    paper_data="cifar10",
 )

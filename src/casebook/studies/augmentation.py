@@ -11,9 +11,19 @@ from ..augmentation.policy import POLICIES, Policy
 from ..models import create_model
 from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
 from ..reports import figures
-from .experiment import Lab, Study
-from .few_pictures import differences, in_points, intervals, percents, shown_as_often, size_axis, sizes_of
-from .trials import UNMIRRORED, Arm, Budget, PictureSet
+from .experiment import Experiment, Study
+from .few_pictures import (
+    EACH_BY_ITSELF,
+    differences,
+    draw_differences,
+    in_points,
+    percents,
+    shown_as_often,
+    size_axis,
+    sizes_of,
+)
+from .pictures import UNMIRRORED, PictureSet
+from .trials import Arm, TrainingBudget
 
 NOTHING, TOGETHER, MIRRORED = "nothing", "all together", "mirrored"
 GEOMETRY: dict[str, dict[str, Any]] = {
@@ -32,56 +42,52 @@ REGIONS: dict[str, dict[str, Any]] = {"erased": {"erase": 0.5}}
 MIXED: dict[str, dict[str, Any]] = {"mixup": {"mixup": 0.2}, "cutmix": {"cutmix": 1.0}}
 
 
-class Setting(NamedTuple):
-    """How long, and with how many pictures of each class beside all there are."""
+class AugmentationPlan(NamedTuple):
+    """How long to train, and with how many pictures a class."""
 
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...]  # pictures a class, besides all there are
     epochs: int
     batch_size: int
-    options: Mapping[str, Any]  # of the pictures
+    options: Mapping[str, Any]  # `PictureSettings`
     learning_rate: float
-    longer: int  # times the epochs, for nothing and all together with the fewest pictures
+    longer: int  # times the epochs, for NOTHING and TOGETHER with the fewest pictures
 
 
-QUICK = Setting((5, 20), 12, 32, {"most_test_per_class": 100}, 0.4, 3)
-FULL = Setting((50, 250, 1000), 100, 128, {"val_fraction": 0.1}, 0.1, 3)
+QUICK = AugmentationPlan((5, 20), 12, 32, {"most_test_per_class": 100}, 0.4, 3)
+FULL = AugmentationPlan((50, 250, 1000), 100, 128, {"val_fraction": 0.1}, 0.1, 3)
 
 
-def run(lab: Lab) -> None:
-    setting = QUICK if lab.quick else FULL
-    side = 16 if lab.is_digits else 32
-    pictures = lab.pictures(side=side, **setting.options)
-    may_mirror = lab.data not in UNMIRRORED
+def run(experiment: Experiment) -> None:
+    plan = QUICK if experiment.is_quick else FULL
+    side = 16 if experiment.is_digits else 32
+    pictures = experiment.pictures(side=side, **plan.options)
+    may_mirror = experiment.data not in UNMIRRORED
     policies = policies_of(side, in_colour=pictures.in_channels == 3, may_mirror=may_mirror)
     if not may_mirror:
-        lab.note(
-            f"The mirror image of a digit is another sign, so {TOGETHER!r} has no mirror images. {MIRRORED!r} "
-            "alone shows what they do."
+        experiment.note(
+            f"The mirror image of a digit is another sign, so {TOGETHER!r} has no mirror images. {MIRRORED!r} shows "
+            "what they do."
         )
-    budget = Budget(epochs=setting.epochs, learning_rates=(setting.learning_rate,), batch_size=setting.batch_size)
-    network = SmallNet if lab.quick else partial(create_model, "resnet20")
+    budget = TrainingBudget(epochs=plan.epochs, learning_rates=(plan.learning_rate,), batch_size=plan.batch_size)
+    longer = dataclasses.replace(budget, epochs=plan.longer * plan.epochs)
+    network = SmallNet if experiment.is_quick else partial(create_model, "resnet20")
     build = partial(network, num_classes=pictures.num_classes, in_channels=pictures.in_channels)
-    sizes = sizes_of(pictures, setting.sizes)
-    num_shown = len(pictures.train)
+    sizes, num_shown = sizes_of(pictures, plan.sizes), len(pictures.train)
+
+    def trained(name: str, size: int, budget: TrainingBudget, suffix: str = "") -> Arm:
+        def augmented(seed: int) -> PictureSet:
+            fewer = shown_as_often(pictures, size, seed, num_shown=num_shown)
+            return dataclasses.replace(fewer, policy=policies[name])
+
+        return experiment.arm(f"{name}, {size} a class{suffix}", build, augmented, budget)
 
     arms: dict[str, list[Arm]] = {name: [] for name in policies}
     for size in sizes:
-        for name, policy in policies.items():
-            augmented = partial(_augmented, pictures, size, policy, num_shown)
-            arms[name].append(lab.arm(f"{name}, {size} a class", build, augmented, budget))
-    _report(lab, sizes, arms, may_mirror)
-
-    longer = dataclasses.replace(budget, epochs=setting.longer * setting.epochs)
-    few = {
-        name: lab.arm(
-            f"{name}, {sizes[0]} a class, longer",
-            build,
-            partial(_augmented, pictures, sizes[0], policies[name], num_shown),
-            longer,
-        )
-        for name in (NOTHING, TOGETHER)
-    }
-    _report_longer(lab, sizes[0], {setting.epochs: {name: arms[name][0] for name in few}, longer.epochs: few})
+        for name in policies:
+            arms[name].append(trained(name, size, budget))
+    _report(experiment, sizes, arms, may_mirror)
+    few = {name: trained(name, sizes[0], longer, ", longer") for name in (NOTHING, TOGETHER)}
+    _report_longer(experiment, sizes[0], {plan.epochs: {name: arms[name][0] for name in few}, longer.epochs: few})
 
 
 class SmallNet(Network):
@@ -96,7 +102,7 @@ class SmallNet(Network):
 
 
 def policies_of(side: int, *, in_colour: bool, may_mirror: bool) -> dict[str, Policy]:
-    """Nothing, each operation alone, and all of them together; mirror images are among these where they may be."""
+    """Nothing, each operation alone, and all of them together, with mirror images only where they keep the class."""
     moved = {"crop": "padded", "padding": max(1, side // 8), "border": "fill"}
     operations = {"moved": moved} | GEOMETRY | LIGHT | (COLOUR if in_colour else {}) | REGIONS | MIXED
     mirror = {MIRRORED: {"mirror": 0.5}}
@@ -109,62 +115,61 @@ def policies_of(side: int, *, in_colour: bool, may_mirror: bool) -> dict[str, Po
     return {name: POLICIES["none"].policy.changed(changes) for name, changes in found.items()}
 
 
-def _augmented(pictures: PictureSet, size: int, policy: Policy, num_shown: int, seed: int) -> PictureSet:
-    fewer = shown_as_often(pictures, size, seed, num_shown=num_shown)
-    return dataclasses.replace(fewer, policy=policy)
-
-
-def _report(lab: Lab, sizes: list[int], arms: Mapping[str, list[Arm]], may_mirror: bool) -> None:
+def _report(experiment: Experiment, sizes: list[int], arms: Mapping[str, list[Arm]], may_mirror: bool) -> None:
     alone = [name for name in arms if name not in (NOTHING, TOGETHER) and (may_mirror or name != MIRRORED)]
     best = min(alone, key=lambda name: sum(arm.error for arm in arms[name]))
     apart = {name: differences(of_size, arms[NOTHING]) for name, of_size in arms.items() if name != NOTHING}
 
     figure, axes = figures.canvas(width=11.0, height=4.6, columns=2, width_ratios=(2, 3))
     shown = [NOTHING, best, TOGETHER, *([] if may_mirror else [MIRRORED])]
-    lines = {name: percents(arms[name]) for name in shown}
-    figures.curves(axes[0], lines, x=sizes)
+    figures.curves(axes[0], {name: percents(arms[name]) for name in shown}, x=sizes)
     size_axis(axes[0], sizes)
     axes[0].set_ylabel("test error in %")
     of_operation = {str(size): [of_size[place] for of_size in apart.values()] for place, size in enumerate(sizes)}
-    intervals(axes[1], range(len(apart)), of_operation)
+    draw_differences(axes[1], range(len(apart)), of_operation)
     axes[1].set_xticks(range(len(apart)), list(apart), rotation=40, ha="right", fontsize=8)
     axes[1].set_xlabel("")
     axes[1].set_ylabel("points of test error less nothing's")
-    axes[1].legend(fontsize=8, frameon=False, title="pictures of each class", title_fontsize=8, loc="upper left")
-    lab.picture(
+    axes[1].legend(fontsize=8, frameon=False, title="pictures a class", title_fontsize=8, loc="upper left")
+    experiment.picture(
         "Augmentation against the number of pictures",
-        figures.svg(figure),
-        f"Left: test error over the training pictures of each class with nothing, with {best} alone, the best of "
-        "the single operations over all numbers, and with all together. Right: for each operation the difference "
-        "to nothing at each number of pictures, with 95 % intervals.",
+        figure,
+        f"Left: test error over the training pictures a class with nothing, with {best}, the best single operation "
+        "over all numbers, and with all together. Right: for each operation the difference to nothing at each number "
+        "of pictures, with 95 % intervals.",
     )
-    lab.table(
+    experiment.table(
         "Test error in %",
         ("augmentation", *(f"{size} a class" for size in sizes)),
         [(name, *(f"{100 * arm.error:.1f}" for arm in of_size)) for name, of_size in arms.items()],
     )
-    lab.table(
+    experiment.table(
         "Paired differences to no augmentation in points of test error",
         ("augmentation", *(f"{size} a class" for size in sizes)),
         [(name, *map(in_points, of_size)) for name, of_size in apart.items()],
-        "With 95 % intervals over seeds and pictures; * marks those without zero. Each is for itself: of twenty "
-        "such, one would be without zero by chance.",
+        EACH_BY_ITSELF,
     )
     for place, size in enumerate(sizes):
-        lab.compare(f"with {size} pictures of each class, all together makes fewer mistakes than no augmentation",
-                    arms[TOGETHER][place], arms[NOTHING][place], "lower")  # fmt: skip
-    lab.compare(f"with {sizes[0]} pictures of each class, all together makes fewer mistakes than {best} alone",
-                arms[TOGETHER][0], arms[best][0], "lower")  # fmt: skip
+        experiment.compare(
+            f"with {size} pictures a class, all together makes fewer mistakes than no augmentation",
+            arms[TOGETHER][place], arms[NOTHING][place], "lower",
+        )  # fmt: skip
+    experiment.compare(
+        f"with {sizes[0]} pictures a class, all together makes fewer mistakes than {best} alone",
+        arms[TOGETHER][0], arms[best][0], "lower",
+    )  # fmt: skip
     if not may_mirror:
-        lab.compare(f"mirror images help digits as they help photographs, with all {sizes[-1]} pictures of each class",
-                    arms[MIRRORED][-1], arms[NOTHING][-1], "lower")  # fmt: skip
+        experiment.compare(
+            f"mirror images help digits as they help photographs, with all {sizes[-1]} pictures a class",
+            arms[MIRRORED][-1], arms[NOTHING][-1], "lower",
+        )  # fmt: skip
 
 
-def _report_longer(lab: Lab, size: int, arms: Mapping[int, Mapping[str, Arm]]) -> None:
+def _report_longer(experiment: Experiment, size: int, arms: Mapping[int, Mapping[str, Arm]]) -> None:
     """`arms` by the number of epochs and the augmentation."""
     shorter, longer = arms
-    lab.table(
-        f"Test error in % after longer training, with {size} pictures of each class",
+    experiment.table(
+        f"Test error in % after longer training, with {size} pictures a class",
         ("augmentation", *(f"{epochs} epochs" for epochs in arms), "longer less shorter in points"),
         [
             (
@@ -174,16 +179,15 @@ def _report_longer(lab: Lab, size: int, arms: Mapping[int, Mapping[str, Arm]]) -
             )
             for name in (NOTHING, TOGETHER)
         ],
-        "An epoch shows as many pictures as there are in all, the few of them again and again.",
+        "An epoch shows as many pictures as there are in all, so it repeats the few.",
     )
-    lab.compare(
-        f"with {size} pictures of each class and {longer // shorter} times the steps, all together makes fewer "
+    experiment.compare(
+        f"with {size} pictures a class and {longer // shorter} times the steps, all together makes fewer "
         "mistakes than no augmentation",
         arms[longer][TOGETHER], arms[longer][NOTHING], "lower",
     )  # fmt: skip
-    lab.compare(
-        f"with all together and {size} pictures of each class, {longer // shorter} times the steps make for fewer "
-        "mistakes",
+    experiment.compare(
+        f"with all together and {size} pictures a class, {longer // shorter} times the steps give fewer mistakes",
         arms[longer][TOGETHER], arms[shorter][TOGETHER], "lower",
     )  # fmt: skip
 
@@ -194,16 +198,17 @@ STUDY = Study(
     question="What is each kind of augmentation worth, alone and with the others, against the number of pictures?",
     paper='Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", '
     "NIPS 2012, section 4.1",
-    claim="Without moved and mirrored pictures the network overfits so much that a far smaller one would have been "
+    claim="Without moved and mirrored pictures the network overfits so much that a much smaller one would have been "
     "needed (section 4.1). Later papers add erasing (Zhong et al., AAAI 2020), mixup (Zhang et al., ICLR 2018) and "
     "cutmix (Yun et al., ICCV 2019).",
+    paper_setup="ImageNet, 1.2 million training pictures of 224 pixels, 90 epochs, one network",
     design="One network, trained with nothing, with each operation alone and with all together, at each number of "
-    "pictures. All arms see the same pictures, drawn anew for each seed, for the same number of steps, at one "
-    "learning rate (of two, the better in a pilot for nothing and for all together); the number of steps is the "
-    "same for all numbers of pictures too. 'All together' has mirror images only where a mirror image is still of "
-    "its class.",
-    would_change="More steps: the strongest policies need the longest trainings, and gain most from them. Other "
-    "strengths: each operation has one here, chosen beforehand. Pictures that vary as the operation does: digits "
-    "of scikit-learn are centred and upright already, so moving and turning make them harder than the test ever is.",
+    "pictures. All arms see the same pictures, drawn again for each seed, for the same number of steps at all numbers, "
+    "at one learning rate (the better of two in a pilot, for nothing and for all together). 'All together' has mirror "
+    "images only where a mirror image keeps its class.",
+    would_change="More steps: the strongest policies need the longest training, and gain most from it. Other "
+    "strengths: each operation has one here, chosen beforehand. Pictures that vary as the operation does: "
+    "scikit-learn's digits are centred and upright already, so moving and turning make them harder than the test ever "
+    "is.",
     run=run,
 )

@@ -1,4 +1,4 @@
-"""Training pictures -> fewer of them, shown as often as all; arms at each number -> how they differ, as a picture."""
+"""Training pictures -> fewer of them, shown as often as all; arms at each number -> their errors and differences."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,26 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from ..data.pictures import Source
+from ..data.sources import Source
 from ..reports.figures import COLOURS
-from .trials import Arm, PictureSet
+from .pictures import PictureSet
+from .trials import Arm
 from .verdict import Difference, paired_difference
+
+EACH_BY_ITSELF = (
+    "With 95 % intervals over seeds and pictures; * marks those that exclude zero. Each stands by itself: one in "
+    "twenty excludes zero by chance."
+)
 
 
 def sizes_of(pictures: PictureSet, wanted: Sequence[int]) -> list[int]:
-    """Those of the wanted numbers of pictures per class that there are more of, and last the mean of all there are."""
+    """The wanted numbers of pictures a class that are fewer than there are, and last the mean number of all."""
     counts = np.bincount(pictures.labels(pictures.train), minlength=pictures.num_classes)
     fewest, mean = int(counts.min()), round(float(counts.mean()))
     return [*(size for size in sorted(set(wanted)) if size < min(fewest, mean)), mean]
 
 
 def shown_as_often(pictures: PictureSet, size: int, seed: int, *, num_shown: int) -> PictureSet:
-    """`size` training pictures of each class, as the seed draws them, in epochs of `num_shown` (or more, where
-    there are more).
+    """`size` random training pictures of each class, in epochs of `num_shown` pictures or of all if they are more.
 
-    An epoch has each of them several times, each time augmented anew: so all sizes have the same number of steps. Where
-    they do not divide it, the seed draws those that come once more. The smaller sets of a seed lie within its larger
-    ones.
+    An epoch shows each picture several times, augmented differently each time, so all sizes take the same number of
+    steps. Where the numbers do not divide, the seed draws the pictures that come once more. For one seed, the smaller
+    sets are part of the larger ones.
     """
     fewer = pictures.fewer(size, seed)
     order = np.random.default_rng([seed, 11]).permutation(fewer.train)
@@ -49,17 +54,17 @@ def percents(arms: Sequence[Arm]) -> list[list[float]]:
 
 
 def in_points(found: Difference) -> str:
-    """ "-3.2 (-5.1 to -1.3)", in points of error, with a star where zero is outside the interval."""
+    """ "-3.2 (-5.1 to -1.3) *", in points of error, with a star where the interval excludes zero."""
     star = " *" if found.is_detectable else ""
     return f"{100 * found.difference:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f}){star}"
 
 
 def differences(arms: Sequence[Arm], reference: Sequence[Arm]) -> list[Difference]:
-    """Of each arm to the reference at the same place: the same number of pictures."""
+    """Each arm less the reference with the same number of pictures."""
     return [paired_difference(arm.wrong, other.wrong) for arm, other in zip(arms, reference, strict=True)]
 
 
-def intervals(
+def draw_differences(
     axes: Any, sizes: Sequence[int], found: Mapping[str, Sequence[Difference]], first_colour: int = 0
 ) -> None:
     """For each name its differences with their intervals over the numbers of pictures, side by side at each."""
@@ -74,12 +79,12 @@ def intervals(
         )  # fmt: skip
     axes.axhline(0, color="#222", linewidth=0.8)
     axes.set_xticks(np.arange(len(sizes)), [str(size) for size in sizes])
-    axes.set_xlabel("training pictures of each class")
+    axes.set_xlabel("training pictures a class")
 
 
 def size_axis(axes: Any, sizes: Sequence[int]) -> None:
-    """A logarithmic axis with a mark at each number of pictures and nowhere else."""
+    """A logarithmic axis with a tick at each number of pictures only."""
     axes.set_xscale("log")
     axes.set_xticks(list(sizes), [str(size) for size in sizes])
     axes.minorticks_off()
-    axes.set_xlabel("training pictures of each class")
+    axes.set_xlabel("training pictures a class")

@@ -1,4 +1,4 @@
-"""What the winners of ILSVRC were, what they cost, and what their well-known error figures really refer to."""
+"""Which networks won ILSVRC, what they cost, and what their well-known error figures refer to."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from ..models import create_model, model_card
 from ..models.card import Figure
 from ..reports import figures
-from .experiment import Lab, Study
+from .experiment import Experiment, Study
 
 
 class Entry(NamedTuple):
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
     year: int
     entry: str
-    network: str  # in the catalogue; "" where its network was not published or is none of ours
+    network: str  # in the catalogue; "" where the network was not published or is not in it
     top5_error: float  # %
     refers_to: str
     source: str
@@ -42,18 +42,18 @@ ONE_NETWORK = ("alexnet", "zfnet", "vgg16", "vgg19", "googlenet", "resnet152_v1"
 
 
 class _Depth(TorchDispatchMode):
-    """How many layers with weights lie on the longest way to each tensor, while a network runs on the meta device."""
+    """Counts the layers with weights on the longest path to each tensor while a network runs on the meta device."""
 
     LAYERS = ("convolution", "addmm", "mm")
 
     def __init__(self) -> None:
         super().__init__()
         self.depths: dict[int, int] = {}  # by storage
-        self.kept: list[Tensor] = []  # an identity is not given again while its tensor lives
+        self.alive: list[Tensor] = []  # a storage's address can be reused once its tensor is gone
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # torch's wrapper for this would load its compiler
+        return False  # otherwise torch loads its compiler
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         answer = func(*args, **(kwargs or {}))
@@ -63,7 +63,7 @@ class _Depth(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
                 self.depths[storage._cdata] = max(after, self.depths.get(storage._cdata, 0))
-                self.kept.append(tensor)
+                self.alive.append(tensor)
         return answer
 
     def of(self, tensor: Tensor) -> int:
@@ -71,7 +71,7 @@ class _Depth(TorchDispatchMode):
 
 
 def depth(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Layers with weights (convolutions, fully connected) on the longest way from a picture to the logits.
+    """Layers with weights (convolutions, fully connected) on the longest path from a picture to the logits.
 
     `network` is on the meta device, in evaluation mode.
     """
@@ -79,7 +79,7 @@ def depth(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         return mode.of(network(torch.empty(1, *input_shape, device="meta")))
 
 
-def run(lab: Lab) -> None:
+def run(experiment: Experiment) -> None:
     rows, costs = [], {}
     for name in dict.fromkeys(entry.network for entry in ENTRIES if entry.network):
         card = model_card(name)
@@ -88,30 +88,30 @@ def run(lab: Lab) -> None:
         layers = depth(network, (card.in_channels, card.input_size, card.input_size))
         costs[name] = (layers, card.parameters, card.multiply_adds)
         rows.append((name, card.year, layers, card.input_size, card.parameters, card.multiply_adds))
-    lab.table(
+    experiment.table(
         "One network of each entry, counted by Casebook",
         ("network", "year", "depth", "input", "weights", "multiply-adds"),
         [(name, str(year), *rest) for name, year, *rest in rows],
-        "Depth: layers with weights on the longest way. SENet-154 is named without the two layers of each of its 50 "
-        "gates, which the longest way goes through; its stem has three layers where ResNet has one.",
+        "Depth: layers with weights on the longest path. SENet-154's name leaves out the two layers of each of its 50 "
+        "gates, which the longest path goes through. Its stem has three layers where ResNet has one.",
     )
-    lab.table(
-        "What was reported, and what of",
-        ("year", "entry", "top-5 error in %", "what it is of", "source"),
+    experiment.table(
+        "What was reported, and what it refers to",
+        ("year", "entry", "top-5 error in %", "what it refers to", "source"),
         [
             (str(e.year), e.entry, f"{e.top5_error:g}", e.refers_to, e.source)
             for e in sorted(ENTRIES, key=lambda e: (e.year, -e.top5_error))
         ],
-        "2016 is left out: its winner (Trimps-Soushen) is an ensemble of networks that others had published.",
+        "2016 is left out: its winner (Trimps-Soushen) is an ensemble of networks published by others.",
     )
     single = [
         (name, f"{figure.value:g}", figure.refers_to, figure.source) for name in ONE_NETWORK for figure in _alone(name)
     ]
-    lab.table(
-        "One network alone, by its own paper",
-        ("network", "top-5 error in %", "what it is of", "source"),
+    experiment.table(
+        "A single network, in its own paper",
+        ("network", "top-5 error in %", "what it refers to", "source"),
         single,
-        "The same network has several errors: more views of a picture, more scales and more networks each lower it.",
+        "One network has several errors: more views of a picture, more scales and more networks each lower it.",
     )
 
     figure, axes = figures.canvas(width=9.5, height=4.8)
@@ -133,39 +133,39 @@ def run(lab: Lab) -> None:
     axes.set_xlabel("year")
     axes.set_ylabel("top-5 error in %")
     axes.legend(fontsize=8, frameon=False)
-    lab.picture(
-        "Errors by year: entries of many networks, and one network alone",
-        figures.svg(figure),
+    experiment.picture(
+        "Errors by year: entries of many networks, and single networks",
+        figure,
         "Points fall from 26 % in 2012 to 2.3 % in 2017; single networks lie above the entries of their year.",
     )
     alexnet, vgg, googlenet = costs["alexnet"], costs["vgg16"], costs["googlenet"]
     fewer = alexnet[1] / googlenet[1]
-    lab.verdict(
+    experiment.count(
         "GoogLeNet has twelve times fewer weights than AlexNet (its paper, section 1)",
-        "exact" if fewer >= 12 else "contradicted",
+        fewer >= 12,
         f"{alexnet[1]:,} / {googlenet[1]:,} = {fewer:.2f}; the paper's own Table 1 sums to 6.8 million",
     )
-    lab.verdict(
+    experiment.count(
         "the winner of 2014 takes fewer multiply-adds than the second",
-        "exact" if googlenet[2] < vgg[2] else "contradicted",
+        googlenet[2] < vgg[2],
         f"GoogLeNet {googlenet[2]:,} a picture, VGG-16 {vgg[2]:,}: {vgg[2] / googlenet[2]:.1f} times as many",
     )
 
 
 def _alone(name: str) -> list[Figure]:
-    """The top-5 errors on a network's card that are not of several networks."""
+    """The top-5 errors on a network's card that a single network reached."""
     published = model_card(name).published
     return [figure for figure in published if figure.what == "top5_error" and "7 models" not in figure.refers_to]
 
 
 def _short(entry: str) -> str:
-    """The entry's name as the picture has room for it."""
+    """The entry's name, short enough for the picture."""
     return entry.partition(" (")[0].replace(", after the competition", ", later")
 
 
 def _name_points(axes: Any, members: list[tuple[str, float, float]], colour: str, *, left: bool) -> None:
-    """The names beside their points, moved down where two would touch."""
-    lowest: dict[float, float] = {}  # by place
+    """Writes the names beside their points, moved down where two would touch."""
+    lowest: dict[float, float] = {}  # by year
     for name, x, y in sorted(members, key=lambda member: -member[2]):
         below = lowest[x] = min(y, lowest.get(x, 100.0) - 1.0)
         axes.annotate(
@@ -177,12 +177,14 @@ def _name_points(axes: Any, members: list[tuple[str, float, float]], colour: str
 STUDY = Study(
     name="history",
     title="History: the winners of ILSVRC",
-    question="How did error, depth, weights and multiplications of the winners go, and what is each figure of?",
+    question="How did the winners' error, depth, weights and multiplications change, and what does each figure refer "
+    "to?",
     paper="Krizhevsky et al. 2012; Zeiler and Fergus 2014; Szegedy et al. 2015; Simonyan and Zisserman 2015; He et al. "
     "2016; Hu et al. 2018; the model cards link them",
     claim="From 26.2 % (2012, second place) to 2.251 % (2017) top-5 error on the test set.",
+    paper_setup="figures printed in the papers",
     design="No training: figures printed in the papers, with what they refer to, beside what Casebook counts. An "
-    "entry's error is not that of its network: entries average several networks and many views.",
+    "entry's error is not its network's error: entries average several networks and many views.",
     would_change="Another reading of a paper; every figure names its table.",
     run=run,
     quick_data="",

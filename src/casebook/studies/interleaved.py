@@ -1,4 +1,4 @@
-"""Networks -> the seconds that each takes, measured in turns, and how much of that is arithmetic or memory."""
+"""Modules -> the seconds that each takes, measured by turns, and how much of that is arithmetic or memory."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ from ..device import Stopwatch, synchronise, timed
 
 ROUNDS = 21
 WARM_UP_RUNS = 5
-LEAST_SECONDS = 0.004  # of one measurement; what is faster is run several times
+LEAST_SECONDS = 0.004  # of one measurement; a faster module runs several times
 
 
-class Work(NamedTuple):
-    """Something to time: a module, and the (B, C, H, W) that it is given."""
+class TimedCall(NamedTuple):
+    """A module to time, and the shape (B, C, H, W) of its input."""
 
     module: nn.Module
     batch_size: int
@@ -30,6 +30,18 @@ class Work(NamedTuple):
         images = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(device)
         return images.contiguous(memory_format=torch.channels_last)
 
+    def on(self, device: torch.device) -> Callable[[], None]:
+        """What runs the module once, in inference mode, float32 and channels-last memory, and waits for the result."""
+        module = self.module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = self.images(device)
+
+        def run() -> None:
+            with torch.inference_mode():
+                module(images)
+            synchronise(device)
+
+        return run
+
     @property
     def multiply_adds(self) -> int:
         """Of the whole batch."""
@@ -38,47 +50,34 @@ class Work(NamedTuple):
 
     @property
     def bytes_moved(self) -> int:
-        """Of a single layer, if it reads its input and weights once and writes its output once; float32."""
+        """Of a single layer that reads its input and weights once and writes its output once, in float32."""
         output = count(self.module, self.side, in_channels=self.channels).outputs[""].shape
         values = self.channels * self.side**2 + math.prod(output)
         return 4 * (self.batch_size * values + sum(weight.numel() for weight in self.module.parameters()))
 
 
-def seconds_in_turns(
-    works: Mapping[str, Work], device: torch.device, *, rounds: int | None = None
+def interleaved_seconds(
+    calls: Mapping[str, TimedCall], device: torch.device, *, rounds: int | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """(rounds,) seconds of each, in inference mode, float32 and channels-last memory; one after another in each round,
-    so that a busy moment hits all alike."""
-    rounds, calls = rounds or ROUNDS, {}
-    for name, work in works.items():
-        module = work.module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        calls[name] = _call(module, work.images(device), device)
+    """(rounds,) seconds of each call. All take turns in each round, so that a busy moment hits all alike."""
+    rounds = rounds or ROUNDS
+    runs = {name: call.on(device) for name, call in calls.items()}
     repeats = {}
-    for name, call in calls.items():
-        fastest = min(timed(call).wall for _ in range(WARM_UP_RUNS))
+    for name, run in runs.items():
+        fastest = min(timed(run).wall for _ in range(WARM_UP_RUNS))
         repeats[name] = max(1, math.ceil(LEAST_SECONDS / max(1e-6, fastest)))
-    seconds = {name: np.empty(rounds) for name in works}
+    seconds = {name: np.empty(rounds) for name in calls}
     for number in range(rounds):
-        for name, call in calls.items():
-            seconds[name][number] = timed(call, repeats[name]).wall
+        for name, run in runs.items():
+            seconds[name][number] = timed(run, repeats[name]).wall
     return seconds
 
 
-def _call(module: nn.Module, images: Tensor, device: torch.device) -> Callable[[], None]:
-    def call() -> None:
-        with torch.inference_mode():
-            module(images)
-        synchronise(device)
-
-    return call
-
-
 def seconds_by_kind(
-    work: Work, kind: Callable[[nn.Module], str], device: torch.device, *, rounds: int | None = None
+    call: TimedCall, kind: Callable[[nn.Module], str], device: torch.device, *, rounds: int | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """(rounds,) seconds that modules without parts of each kind take within one run of a whole network."""
-    module = work.module.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rounds, call = rounds or ROUNDS, _call(module, work.images(device), device)
+    """(rounds,) seconds that the layers of each kind take within one run of a whole network."""
+    rounds, run = rounds or ROUNDS, call.on(device)
     found: dict[str, NDArray[np.float64]] = {}
     watch, number = Stopwatch(), 0
 
@@ -86,41 +85,42 @@ def seconds_by_kind(
         synchronise(device)
         watch.restart()
 
-    def after(part: nn.Module, *_: object) -> None:
+    def after(layer: nn.Module, *_: object) -> None:
         synchronise(device)
-        found.setdefault(kind(part), np.zeros(rounds))[number] += watch.seconds
+        found.setdefault(kind(layer), np.zeros(rounds))[number] += watch.seconds
 
-    leaves = [part for part in module.modules() if not any(True for _ in part.children())]
+    layers = [module for module in call.module.modules() if not any(True for _ in module.children())]
     for _ in range(WARM_UP_RUNS):
-        call()
+        run()
     hooks = [
-        hook for part in leaves for hook in (part.register_forward_pre_hook(before), part.register_forward_hook(after))
+        hook
+        for layer in layers
+        for hook in (layer.register_forward_pre_hook(before), layer.register_forward_hook(after))
     ]
     try:
         for number in range(rounds):  # noqa: B007 - `after` reads it
-            call()
+            run()
     finally:
         for hook in hooks:
             hook.remove()
     return found
 
 
-class Limits(NamedTuple):
-    """What the machine did at its best here: multiply-adds a second of a large convolution, bytes a second of a copy
-    that no cache holds, read and written."""
+class MachineLimits(NamedTuple):
+    """The best rates seen on this machine: multiply-adds a second in a large convolution, and bytes a second, read and
+    written, in a copy that no cache holds."""
 
     multiply_adds_per_second: float
     bytes_per_second: float
 
     def at(self, intensity: float) -> float:
-        """The most multiply-adds a second of work with so many multiply-adds for each byte moved."""
+        """The highest possible multiply-adds a second at so many multiply-adds for each byte moved."""
         return min(self.multiply_adds_per_second, intensity * self.bytes_per_second)
 
 
-def machine_limits(device: torch.device, *, width: int = 256, megabytes: int = 256, tries: int = 7) -> Limits:
+def machine_limits(device: torch.device, *, width: int = 256, megabytes: int = 256, tries: int = 7) -> MachineLimits:
     """Both limits, measured now: the best of a few tries."""
-    large = Work(nn.Conv2d(width, width, 3, padding=1, bias=False), 8, width, 28)
-    convolve = _call(large.module.to(device).to(memory_format=torch.channels_last), large.images(device), device)  # type: ignore[call-overload]
+    large = TimedCall(nn.Conv2d(width, width, 3, padding=1, bias=False), 8, width, 28)
     source = torch.ones(megabytes * 250_000, device=device)
     target = torch.empty_like(source)
 
@@ -129,7 +129,7 @@ def machine_limits(device: torch.device, *, width: int = 256, megabytes: int = 2
         synchronise(device)
 
     best = []
-    for call in (convolve, copy_all):
-        call()
-        best.append(min(timed(call).wall for _ in range(tries)))
-    return Limits(large.multiply_adds / best[0], 2 * 4 * len(source) / best[1])
+    for run in (large.on(device), copy_all):
+        run()
+        best.append(min(timed(run).wall for _ in range(tries)))
+    return MachineLimits(large.multiply_adds / best[0], 2 * 4 * len(source) / best[1])

@@ -7,116 +7,112 @@ import numpy as np
 
 from ..reports import figures
 from .activations import Norm, four_layers
-from .experiment import Lab, Study
-from .speed import compare_epochs, epochs_to_reach, times_longer, written
-from .trials import Arm, Budget, training_error
+from .experiment import Experiment, Study
+from .speed import compare_epochs, epochs_text, epochs_to_reach, times_longer
+from .trials import Arm, TrainingBudget, training_error
 
 NAMES: dict[Norm, str] = {"none": "no normalisation", "lrn": "response normalisation", "batch": "batch norm"}
 
 
-class Setting(NamedTuple):
+class RatesPlan(NamedTuple):
+    """How long to train, at which rates, and which training error to reach."""
+
     epochs: int
     rates: tuple[float, ...]
     batch_size: int
-    target: float  # training error whose epochs are counted
-    most_measured: int  # training pictures that the training error is measured on
+    target: float  # training error to reach
+    most_measured: int  # training pictures on which the training error is measured
 
 
-QUICK = Setting(8, (0.3, 0.1, 0.03, 0.01, 0.003), 64, 0.1, 400)
-FULL = Setting(60, (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), 128, 0.25, 2000)
-WITHIN = 0.02  # of the arm's own lowest test error: a rate that it tolerates
-FASTER = 10  # times the best rate of the network without normalisation, rounded to the rates that were tried
+QUICK = RatesPlan(8, (0.3, 0.1, 0.03, 0.01, 0.003), 64, 0.1, 400)
+FULL = RatesPlan(60, (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), 128, 0.25, 2000)
+WITHIN = 0.02  # of the arm's lowest test error: the arm tolerates the rate
+FASTER = 10  # times the best rate of the network without normalisation; the nearest tried rate is taken
 
 
 def best(arms: dict[float, Arm]) -> Arm:
-    """By the validation accuracy of the best epoch, mean over the seeds, then the validation loss."""
+    """The arm with the best validation accuracy of an epoch, mean over the seeds, then the lowest validation loss."""
 
-    def place(arm: Arm) -> tuple[float, float]:
+    def rank(arm: Arm) -> tuple[float, float]:
         accuracy, loss = arm.curve("val_top1"), arm.curve("val_loss")
-        if np.isnan(accuracy).all(1).any():  # a seed that gave up in its first epoch
+        if np.isnan(accuracy).all(1).any():  # a seed diverged in its first epoch
             return 0.0, -np.inf
         return float(np.nanmax(accuracy, 1).mean()), -float(np.nanmin(loss, 1).mean())
 
-    return max(arms.values(), key=place)
+    return max(arms.values(), key=rank)
 
 
 def tolerated(arms: dict[float, Arm]) -> tuple[float, ...]:
-    """The rates whose mean test error is at most WITHIN above the lowest of the arm."""
+    """The rates at which the mean test error is at most WITHIN above the arm's lowest."""
     lowest = min(arm.error for arm in arms.values())
     return tuple(rate for rate, arm in sorted(arms.items()) if arm.error <= lowest + WITHIN)
 
 
-def run(lab: Lab) -> None:
-    setting = QUICK if lab.quick else FULL
-    side = 16 if lab.is_digits else 32
-    pictures = lab.pictures(side=side, val_fraction=0.15 if lab.quick else 0.1)
-    measure = training_error(pictures, lab.device, most=setting.most_measured)
-    # Neither warm-up nor clipping, which would make a rate that is too high bearable for all.
+def run(experiment: Experiment) -> None:
+    plan = QUICK if experiment.is_quick else FULL
+    side = 16 if experiment.is_digits else 32
+    pictures = experiment.pictures(side=side, val_fraction=0.15 if experiment.is_quick else 0.1)
+    measure = training_error(pictures, experiment.device, most=plan.most_measured)
+    # Warm-up and clipping would make a rate that is too high bearable for all.
     settings = {"clip_norm": 0, "warmup_epochs": 0}
     every: dict[Norm, dict[float, Arm]] = {}
     for norm in NAMES:
         build = partial(four_layers, pictures.num_classes, pictures.in_channels, side, norm=norm)
-        every[norm] = {
-            rate: lab.arm(
-                f"{norm} at {rate:g}", build, pictures,
-                Budget(setting.epochs, (rate,), setting.batch_size, settings=settings), measure=measure,
-            )
-            for rate in setting.rates
-        }  # fmt: skip
+        every[norm] = {}
+        for rate in plan.rates:
+            budget = TrainingBudget(plan.epochs, (rate,), plan.batch_size, settings=settings)
+            every[norm][rate] = experiment.arm(f"{norm} at {rate:g}", build, pictures, budget, measure=measure)
     arms: dict[Norm, Arm] = {norm: best(of_rates) for norm, of_rates in every.items()}
     chance = 1 - 1 / pictures.num_classes
-    epochs = {
-        norm: epochs_to_reach(arm.curve("train_error"), setting.target, chance) for norm, arm in arms.items()
-    }  # fmt: skip
-    _draw(lab, every, arms, chance)
-
-    lab.table(
+    epochs = {norm: epochs_to_reach(arm.curve("train_error"), plan.target, chance) for norm, arm in arms.items()}
+    _draw(experiment, every, arms, chance)
+    experiment.table(
         "At the best learning rate of each",
-        ("network", "learning rate", f"epochs to {100 * setting.target:g} % training error", "test error in %",
+        ("network", "learning rate", f"epochs to {100 * plan.target:g} % training error", "test error in %",
          "of each seed"),
         [
-            (
-                NAMES[norm], f"{arm.learning_rate:g}", written(epochs[norm], setting.epochs), f"{100 * arm.error:.2f}",
-                ", ".join(f"{100 * error:.2f}" for error in arm.errors),
-            )
+            (NAMES[norm], f"{arm.learning_rate:g}", epochs_text(epochs[norm], plan.epochs), arm.percent, arm.percents)
             for norm, arm in arms.items()
         ],
-        "Chosen by validation, all seeds together.",
+        "Chosen by validation, over all seeds.",
     )  # fmt: skip
-    rates = sorted(setting.rates)
-    lab.table(
+    rates = sorted(plan.rates)
+    experiment.table(
         "Test error in % at each learning rate",
-        ("network", *(f"{rate:g}" for rate in rates), "highest / lowest rate within "
-         f"{100 * WITHIN:g} points of the best"),
+        (
+            "network",
+            *(f"{rate:g}" for rate in rates),
+            f"highest / lowest rate within {100 * WITHIN:g} points of the best",
+        ),
         [
             (
-                NAMES[norm], *(f"{100 * of_rates[rate].error:.2f}" for rate in rates),
+                NAMES[norm],
+                *(of_rates[rate].percent for rate in rates),
                 f"{max(tolerated(of_rates)) / min(tolerated(of_rates)):.3g}",
             )
             for norm, of_rates in every.items()
         ],
         "Means over the seeds. A training whose loss is no longer a number counts as wrong on all but one class.",
-    )  # fmt: skip
-
-    lab.compare("batch norm lowers the test error", arms["batch"], arms["none"], "lower")
-    lab.compare("local response normalisation lowers the test error", arms["lrn"], arms["none"], "lower")
+    )
+    experiment.compare("batch norm lowers the test error", arms["batch"], arms["none"], "lower")
+    experiment.compare("local response normalisation lowers the test error", arms["lrn"], arms["none"], "lower")
     for norm in ("batch", "lrn"):
         compare_epochs(
-            lab,
-            f"with {NAMES[norm]} a training error of {100 * setting.target:g} % is reached in fewer epochs",
-            times_longer(epochs["none"], epochs[norm], setting.epochs),
+            experiment,
+            f"with {NAMES[norm]} a training error of {100 * plan.target:g} % is reached in fewer epochs",
+            times_longer(epochs["none"], epochs[norm], plan.epochs),
             f"{NAMES['none']} against {NAMES[norm]}",
         )
     wanted = FASTER * arms["none"].learning_rate
-    fast = min(setting.rates, key=lambda rate: abs(np.log(rate / wanted)))
-    lab.compare(
-        f"at {fast:g}, {fast / arms['none'].learning_rate:.3g} times the rate that suits the network without "
+    fast = min(plan.rates, key=lambda rate: abs(np.log(rate / wanted)))
+    experiment.compare(
+        f"at {fast:g}, {fast / arms['none'].learning_rate:.3g} times the best rate of the network without "
         "normalisation, the one with batch norm makes fewer mistakes",
         every["batch"][fast], every["none"][fast], "lower",
     )  # fmt: skip
 
 
-def _draw(lab: Lab, every: dict[Norm, dict[float, Arm]], arms: dict[Norm, Arm], chance: float) -> None:
+def _draw(experiment: Experiment, every: dict[Norm, dict[float, Arm]], arms: dict[Norm, Arm], chance: float) -> None:
     figure, axes = figures.canvas(width=9.5, columns=2)
     errors: dict[Norm, np.ndarray] = {norm: arm.curve("train_error") for norm, arm in arms.items()}
     longest = max(values.shape[1] for values in errors.values())
@@ -136,9 +132,9 @@ def _draw(lab: Lab, every: dict[Norm, dict[float, Arm]], arms: dict[Norm, Arm], 
     axes[1].set_xscale("log")
     axes[1].set_xlabel("learning rate")
     axes[1].set_ylabel("test error in %")
-    lab.picture(
+    experiment.picture(
         "Speed of learning, and tolerance of the learning rate",
-        figures.svg(figure),
+        figure,
         "Left, the training error over the epochs at the best rate of each network, from chance at epoch 0. Right, the "
         "test error at every learning rate: "
         + "; ".join(
@@ -161,12 +157,14 @@ STUDY = Study(
     "normalisation lowers AlexNet's top-1 and top-5 errors by 1.4 % and 1.2 %, and that of a four-layer network on "
     "CIFAR-10 from 13 % to 11 % (AlexNet, section 3.3); it does not improve VGG's network A: 29.6 % top-1 error "
     "without it and 29.7 % with it (Table 3).",
-    design="The four-layer network of the study 'activations' with ReLU, with nothing, with AlexNet's response "
-    "normalisation behind each ReLU, or with batch norm before it; the same drawn weights, pictures, order and epochs. "
-    "Every network is trained at every learning rate with every seed, without warm-up and without clipping; each is "
+    paper_setup="ImageNet, 1.2 million training pictures, Inception with batch norm, AlexNet and VGG; a four-layer "
+    "network on CIFAR-10",
+    design="The four-layer network of the study 'activations' with ReLU, without normalisation, with AlexNet's "
+    "response normalisation behind each ReLU, or with batch norm before it; the same initial weights, pictures, order "
+    "and epochs. Every network trains at every learning rate with every seed, without warm-up or clipping; each is "
     "then judged at the rate that validation chooses.",
-    would_change="Depth: with four layers there is little for batch norm to mend. Small batches spoil its statistics. "
-    "AlexNet's constants hardly do more than scale activations of this size by 2^-0.75, three times in a row, for "
-    "which a larger learning rate makes up; larger activations, as pixels from 0 to 255 give, are held down more.",
+    would_change="Depth: with four layers batch norm has little to improve. Small batches spoil its statistics. "
+    "AlexNet's constants hardly do more than scale activations of this size by 2^-0.75, three times in a row, which a "
+    "larger learning rate compensates; they damp larger activations more, such as those from pixels of 0 to 255.",
     run=run,
 )

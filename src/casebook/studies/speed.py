@@ -1,18 +1,19 @@
-"""Curves of an error over the epochs -> when each arm has reached an error, and how many times sooner one is there."""
+"""Errors over the epochs -> when each arm reaches an error, and how many times sooner one arm does."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .experiment import Lab
-from .verdict import CONFIDENCE
+from .experiment import Experiment
+from .verdict import CONFIDENCE, Ratio, Verdict, judge_ratio
 
 
 def epochs_to_reach(errors: ArrayLike, target: float, start: float) -> NDArray[np.float64]:
-    """`errors` is (seeds, epochs), after each epoch; gives (seeds,) epochs until `target`, nan where it is not reached.
+    """(seeds,) epochs until the error is `target`, nan where it never is.
 
-    Between two epochs the error is taken to fall in a straight line; `start` is that of epoch 0.
+    `errors` is (seeds, epochs), measured after each epoch. The error is interpolated linearly between two epochs;
+    `start` is the error at epoch 0.
     """
     curves = np.atleast_2d(np.asarray(errors, float))
     found = np.full(len(curves), np.nan)
@@ -22,17 +23,17 @@ def epochs_to_reach(errors: ArrayLike, target: float, start: float) -> NDArray[n
             continue
         epoch = int(reached[0])
         before = curve[epoch - 1] if epoch else start
-        fallen = 1.0 if np.isnan(before) or before <= curve[epoch] else (before - target) / (before - curve[epoch])
-        found[seed] = epoch + min(1.0, fallen)
+        part = 1.0 if np.isnan(before) or before <= curve[epoch] else (before - target) / (before - curve[epoch])
+        found[seed] = epoch + min(1.0, part)
     return found
 
 
 class TimesLonger(NamedTuple):
-    """How many times the epochs of a second arm a first one needs: the geometric mean over paired seeds.
+    """How many times as many epochs a first arm needs as a second: the geometric mean over paired seeds.
 
-    Where the first never arrived it counts as arriving at the end, and the ratio is `at_least` that; `at_most` where
-    the second never did. There is no interval with one seed, nor where a seed
-    never arrived.
+    A seed that never reaches the error counts as reaching it in the last epoch. If the first arm has such a seed, the
+    ratio is `at_least` that; if the second has one, `at_most`. With one seed, or with a seed that never reaches the
+    error, there is no interval.
     """
 
     ratio: float
@@ -42,26 +43,31 @@ class TimesLonger(NamedTuple):
     at_least: bool
     at_most: bool
 
+    @property
+    def why_no_interval(self) -> str:
+        if self.low is not None:
+            return ""
+        return "one seed" if len(self.per_seed) == 1 else "not every seed got there"
+
     def text(self) -> str:
         bound = "unknown, about " if self.at_least and self.at_most else ""
         bound = bound or ("at least " if self.at_least else "at most " if self.at_most else "")
         if self.low is None or self.high is None:
-            why = "one seed" if len(self.per_seed) == 1 else "not all arrived"
-            return f"{bound}{self.ratio:.2f} times as many epochs ({why}, no interval)"
+            return f"{bound}{self.ratio:.2f} times as many epochs ({self.why_no_interval}, so no interval)"
         return (
             f"{bound}{self.ratio:.2f} times as many epochs (95 % interval {self.low:.2f} to {self.high:.2f}; "
             f"{len(self.per_seed)} paired seeds)"
         )
 
-    def above(self, times: float) -> bool | None:
-        """Whether the first arm needs more than `times` as many epochs; None where that cannot be told."""
+    def judge(self, above: float) -> Verdict:
+        """The verdict on the claim that the first arm needs more than `above` times as many epochs."""
         if self.low is None or self.high is None:
-            return None
-        return True if self.low > times else False if self.high < times else None
+            return Verdict("no verdict", self.why_no_interval)
+        return judge_ratio(Ratio(self.ratio, self.low, self.high, len(self.per_seed)), "higher", above)
 
 
 def times_longer(epochs: ArrayLike, reference_epochs: ArrayLike, most: int) -> TimesLonger:
-    """`epochs` and `reference_epochs` are (seeds,) as `epochs_to_reach` gives them; `most` is how many there were."""
+    """Both are (seeds,) as `epochs_to_reach` gives them; `most` is the number of epochs of the training."""
     from scipy.stats import t
 
     ours, theirs = np.asarray(epochs, float), np.asarray(reference_epochs, float)
@@ -76,22 +82,15 @@ def times_longer(epochs: ArrayLike, reference_epochs: ArrayLike, most: int) -> T
     return TimesLonger(float(np.exp(center)), low, high, tuple(map(float, np.exp(logs))), at_least, at_most)
 
 
-def compare_epochs(lab: Lab, claim: str, found: TimesLonger, what: str, *, above: float = 1.0) -> None:
-    """Writes down whether the claim that the first arm needs more than `above` times the epochs holds."""
-    held = found.above(above)
-    outcome = "no detectable difference" if held is None else "confirmed" if held else "contradicted"
+def compare_epochs(experiment: Experiment, claim: str, found: TimesLonger, what: str, *, above: float = 1.0) -> None:
+    """Records the verdict on the claim that the first arm needs more than `above` times as many epochs."""
     interval = None if found.low is None or found.high is None else (found.low, found.high)
-    lab.verdict(
-        claim,
-        "measured" if interval is None else outcome,
-        f"{what}: {found.text()}",
-        difference=found.ratio,
-        interval=interval,
-        unit="ratio of epochs",
+    experiment.verdict(
+        claim, found.judge(above), f"{what}: {found.text()}", experiment.where, found.ratio, interval, "ratio of epochs"
     )
 
 
-def written(epochs: ArrayLike, most: int) -> str:
-    """ "3.4" epochs on average, or "more than 30" where a seed did not arrive."""
+def epochs_text(epochs: ArrayLike, most: int) -> str:
+    """ "3.4" epochs on average, or "more than 30" where a seed never reached the error."""
     values = np.asarray(epochs, float)
     return f"more than {most}" if np.isnan(values).any() else f"{values.mean():.1f}"

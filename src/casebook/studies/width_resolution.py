@@ -1,4 +1,4 @@
-"""What do the multipliers of width and resolution cost and lose, and is scaling all axes at once better?"""
+"""What do width and resolution multipliers save and lose, and is scaling all axes at once better?"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,9 +14,10 @@ from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convol
 from ..models.mobilenet_v1 import WIDTHS as MOBILENETS
 from ..models.resnet import basic
 from ..reports import figures
-from .experiment import Lab, Study
+from .depthwise import separable_network
+from .experiment import Experiment, Study
 from .few_pictures import in_points
-from .trials import Arm, Budget
+from .trials import Arm, TrainingBudget
 from .verdict import paired_difference
 
 WIDTHS, RESOLUTIONS = (1.0, 0.75, 0.5, 0.25), (224, 192, 160, 128)
@@ -25,24 +26,24 @@ STEPS = 2  # of the compound coefficient: each about doubles the multiply-adds
 CLOSE = 0.05  # how far from equal the multiply-adds of the scaled networks may be
 
 
-class Setting(NamedTuple):
-    """How MobileNet is reduced, where the scaled networks begin, and how long all learn."""
+class ScalingPlan(NamedTuple):
+    """How MobileNet is reduced, how large the other network is before it is scaled up, and how all of them train."""
 
     base_width: float  # of MobileNet
     base_side: int  # pixels
     shares: tuple[float, ...]  # of the base's multiply-adds
-    scaled_side: int  # pixels, of the network that is scaled up
-    budget: Budget
-    options: Mapping[str, Any]  # of the pictures
+    scaled_side: int  # pixels, of the network to scale up
+    budget: TrainingBudget
+    options: Mapping[str, Any]  # `PictureSettings`
 
 
-QUICK = Setting(0.25, 24, (0.5, 0.25), 12, Budget(16, (0.1,), batch_size=32), {"most_per_class": 40})
-FULL = Setting(1.0, 32, (0.5, 0.25), 32, Budget(100, (0.1,), batch_size=128), {"val_fraction": 0.1})
-PHOTOGRAPHS = Setting(1.0, 224, (0.5, 0.25), 224, Budget(100, (0.1,), batch_size=128), {})
+QUICK = ScalingPlan(0.25, 24, (0.5, 0.25), 12, TrainingBudget(16, (0.1,), batch_size=32), {"most_per_class": 40})
+FULL = ScalingPlan(1.0, 32, (0.5, 0.25), 32, TrainingBudget(100, (0.1,), batch_size=128), {"val_fraction": 0.1})
+PHOTOGRAPHS = ScalingPlan(1.0, 224, (0.5, 0.25), 224, TrainingBudget(100, (0.1,), batch_size=128), {})
 
 
-class Scaled(NamedTuple):
-    """One network at one size, and what that costs."""
+class SizedNetwork(NamedTuple):
+    """A network at one size, and its cost."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -56,7 +57,7 @@ class Scaled(NamedTuple):
 class ResidualNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes): three stages of residual blocks.
 
-    `width` multiplies the channels, `blocks` are those of each stage.
+    `width` multiplies the channels; `blocks` gives the number of blocks in each stage.
     """
 
     def __init__(self, width: float, blocks: Sequence[int], *, num_classes: int, in_channels: int):
@@ -74,36 +75,42 @@ class ResidualNet(Network):
         initialise_convolutions(self.modules())
 
 
-def run(lab: Lab) -> None:
-    setting = QUICK if lab.quick else PHOTOGRAPHS if lab.given and lab.data != "cifar10" else FULL
-    _count_multipliers(lab)
-    sample = lab.pictures(side=setting.base_side, **setting.options)
+def run(experiment: Experiment) -> None:
+    plan = (
+        QUICK
+        if experiment.is_quick
+        else PHOTOGRAPHS
+        if experiment.is_own_data and experiment.data != "cifar10"
+        else FULL
+    )
+    _count_multipliers(experiment)
+    sample = experiment.pictures(side=plan.base_side, **plan.options)
     kinds = {"num_classes": sample.num_classes, "in_channels": sample.in_channels}
-    small_stem = setting.base_side < 64
-    reduced = reductions(setting, small_stem, **kinds)
-    scaled = enlargements(setting, small_stem, quick=lab.quick, **kinds)
-    loaded = {setting.base_side: sample}
+    small_stem = plan.base_side < 64
+    reduced = reductions(plan, small_stem, **kinds)
+    scaled = enlargements(plan, small_stem, quick=experiment.is_quick, **kinds)
+    loaded = {plan.base_side: sample}
 
-    def trained(network: Scaled) -> Arm:
+    def trained(network: SizedNetwork) -> Arm:
         if network.side not in loaded:
-            loaded[network.side] = lab.pictures(side=network.side, **setting.options)
-        return lab.arm(network.name, network.build, loaded[network.side], setting.budget)
+            loaded[network.side] = experiment.pictures(side=network.side, **plan.options)
+        return experiment.arm(network.name, network.build, loaded[network.side], plan.budget)
 
-    _report_reductions(lab, reduced, [trained(network) for network in reduced])
-    _report_enlargements(lab, scaled, [trained(network) for network in scaled])
+    _report_reductions(experiment, reduced, [trained(network) for network in reduced])
+    _report_enlargements(experiment, scaled, [trained(network) for network in scaled])
 
 
 # MobileNet, reduced
 
 
-def _count_multipliers(lab: Lab) -> None:
-    """The paper's own networks, counted on the meta device and compared with what its tables print."""
+def _count_multipliers(experiment: Experiment) -> None:
+    """Counts the paper's own networks and compares them with its tables."""
     counted = {
         (width, side): count("mobilenet_v1", side, width=width).total.multiply_adds or 0
         for width in WIDTHS
         for side in RESOLUTIONS
     }
-    lab.table(
+    experiment.table(
         "MobileNet v1: million multiply-adds, counted",
         ("width", *(f"{side}x{side}" for side in RESOLUTIONS)),
         [(f"{width:g}", *(f"{counted[width, side] / 1e6:.1f}" for side in RESOLUTIONS)) for width in WIDTHS],
@@ -111,9 +118,9 @@ def _count_multipliers(lab: Lab) -> None:
     )
     printed = {width: _printed(name) for name, width in MOBILENETS.items()}
     off = [width for width in WIDTHS if round(counted[width, 224] / 1e6) != round(printed[width] / 1e6)]
-    lab.verdict(
-        "the multiply-adds of MobileNet's widths are those that Table 6 of its paper prints",
-        "contradicted" if off else "exact",
+    experiment.count(
+        "MobileNet's multiply-adds at each width are those in Table 6 of its paper",
+        not off,
         "; ".join(
             f"width {width:g}: {counted[width, 224] / 1e6:.1f} million, printed {printed[width] / 1e6:.0f}"
             for width in WIDTHS
@@ -122,17 +129,17 @@ def _count_multipliers(lab: Lab) -> None:
     full = counted[1.0, 224]
     shares = {side: (counted[1.0, side] / full, (side / 224) ** 2) for side in RESOLUTIONS[1:]}
     far = max(abs(found / square - 1) for found, square in shares.values())
-    lab.verdict(
-        "a resolution multiplier takes its square of the multiply-adds, within 1 %",
-        "exact" if far < 0.01 else "contradicted",
+    experiment.count(
+        "a resolution multiplier multiplies the multiply-adds by its square, within 1 %",
+        far < 0.01,
         "; ".join(
             f"{side} pixels: {100 * found:.2f} %, the square is {100 * square:.2f} %"
             for side, (found, square) in shares.items()
         ),
     )
-    lab.note(
-        f"Half the width takes {100 * counted[0.5, 224] / full:.1f} % of MobileNet's multiply-adds, not 25 %: the "
-        "depthwise and the first layers fall with the width itself, not with its square."
+    experiment.note(
+        f"Half the width has {100 * counted[0.5, 224] / full:.1f} % of MobileNet's multiply-adds, not 25 %: the cost "
+        "of the depthwise layers and of the first is proportional to the width, not to its square."
     )
 
 
@@ -140,33 +147,30 @@ def _printed(name: str) -> float:
     return next(figure.value for figure in model_card(name).published if figure.what == "multiply_adds")
 
 
-def mobilenet(width: float, small_stem: bool, *, num_classes: int, in_channels: int) -> nn.Module:
-    """MobileNet v1 with batch norms that settle within a few hundred steps."""
-    network = create_model(
-        "mobilenet_v1", width=width, small_stem=small_stem, num_classes=num_classes, in_channels=in_channels
-    )
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 0.1
-    return network
+def reductions(plan: ScalingPlan, small_stem: bool, **kinds: int) -> list[SizedNetwork]:
+    """MobileNet at the base's width and side; then for each share of its multiply-adds a thinner network, and one with
+    smaller pictures."""
 
+    def at(name: str, width: float, side: int) -> SizedNetwork:
+        return _counted(
+            name,
+            partial(separable_network, width=width, small_stem=small_stem, **kinds),
+            width,
+            "",
+            side,
+            kinds["in_channels"],
+        )
 
-def reductions(setting: Setting, small_stem: bool, **kinds: int) -> list[Scaled]:
-    """MobileNet at the base's width and side, then for each share of its multiply-adds the thinner and the smaller."""
-
-    def at(name: str, width: float, side: int) -> Scaled:
-        return _counted(name, partial(mobilenet, width, small_stem, **kinds), width, "", side, kinds["in_channels"])
-
-    base = at("MobileNet", setting.base_width, setting.base_side)
+    base = at("MobileNet", plan.base_width, plan.base_side)
     found = [base]
-    for share in setting.shares:
+    for share in plan.shares:
         wanted = share * base.multiply_adds
-        sides = range(9 if small_stem else 33, setting.base_side)
-        smaller = _nearest(sides, partial(at, f"smaller, {share:g}", setting.base_width), wanted)
-        widths = [setting.base_width * step / 64 for step in range(4, 64)]
-        # The thinner one is fitted to the smaller, whose side is the coarser measure.
+        sides = range(9 if small_stem else 33, plan.base_side)
+        smaller = _nearest(sides, partial(at, f"smaller, {share:g}", plan.base_width), wanted)
+        widths = [plan.base_width * step / 64 for step in range(4, 64)]
+        # The width adapts to the smaller network, because a side in whole pixels is the coarser measure.
         thinner = _nearest(
-            widths, lambda width, name=f"thinner, {share:g}": at(name, width, setting.base_side), smaller.multiply_adds
+            widths, lambda width, name=f"thinner, {share:g}": at(name, width, plan.base_side), smaller.multiply_adds
         )
         found += [thinner, smaller]
     return found
@@ -175,17 +179,17 @@ def reductions(setting: Setting, small_stem: bool, **kinds: int) -> list[Scaled]
 # A network, enlarged
 
 
-def enlargements(setting: Setting, small_stem: bool, *, quick: bool, **kinds: int) -> list[Scaled]:
-    """The base, then the same network scaled along one axis alone and along all, to the same multiply-adds.
+def enlargements(plan: ScalingPlan, small_stem: bool, *, quick: bool, **kinds: int) -> list[SizedNetwork]:
+    """The base, then the same network scaled along single axes and along all, to the same multiply-adds.
 
-    Compound scaling follows the formula of EfficientNet for depth and resolution; the width that brings it to the
-    target, 2^STEPS times the base, is found by counting, as are the settings of the single axes.
+    Compound scaling follows EfficientNet's formula for depth and resolution. The width that brings it to the target,
+    2^STEPS times the base, is found by counting, like the sizes along the single axes.
     """
-    side = setting.scaled_side
+    side = plan.scaled_side
     if not quick:
         return _efficientnets(side, small_stem, **kinds)
 
-    def at(name: str, width: float, blocks: Sequence[int], side: int) -> Scaled:
+    def at(name: str, width: float, blocks: Sequence[int], side: int) -> SizedNetwork:
         build = partial(ResidualNet, width, tuple(blocks), **kinds)
         return _counted(name, build, width, "+".join(map(str, blocks)), side, kinds["in_channels"])
 
@@ -203,12 +207,12 @@ def enlargements(setting: Setting, small_stem: bool, *, quick: bool, **kinds: in
     ]
 
 
-def _efficientnets(side: int, small_stem: bool, **kinds: int) -> list[Scaled]:
-    """B0, and what the paper scales it to in Figure 8: r = 2, and beside it d, w, and the r of d = 1.4 and w = 1.2 that
-    come nearest to its multiply-adds by our count."""
+def _efficientnets(side: int, small_stem: bool, **kinds: int) -> list[SizedNetwork]:
+    """B0, and the networks of the paper's Figure 8: r = 2, and the d, the w, and the r with d = 1.4 and w = 1.2 whose
+    multiply-adds come nearest to it by our count."""
     options = kinds | ({"small_stem": True} if small_stem else {})
 
-    def at(name: str, depth: float, width: float, side: int) -> Scaled:
+    def at(name: str, depth: float, width: float, side: int) -> SizedNetwork:
         build = partial(create_model, "efficientnet_b0", width=width, depth=depth, **options)
         return _counted(name, build, width, f"x {depth:g}", side, kinds["in_channels"])
 
@@ -225,44 +229,44 @@ def _efficientnets(side: int, small_stem: bool, **kinds: int) -> list[Scaled]:
 
 
 def _spread(total: int) -> tuple[int, ...]:
-    """So many blocks over the stages as evenly as can be, the first stages first."""
+    """The blocks of each stage: as even as possible, with one more in the first stages."""
     stages = len(BLOCKS)
     return tuple(total // stages + (number < total % stages) for number in range(stages))
 
 
 def _counted(
     name: str, build: Callable[[], nn.Module], width: float, blocks: str, side: int, in_channels: int
-) -> Scaled:
+) -> SizedNetwork:
     with torch.device("meta"):
         network = build()
     found = count(network, side, in_channels=in_channels).total
     assert found.multiply_adds is not None
-    return Scaled(name, build, width, blocks, side, found.multiply_adds, found.parameters)
+    return SizedNetwork(name, build, width, blocks, side, found.multiply_adds, found.parameters)
 
 
-def _nearest(settings: Sequence[Any], at: Callable[[Any], Scaled], wanted: float) -> Scaled:
-    """The setting whose multiply-adds come nearest; these rise along `settings`, so half of them go at each count."""
-    low, high = 0, len(settings) - 1
+def _nearest(sizes: Sequence[Any], at: Callable[[Any], SizedNetwork], wanted: float) -> SizedNetwork:
+    """The network whose multiply-adds come nearest, found by bisection: they rise along `sizes`."""
+    low, high = 0, len(sizes) - 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if at(settings[middle]).multiply_adds < wanted else (low, middle)
-    return min(at(settings[low]), at(settings[high]), key=lambda network: abs(network.multiply_adds - wanted))
+        low, high = (middle, high) if at(sizes[middle]).multiply_adds < wanted else (low, middle)
+    return min(at(sizes[low]), at(sizes[high]), key=lambda network: abs(network.multiply_adds - wanted))
 
 
-# What came of it
+# The results
 
 
-def _report_reductions(lab: Lab, networks: Sequence[Scaled], arms: Sequence[Arm]) -> None:
+def _report_reductions(experiment: Experiment, networks: Sequence[SizedNetwork], arms: Sequence[Arm]) -> None:
     figure, axes = figures.canvas(width=7.2, height=4.4)
     for number, (kind, label) in enumerate((("thinner", "thinner"), ("smaller", "smaller pictures"))):
-        places = [(network, arm) for network, arm in zip(networks, arms, strict=True) if network.name.startswith(kind)]
-        line = [(networks[0], arms[0]), *places]
+        sized = [(network, arm) for network, arm in zip(networks, arms, strict=True) if network.name.startswith(kind)]
+        line = [(networks[0], arms[0]), *sized]
         colour = figures.COLOURS[number]
         axes.plot(
             [network.multiply_adds / 1e6 for network, _ in line], [100 * arm.error for _, arm in line],
             color=colour, marker="o", markersize=5, linewidth=1.3, label=label,
         )  # fmt: skip
-        for network, arm in line[number:]:  # the whole one is written once
+        for network, arm in line[number:]:  # the whole network is labelled once
             changed = f"{network.side} pixels" if number else f"width {network.width:.2g}"
             axes.annotate(
                 f"{changed}, {network.side} pixels" if network is networks[0] else changed,
@@ -273,13 +277,13 @@ def _report_reductions(lab: Lab, networks: Sequence[Scaled], arms: Sequence[Arm]
     axes.set_xlabel("million multiply-adds")
     axes.set_ylabel("test error in %")
     axes.margins(x=0.3, y=0.15)
-    lab.picture(
+    experiment.picture(
         "MobileNet v1, thinner or with smaller pictures",
-        figures.svg(figure),
-        "Test error over multiply-adds, one line for smaller widths and one for smaller pictures, both from the same "
+        figure,
+        "Test error over multiply-adds: one line for smaller widths and one for smaller pictures, from the same "
         "network.",
     )
-    _table(lab, "MobileNet v1, reduced", networks, arms, networks[0].multiply_adds)
+    _table(experiment, "MobileNet v1, reduced", networks, arms, networks[0].multiply_adds)
     by_name = {network.name: arm for network, arm in zip(networks, arms, strict=True)}
     costs = {network.name: network.multiply_adds for network in networks}
     for network in networks:
@@ -287,17 +291,17 @@ def _report_reductions(lab: Lab, networks: Sequence[Scaled], arms: Sequence[Arm]
         if kind != "thinner":
             continue
         smaller = f"smaller, {share}"
-        lab.compare(
+        experiment.compare(
             f"at {network.multiply_adds / networks[0].multiply_adds:.2f} of the multiply-adds "
             f"({_apart(network.multiply_adds, costs[smaller])} apart) a thinner MobileNet makes fewer mistakes than "
             "one with smaller pictures",
             by_name[network.name], by_name[smaller], "lower",
         )  # fmt: skip
     last = networks[-2].name
-    lab.compare("a thinner MobileNet makes more mistakes than the whole one", by_name[last], arms[0], "higher")
+    experiment.compare("a thinner MobileNet makes more mistakes than the whole one", by_name[last], arms[0], "higher")
 
 
-def _report_enlargements(lab: Lab, networks: Sequence[Scaled], arms: Sequence[Arm]) -> None:
+def _report_enlargements(experiment: Experiment, networks: Sequence[SizedNetwork], arms: Sequence[Arm]) -> None:
     base, compound = arms[0], arms[-1]
     figure, axes = figures.canvas(width=7.2, height=4.0)
     names = [_described(network) for network in networks]
@@ -305,29 +309,29 @@ def _report_enlargements(lab: Lab, networks: Sequence[Scaled], arms: Sequence[Ar
     spread = {name: (100 * min(arm.errors), 100 * max(arm.errors)) for name, arm in zip(names, arms, strict=True)}
     figures.bars(axes, bars, spread=spread)
     axes.set_xlabel("test error in %")
-    lab.picture(
+    experiment.picture(
         "One network, scaled along one axis or all, at equal multiply-adds",
-        figures.svg(figure),
-        "A bar for the base and for each way to scale it, with the range of the seeds as a line.",
+        figure,
+        "A bar for the base and for each scaled network, with the range of the seeds as a line.",
     )
     wanted = networks[-1].multiply_adds
-    _table(lab, "One network, enlarged", networks, arms, wanted, reference=base)
+    _table(experiment, "One network, enlarged", networks, arms, wanted, reference=base)
     far = [network for network in networks[1:] if abs(network.multiply_adds / wanted - 1) > CLOSE]
-    lab.note(
-        "The scaled networks' multiply-adds are found by counting. From compound scaling's they are "
+    experiment.note(
+        "The scaled networks' multiply-adds are found by counting. They differ from compound scaling's by "
         + ", ".join(f"{_apart(network.multiply_adds, wanted)} ({network.name})" for network in networks[1:-1])
-        + " apart."
-        + "".join(f" {network.name} is further than {100 * CLOSE:.0f} %, so not equal." for network in far)
+        + "."
+        + "".join(f" {network.name} differs by more than {100 * CLOSE:.0f} %, so it is not equal." for network in far)
     )
     for network, arm in zip(networks[1:-1], arms[1:-1], strict=True):
-        lab.compare(
+        experiment.compare(
             f"compound scaling makes fewer mistakes than {network.name} alone at equal multiply-adds "
             f"({_apart(network.multiply_adds, wanted)} apart)", compound, arm, "lower",
         )  # fmt: skip
-    lab.compare("compound scaling makes fewer mistakes than the base", compound, base, "lower")
+    experiment.compare("compound scaling makes fewer mistakes than the base", compound, base, "lower")
 
 
-def _described(network: Scaled) -> str:
+def _described(network: SizedNetwork) -> str:
     return f"{network.name}: {network.blocks} blocks,\nwidth {network.width:.3g}, {network.side} pixels"
 
 
@@ -336,11 +340,16 @@ def _apart(cost: int, reference: int) -> str:
 
 
 def _table(
-    lab: Lab, title: str, networks: Sequence[Scaled], arms: Sequence[Arm], wanted: int, reference: Arm | None = None
+    experiment: Experiment,
+    title: str,
+    networks: Sequence[SizedNetwork],
+    arms: Sequence[Arm],
+    wanted: int,
+    reference: Arm | None = None,
 ) -> None:
     reference = reference or arms[0]
     with_blocks = any(network.blocks for network in networks)
-    lab.table(
+    experiment.table(
         title,
         (
             "network", "width", *(["blocks"] if with_blocks else []), "side in pixels", "multiply-adds", "less the "
@@ -355,14 +364,14 @@ def _table(
             )
             for network, arm in zip(networks, arms, strict=True)
         ],
-        "Differences are paired over seeds and pictures, with 95 % intervals; * marks those without zero.",
+        "Differences are paired over seeds and pictures, with 95 % intervals; * marks those that exclude zero.",
     )  # fmt: skip
 
 
 STUDY = Study(
     name="width-resolution",
     title="Width and resolution multipliers, and compound scaling",
-    question="What do the multipliers of width and resolution cost and lose, and is scaling all axes at once better?",
+    question="What do width and resolution multipliers save and lose, and is scaling all axes at once better?",
     paper='Howard et al., "MobileNets", 2017, Tables 6 and 7, https://arxiv.org/abs/1704.04861; Tan and Le, '
     '"EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, Figure 8, '
     "https://arxiv.org/abs/1905.11946",
@@ -370,13 +379,14 @@ STUDY = Study(
     "(Table 6), and to 69.1, 67.2 and 64.4 % at 192, 160 and 128 pixels (Table 7). EfficientNet-B0, scaled to "
     "about equal multiply-adds, is more accurate scaled in depth, width and resolution together than along any one "
     "of them (Figure 8).",
-    design="MobileNet v1's multiply-adds are counted at its paper's widths and resolutions. Then it is made "
-    "thinner or given smaller pictures until both have the same multiply-adds, by counting. A small residual "
-    "network is scaled to four times its multiply-adds by blocks, by channels, by the side of its pictures, and by "
-    "all three in the proportions of EfficientNet's formula (1.2, 1.1 and 1.15 for each step). All have the same "
-    "pictures, the same number of steps and the same learning rate.",
-    would_change="Pictures with detail: scikit-learn's digits are 8x8, so larger ones show nothing new to the "
-    "network, only finer maps, and smaller ones lose little. A longer training: deep and wide networks are cut "
-    "short by the same number of steps. Another base: the proportions were found for EfficientNet-B0.",
+    paper_setup="ImageNet, 1.28 million training pictures of up to 224 pixels and more, one training each",
+    design="MobileNet v1's multiply-adds are counted at its paper's widths and resolutions. Then a thinner MobileNet "
+    "is compared with one on smaller pictures at equal multiply-adds, found by counting. A small residual network is "
+    "scaled to four times its multiply-adds by blocks, by channels, by the side of its pictures, and by all three in "
+    "the proportions of EfficientNet's formula (1.2, 1.1 and 1.15 for each step). All have the same pictures, the same "
+    "number of steps and the same learning rate.",
+    would_change="Pictures with detail: scikit-learn's digits are 8x8, so larger ones show the network nothing new, "
+    "only finer maps, and smaller ones lose little. A longer training: the same number of steps stops deep and wide "
+    "networks too early. Another base: the proportions were found for EfficientNet-B0.",
     run=run,
 )

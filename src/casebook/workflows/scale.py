@@ -5,6 +5,7 @@ import math
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ from ..device import choose_device, tune_allocator
 from ..errors import ModelError
 from ..models import create_model
 from ..models.weights import save_weights
-from ..studies.trials import Arm, PictureSet, load_pictures, train_arm
-from ..studies.trials import Budget as TrainingBudget
+from ..progress import Event, Remark
+from ..studies.pictures import PictureSet, PictureSettings, load_pictures
+from ..studies.trials import Arm, TrainingBudget, TrialSettings, train_arm
 from ..studies.verdict import Difference, paired_difference
 from .scale_result import Candidate, Finalist, Scaled, Scaling
 
@@ -86,7 +88,9 @@ def scale(
     tune_allocator()
     place, classes = choose_device(device), num_classes
     if data is not None:
-        first = load_pictures(data, side=input_size or chosen.resolution)  # what is wrong with it is said at once
+        first = load_pictures(
+            data, PictureSettings(side=input_size or chosen.resolution)
+        )  # what is wrong with it is said at once
         classes = first.num_classes
         if num_classes not in (None, classes):
             raise ModelError(f"num_classes is {num_classes}, but {data} has {classes} classes; leave it out")
@@ -284,19 +288,20 @@ class Terms(NamedTuple):
     device: torch.device
     report: Report
 
-    def say(self, text: str) -> None:
-        self.report({"kind": "remark", "text": text})
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Remark):
+            self.report({"kind": "remark", "text": event.text})
 
     def pictures(self, side: int) -> PictureSet:
         most = self.most_per_class
         # The whole picture at every side, or the sides would differ in what the network sees of it.
-        return load_pictures(self.data, side=side, most_per_class=most, most_test_per_class=most, crop_fraction=1.0)
+        settings = PictureSettings(side=side, most_per_class=most, most_test_per_class=most, crop_fraction=1.0)
+        return load_pictures(self.data, settings)
 
     def train(self, space: Space, name: str, point: Point, pictures: PictureSet) -> Arm:
-        return train_arm(
-            name, lambda: create_model(space.family.network, **space.options(point)), pictures, self.budget,
-            seeds=self.seeds, folder=self.folder, device=self.device, say=self.say,
-        )  # fmt: skip
+        build = partial(create_model, space.family.network, **space.options(point))
+        settings = TrialSettings(self.seeds, self.folder, self.device, self.tell)
+        return train_arm(name, build, pictures, self.budget, settings)
 
 
 def _train(space: Space, points: Sequence[Scaled], terms: Terms) -> tuple[tuple[Finalist, ...], str]:
@@ -306,7 +311,7 @@ def _train(space: Space, points: Sequence[Scaled], terms: Terms) -> tuple[tuple[
         side = point.point.resolution
         sets[side] = sets.get(side) or terms.pictures(side)
         arms[point.kind] = terms.train(space, point.kind, point.point, sets[side])
-    shortest = min(max(run.seconds for run in arm.runs) for arm in arms.values())
+    shortest = min(max(trial.seconds for trial in arm.trials) for arm in arms.values())
     reference = arms.get("compound")
     finalists = tuple(
         Finalist(
@@ -334,7 +339,7 @@ def top1_within(arm: Arm, seconds: float) -> float | None:
     The learning rate of a longer training had not come down yet, so it is a lower bound of what the time allows.
     """
     reached = []
-    for run in arm.runs:
+    for run in arm.trials:
         spent, top1 = 0.0, None
         for row in run.curve:
             spent += row["seconds"]
@@ -415,7 +420,7 @@ def _best(points: Sequence[Scaled], finalists: Sequence[Finalist]) -> Scaled:
 
 def _validated(arm: Arm) -> float:
     """The best validation top-1 of each training, mean over the seeds; 0 for one that diverged."""
-    best = [max((row["val_top1"] for row in run.curve), default=0.0) * (not run.diverged) for run in arm.runs]
+    best = [max((row["val_top1"] for row in run.curve), default=0.0) * (not run.diverged) for run in arm.trials]
     return sum(best) / len(best)
 
 

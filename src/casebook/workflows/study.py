@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import casebook
 from ..device import choose_device, tune_allocator
 from ..errors import CasebookError, DataError, DivergedError, RecipeError, RunError
 from ..files import write_atomically, write_json
+from ..progress import Event, Remark, Reporter, reporter_of
 from ..reports.studies import book, markdown_table, study_page
 from ..studies import STUDIES
-from ..studies.experiment import FORMAT, Lab, Mode, Study, find_study, run_study
+from ..studies.experiment import FORMAT, Experiment, Mode, Study, StudySettings, find_study, run_study
 
 
 def study(
@@ -25,20 +26,20 @@ def study(
     data: str | Path | None = None,
     seeds: int | Sequence[int] = 3,
     out: str | Path | None = None,
-    model: str = "",
-    weights: str | Path = "",
+    pretrained: tuple[str, str | Path] | None = None,
     device: str = "auto",
-    say: Callable[[str], None] = lambda line: None,
+    progress: bool | Reporter = False,
 ) -> list[dict[str, Any]]:
-    """Runs studies and gives their results, in order.
+    """Runs studies and returns their results, in order.
 
-    Each study has the folder `out`/NAME-MODE-DATA with `result.json`, `report.html` and its trained networks in `runs`;
-    with several studies `out` also gets `book.html` and `verdicts.md`. One that is finished there is read, one that was
-    interrupted goes on; of several, one that cannot use the data, or get on without a network that diverged, is left
-    out. `seeds` is how many (0, 1, ...) or which. `model` and `weights` are for the studies that start from a trained
-    network.
+    Each study gets the folder `out`/NAME-MODE-DATA with `result.json`, `report.html` and its trained networks in
+    `runs`; several studies also get `book.html` and `verdicts.md` in `out`. A finished study is read from its folder,
+    an interrupted one resumes. Of several studies, one that cannot use the data, or needs a network that diverged, is
+    left out. `seeds` is a number of seeds (0, 1, ...) or the seeds themselves. `pretrained` is a network's name and its
+    weights, for the studies that start from a trained network. `progress=True` shows what happens on stderr or below
+    a notebook's cell.
 
-    Raises RecipeError for an unknown study, mode or number of seeds, and what the training of an arm raises.
+    Raises RecipeError for an unknown study, mode or number of seeds, and what training an arm raises.
     """
     chosen = [find_study(name) for name in ([names] if isinstance(names, str) else names)]
     if mode not in ("quick", "full"):
@@ -46,28 +47,29 @@ def study(
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
         raise RecipeError(f"seeds are {seeds!r}, expected a number of at least 1, or different numbers from 0")
-    if bool(model) != bool(weights):
-        raise RecipeError("model and weights go together: the name of a network, and weights for it")
+    if pretrained is not None and len(pretrained) != 2:
+        raise RecipeError(f"pretrained is {pretrained!r}, expected a network's name and its weights")
     tune_allocator()
-    found_device = choose_device(device)
+    found_device, report = choose_device(device), reporter_of(progress)
     folder = Path(out) if out is not None else Path("runs") / "studies"
     results: list[dict[str, Any]] = []
     refused: list[CasebookError] = []
     for one in chosen:
         given = "" if data is None or not (one.quick_data or one.full_data) else str(data)
-        lab = Lab(
-            one, mode, data=given, seeds=numbers, folder=folder / _folder_name(one, mode, given), device=found_device,
-            model=model, weights=str(weights), say=lambda line, name=one.name: say(f"{name}: {line}"),
+        settings = StudySettings(mode, given, numbers, pretrained and (pretrained[0], str(pretrained[1])))
+        experiment = Experiment(
+            one, settings, folder=folder / _folder_name(one, settings), device=found_device,
+            report=_named(report, one.name),
         )  # fmt: skip
         try:
-            results.append(_finished(lab) or _run(lab))
+            results.append(_finished(experiment) or _run(experiment))
         except (DataError, DivergedError) as error:
             if len(chosen) == 1:
                 raise
             refused.append(error)
-            lab.say(f"left out: {error}")
+            experiment.say(f"left out: {error}")
             continue
-        write_atomically(lab.folder / "report.html", study_page(results[-1]).encode("utf-8", "replace"))
+        write_atomically(experiment.folder / "report.html", study_page(results[-1]).encode("utf-8", "replace"))
         if len(chosen) > 1:
             write_atomically(folder / "book.html", book(results).encode("utf-8", "replace"))
             write_atomically(folder / "verdicts.md", markdown_table(results))
@@ -76,63 +78,79 @@ def study(
     return results
 
 
-def _folder_name(one: Study, mode: Mode, data: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(data).stem).strip("-.")[:60]
-    return f"{one.name}-{mode}" + (f"-{plain}" if plain else "")
+def _named(report: Reporter, name: str) -> Reporter:
+    """Reports what a study says, with its name in front."""
+    return lambda event: report(Remark(f"{name}: {event.text}") if isinstance(event, Remark) else event)
 
 
-def _settings(lab: Lab) -> dict[str, Any]:
+def _folder_name(one: Study, settings: StudySettings) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(settings.data).stem).strip("-.")[:60]
+    return f"{one.name}-{settings.mode}" + (f"-{plain}" if plain else "")
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
     """What a result belongs to."""
+    settings = experiment.settings
     return {
-        "format": FORMAT, "study": lab.study.name, "mode": lab.mode, "data": lab.data, "seeds": list(lab.seeds),
-        "model": lab.model, "weights": lab.weights, "casebook": casebook.__version__,
-    }  # fmt: skip
+        "format": FORMAT,
+        "study": experiment.study.name,
+        "mode": settings.mode,
+        "data": experiment.data,
+        "seeds": list(settings.seeds),
+        "pretrained": list(settings.pretrained) if settings.pretrained else None,
+        "casebook": casebook.__version__,
+    }
 
 
-def _finished(lab: Lab) -> dict[str, Any] | None:
-    """The result that lies in the folder, if it is whole and of this very study."""
-    path = lab.folder / "result.json"
+def _finished(experiment: Experiment) -> dict[str, Any] | None:
+    """The result in the folder, if there is one and it is of this very study."""
+    path = experiment.folder / "result.json"
     if not path.is_file():
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        belongs = result["settings"] == _settings(lab)
+        found = result["settings"]
+        version = found["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not the result of a study; remove it, or choose another --out") from error
-    if not belongs:
+        raise RunError(f"{path} is not the result of a study; remove it, or choose another --out") from error
+    if version != FORMAT:
         raise RunError(
-            f"{lab.folder}: holds the result of other settings ({result['settings']}); choose another --out, or "
-            "remove it first"
+            f"{path} has format {version}, this Casebook reads format {FORMAT}, which judges and words verdicts "
+            "differently; remove the file to judge the trained networks beside it again, or choose another --out"
         )
-    lab.say(f"finished already in {lab.folder}; remove that folder to run it again")
+    if found != _settings(experiment):
+        raise RunError(
+            f"{experiment.folder} holds the result of other settings ({found}); choose another --out, or remove it"
+        )
+    experiment.say(f"finished already in {experiment.folder}; remove that folder to run it again")
     return result
 
 
-def _run(lab: Lab) -> dict[str, Any]:
-    """Runs the study; the time of earlier attempts that were interrupted counts."""
-    clock, began = lab.folder / "seconds.json", time.monotonic()
+def _run(experiment: Experiment) -> dict[str, Any]:
+    """Runs the study; its time includes earlier attempts that were interrupted."""
+    clock, began = experiment.folder / "seconds.json", time.monotonic()
     earlier = 0.0
     with contextlib.suppress(OSError, ValueError):
         earlier = float(json.loads(clock.read_text()))
-    say = lab.say
+    report = experiment.report
 
-    def keep_time() -> None:
+    def save_time() -> None:
         with contextlib.suppress(RunError):
             write_json(clock, earlier + time.monotonic() - began)
 
-    def say_and_keep_time(line: str) -> None:  # after each training, so that a killed process loses little of it
-        keep_time()
-        say(line)
+    def report_and_save_time(event: Event) -> None:  # after each training, so a killed process loses little of it
+        save_time()
+        report(event)
 
-    lab.say = say_and_keep_time
-    lab.say(lab.study.question)
+    experiment.report = report_and_save_time
+    experiment.say(experiment.study.question)
     try:
-        result = run_study(lab)
+        result = run_study(experiment)
     except BaseException:
-        keep_time()
+        save_time()
         raise
     result["seconds"] = round(result["seconds"] + earlier, 1)
-    result = {"settings": _settings(lab), **result}
-    write_json(lab.folder / "result.json", result)
+    result = {"settings": _settings(experiment), **result}
+    write_json(experiment.folder / "result.json", result)
     clock.unlink(missing_ok=True)
     return result
