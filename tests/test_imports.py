@@ -14,7 +14,19 @@ ORDER = (("errors", "formatting"), ("files", "device", "progress"), ("remote", "
          ("data", "models"), ("cost",), ("training",), ("evaluation",), ("explanation",), ("reports",), ("studies",),
          ("workflows",), ("cli",), ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-HEAVY = ("torch", "numpy", "PIL", "cv2", "sklearn", "scipy", "pydantic", "matplotlib", "huggingface_hub", "safetensors")
+HEAVY = (
+    "torch",
+    "numpy",
+    "PIL",
+    "cv2",
+    "sklearn",
+    "scipy",
+    "pydantic",
+    "matplotlib",
+    "huggingface_hub",
+    "safetensors",
+    "jinja2",
+)
 LIGHT = ("casebook.cli", "casebook.errors", "casebook.files", "casebook.formatting", "casebook.progress",
          "casebook.cost.worked", "casebook.cost.parameters", "casebook.device", "typer")  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -103,9 +104,22 @@ def test_the_record_survives_being_written() -> None:
     assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
 
 
+def test_the_value_range_survives_being_written() -> None:
+    preprocessing = Preprocessing(value_range=(0, 4095))
+    record = json.loads(json.dumps(preprocessing.to_dict()))
+    assert record["value_range"] == [0.0, 4095.0]
+    assert Preprocessing.from_dict(record) == preprocessing
+    assert preprocessing.decode_options == {"mode": "RGB", "min_side": 512, "value_range": (0.0, 4095.0)}
+    del record["value_range"]  # as earlier versions wrote it
+    assert Preprocessing.from_dict(record) == Preprocessing()
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [
+        ({"value_range": [4095, 0]}, "value_range is"),
+        ({"value_range": [0, float("nan")]}, "value_range is"),
+        ({"value_range": [0]}, "value_range is"),
         ({"size": 0}, "size is 0"),
         ({"mode": "CMYK"}, "mode is 'CMYK'"),
         ({"interpolation": "magic"}, "interpolation is 'magic'"),

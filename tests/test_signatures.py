@@ -17,8 +17,6 @@ TOO_MANY = {
     "evaluation/inference.py:predict_probabilities",
     "evaluation/views.py:predict_views",
     "models/efficientnet.py:__init__",
-    "reports/run.py:render",
-    "reports/run.py:write_report",
     "training/run.py:write_model_file",
     "workflows/evaluate.py:evaluate",
     "workflows/explain.py:explain",

@@ -6,7 +6,8 @@ server all call it, so that the same picture always gives the same numbers.
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,14 @@ RESAMPLING = {
 CHANNELS = {"RGB": 3, "L": 1}
 
 
+class DecodeOptions(TypedDict):
+    """How a network wants a picture's file decoded: keyword arguments of `open_picture` and `Source.open`."""
+
+    mode: Literal["RGB", "L"]
+    min_side: int | None
+    value_range: tuple[float, float] | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes a network's input.
@@ -34,6 +43,8 @@ class Preprocessing:
     `resize="shorter"` brings the shorter side to `size / crop_fraction` and cuts the centre square, as the
     ImageNet literature does; `"exact"` squeezes the whole picture to the square, as digit data sets do.
     `mean` and `std` are on the scale 0 to 1, one value for each channel of `mode` ("RGB" or "L").
+    `value_range` applies to pictures of more than 8 bits: its ends become 0 and 255, and values beyond are clipped.
+    None scales each picture by the full range of its file's type.
     """
 
     size: int = 224
@@ -43,10 +54,13 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     mode: Literal["RGB", "L"] = "RGB"
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
         object.__setattr__(self, "std", tuple(float(s) for s in self.std))
+        if self.value_range is not None:
+            object.__setattr__(self, "value_range", tuple(float(value) for value in self.value_range))
         if self.mode not in CHANNELS:
             raise ModelError(f"preprocessing: mode is {self.mode!r}, expected one of {', '.join(CHANNELS)}")
         if self.interpolation not in RESAMPLING:
@@ -66,6 +80,9 @@ class Preprocessing:
             )
         if min(self.std) <= 0:
             raise ModelError(f"preprocessing: std is {self.std}, expected values above 0")
+        ends = self.value_range
+        if ends is not None and not (len(ends) == 2 and ends[0] < ends[1] and all(map(math.isfinite, ends))):
+            raise ModelError(f"preprocessing: value_range is {ends}, expected two rising values, such as (0, 4095)")
 
     @property
     def channels(self) -> int:
@@ -80,6 +97,11 @@ class Preprocessing:
     def decode_side(self) -> int:
         """The shorter side in pixels down to which a decoder may shrink a picture at no visible cost."""
         return 2 * self.resize_side
+
+    @property
+    def decode_options(self) -> DecodeOptions:
+        """The keyword arguments for `open_picture` and `Source.open`."""
+        return {"mode": self.mode, "min_side": self.decode_side, "value_range": self.value_range}
 
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """(size, size, channels) uint8 from an upright picture of any size in mode RGB or L."""
@@ -131,8 +153,9 @@ class Preprocessing:
         return np.ascontiguousarray(self.normalise(self.pixels(picture)).transpose(2, 0, 1))
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; tuples become lists."""
         record = dataclasses.asdict(self)
-        return record | {"mean": list(self.mean), "std": list(self.std)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Preprocessing":

@@ -82,6 +82,45 @@ def test_a_run_remembers_where_its_classes_come_from(command: Command, years: Pa
     assert "--label-from needs the data" in one_line(command("evaluate", "run", "--label-from", "top"), code=2)
 
 
+@pytest.fixture
+def breeds(digit_folder: Path) -> Path:
+    """labels.csv with id,breed, the class as an index, and the pictures in train/ID.png."""
+    Path("dogs/train").mkdir(parents=True)
+    rows = ["id,breed"]
+    for label, name in enumerate(("digit_0", "digit_1")):
+        for path in sorted((digit_folder / name).iterdir()):
+            shutil.copy(path, f"dogs/train/{label}{path.name}")
+            rows.append(f"{label}{path.stem},{label}")
+    Path("dogs/labels.csv").write_text("\n".join(rows), encoding="utf-16")
+    Path("names.txt").write_text("terrier\npug\n")
+    return Path("dogs/labels.csv")
+
+
+def test_a_list_without_folder_and_suffix(command: Command, breeds: Path) -> None:
+    assert "They are found with --root dogs/train --suffix .png" in one_line(command("data", "check", breeds))
+    flags = ("--root", "dogs/train", "--suffix", ".png", "--classes", "names.txt")
+    document = command("data", "check", breeds, *flags, "--json").json
+    assert {name: count["pictures"] for name, count in document["classes"].items()} == {"terrier": 40, "pug": 40}
+    assert document["notes"] == ["paths are taken from the column 'id', labels from 'breed'"]
+    assert "dogs is a folder, not a list; leave out suffix='.png'" in one_line(
+        command("data", "check", "dogs", "--suffix", ".png")
+    )
+
+
+def test_a_run_remembers_how_its_list_is_read(
+    command: Command, breeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--root", "dogs/train", "--suffix", ".png", "--columns", "id,breed")
+    arguments = ("--model", "lenet5", "--epochs", "1", "--set", "warmup_epochs=0", "--set", "near_duplicates=false")
+    trained = command("train", breeds, *flags, "--classes", "names.txt", *arguments, "--out", "run", "--json").json
+    assert [row["class"] for row in trained["test"]["per_class"]] == ["terrier", "pug"]
+    every = command("evaluate", "run", breeds, *flags, "--classes", "names.txt", "--json").json
+    assert every["n"] == 80
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # the run has the paths in full
+    assert command("evaluate", tmp_path / "run", "--json").json["n"] == trained["test"]["n"]
+
+
 def test_terminal_codes_in_names_are_shown_not_obeyed(command: Command, digit_folder: Path) -> None:
     shutil.copytree(digit_folder, "data")
     Path("data/digit_0").rename("data/\x1b[31mred")

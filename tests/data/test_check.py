@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -118,3 +119,22 @@ def test_everything_broken(tmp_path: Path) -> None:
 def test_what_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         check_data(tmp_path)
+
+
+def test_the_range_of_12_bit_values_is_reported(tmp_path: Path, photographs: list[Image.Image]) -> None:
+    for name, some in (("cat", photographs[:6]), ("dog", photographs[6:12])):
+        (tmp_path / name).mkdir()
+        for index, picture in enumerate(some):
+            values = np.asarray(picture.convert("L")).astype(np.uint16)
+            values[0, :2] = 0, 255
+            Image.fromarray(values * 16).save(tmp_path / name / f"{index}.png")
+    found = check_data(tmp_path)
+    assert found.to_dict()["values"] == {"pictures": 12, "least": 0.0, "greatest": 4080.0, "scaled": [0.0, 4095.0]}
+    line = "more than 8 bits: 12 pictures with values from 0 to 4080; in training, 0 to 4095 becomes 0 to 255"
+    assert line in found.text().splitlines()
+
+
+def test_8_bit_pictures_have_no_values_to_report(sick: Path) -> None:
+    found = check_data(sick)
+    assert found.to_dict()["values"] is None
+    assert "more than 8 bits" not in found.text()

@@ -170,6 +170,71 @@ def test_32_bit_tiff() -> None:
     assert (large.min(), large.max()) == (0, 255)
 
 
+def test_32_bit_tiff_of_8_bit_values() -> None:
+    ramp = np.arange(256, dtype=np.int32).reshape(16, 16)
+    assert np.array_equal(opened(saved(Image.fromarray(ramp), "TIFF"), mode="L"), ramp)
+
+
+def test_unsigned_32_bit_values_do_not_wrap() -> None:
+    content = tiff(np.array([[0, 2**30, 2**31, 2**32 - 1]], np.uint32))
+    assert np.asarray(opened(content, mode="L")).tolist() == [[0, 64, 128, 255]]
+    assert decode(content, name="picture").extremes == (0.0, 2.0**32 - 1)
+
+
+RAMP12 = np.rint(np.linspace(0, 4095, 256)).astype(np.uint16).reshape(16, 16)
+RAMP12_AS_8 = np.rint(RAMP12 * (255 / 4095)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_value_range_of_12_bits(dtype: type, mode: str) -> None:
+    content = saved(Image.fromarray(RAMP12.astype(dtype)), "TIFF")
+    found = decode(content, name="picture", mode=mode, value_range=(0, 4095))  # type: ignore[arg-type]
+    assert np.array_equal(np.asarray(found.picture).reshape(16, 16, -1)[..., 0], RAMP12_AS_8)
+    assert found.extremes == (0.0, 4095.0)
+    assert found.picture.mode == mode
+
+
+def test_values_beyond_the_value_range_are_clipped() -> None:
+    content = saved(Image.fromarray(np.array([[-5.0, 1.0, 2.0, 3.0, 9.0, np.nan]], np.float32)), "TIFF")
+    assert np.asarray(opened(content, mode="L", value_range=(1, 3))).tolist() == [[0, 0, 128, 255, 255, 0]]
+    assert decode(content, name="picture").extremes == (-5.0, 9.0)
+
+
+@pytest.mark.parametrize("format", ["PNG", "little TIFF", "big TIFF"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bit_colours_of_12_bits(format: str, channels: int) -> None:
+    colours = np.stack([RAMP12, RAMP12[::-1], RAMP12.T, np.full_like(RAMP12, 65535)], 2)[..., :channels]
+    if format == "PNG":
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+        content = png((16, 16), rows, depth=16, colour=2 if channels == 3 else 6)
+    else:
+        content = tiff(colours.astype("<u2" if format == "little TIFF" else ">u2"))
+    expected = np.stack([RAMP12_AS_8, RAMP12_AS_8[::-1], RAMP12_AS_8.T], 2)
+    found = decode(content, name="picture", value_range=(0, 4095))
+    assert np.array_equal(found.picture, expected)
+    assert found.extremes == (0.0, 4095.0)
+    assert found.mode == ("RGB" if channels == 3 else "RGBA")
+
+
+def test_16_bit_colours_lie_on_white() -> None:
+    row = np.array([4095, 0, 0, 0, 4095, 0, 0, 32768, 4095, 0, 0, 65535], ">u2")
+    picture = opened(png((3, 1), b"\0" + row.tobytes(), depth=16, colour=6), value_range=(0, 4095))
+    assert np.asarray(picture).tolist() == [[[255, 255, 255], [255, 127, 127], [255, 0, 0]]]
+
+
+def test_16_bit_colours_are_turned_upright_once() -> None:
+    colours = (np.asarray(four_corners()).astype(np.uint16) * 257).transpose(1, 0, 2)[::-1]
+    assert_corners(opened(tiff(np.ascontiguousarray(colours), orientation=6)))
+
+
+def test_8_bit_pictures_have_no_value_range() -> None:
+    content = saved(four_corners(), "PNG")
+    found = decode(content, name="picture", value_range=(0, 4095))
+    assert found.extremes is None
+    assert_corners(found.picture)
+
+
 @pytest.mark.parametrize("factor", [1.0, 255.0, 1e6], ids=["0 to 1", "0 to 255", "any"])
 def test_float_tiff(factor: float) -> None:
     values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
@@ -247,6 +312,39 @@ def png(size: tuple[int, int], rows: bytes, depth: int = 8, colour: int = 0) -> 
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff(values: np.ndarray, orientation: int = 1, photometric: int | None = None) -> bytes:
+    """A TIFF of (H, W) or (H, W, channels) values of any type, uncompressed."""
+    order = ">" if values.dtype.byteorder == ">" else "<"
+    height, width, *rest = values.shape
+    channels = rest[0] if rest else 1
+    shorts = {  # tag -> values of 16 bits
+        258: [8 * values.itemsize] * channels,
+        259: [1],
+        262: [(2 if channels > 2 else 1) if photometric is None else photometric],
+        274: [orientation],
+        277: [channels],
+        284: [1],
+        338: [2] if channels in (2, 4) else [],
+        339: [{"u": 1, "i": 2, "f": 3}[values.dtype.kind]] * channels,
+    }
+    longs = {256: width, 257: height, 273: 0, 278: height, 279: values.nbytes}
+    entries = sorted([*longs, *(tag for tag, numbers in shorts.items() if numbers)])
+    start, extra = 8 + 2 + 12 * len(entries) + 4, b""
+    longs[273] = start + sum(2 * len(numbers) for numbers in shorts.values() if len(numbers) > 2)
+    directory = b""
+    for tag in entries:
+        if tag in longs:
+            directory += struct.pack(f"{order}HHII", tag, 4, 1, longs[tag])
+        elif len(shorts[tag]) > 2:
+            directory += struct.pack(f"{order}HHII", tag, 3, len(shorts[tag]), start + len(extra))
+            extra += struct.pack(f"{order}{len(shorts[tag])}H", *shorts[tag])
+        else:
+            both = (*shorts[tag], 0)[:2]
+            directory += struct.pack(f"{order}HHIHH", tag, 3, len(shorts[tag]), *both)
+    head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}IH", 8, len(entries))
+    return head + directory + bytes(4) + extra + values.tobytes()
 
 
 @pytest.mark.parametrize("size", [(10_000, 5_001), (12_000, 9_000), (60_000, 60_000)])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from casebook.data import scan as scan_module
 from casebook.data.pictures import Picture, Source
-from casebook.data.scan import perceptual_hashes, scan
+from casebook.data.scan import PictureFacts, choose_value_range, perceptual_hashes, scan
 from casebook.data.sources import load_source
 
 Make = Callable[[dict[str, int]], Path]
@@ -45,6 +45,51 @@ def test_facts_of_a_folder_with_every_kind_of_damage(tmp_path: Path, photographs
     assert "not a picture" in broken["b/fake.png"]
     assert "cut off" in broken["b/short.jpg"]
     assert result.thumbnails.shape == (6, 32, 32)
+
+
+def test_the_values_of_deep_pictures(tmp_path: Path, photographs: list[Image.Image]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    grey = np.asarray(photographs[0].convert("L"))
+    Image.fromarray(grey).save(tmp_path / "a/8.png")
+    Image.fromarray(grey.astype(np.uint16) * 4 + 7).save(tmp_path / "b/12.png")
+    source = load_source(tmp_path)
+    cached = [scan(source, cache_dir=tmp_path / "cache") for _ in range(2)]
+    assert cached[0].facts == cached[1].facts
+    shallow, deep = cached[0].facts
+    assert (shallow.low, shallow.high) == (None, None)
+    assert (deep.low, deep.high) == (float(grey.min()) * 4 + 7, float(grey.max()) * 4 + 7)
+    assert (shallow.phash ^ deep.phash).bit_count() <= 2  # a dark thumbnail of nearly one colour would hide copies
+    assert cached[0].thumbnails[1].std() > 30
+
+
+def deep(low: float, high: float, mode: str = "I;16") -> PictureFacts:
+    return PictureFacts(8, 8, "TIFF", mode, low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ([], None),
+        ([PictureFacts(8, 8, "PNG", "L")], None),
+        ([deep(3, 900), deep(0, 4001)], (0, 4095)),
+        ([deep(3, 900), PictureFacts(8, 8, "PNG", "L")], (0, 1023)),
+        ([deep(0, 255, "I")], (0, 255)),
+        ([deep(0, 256, "I")], (0, 511)),
+        ([deep(0, 65535)], (0, 65535)),
+        ([deep(0, 1)], (0, 1)),
+        ([deep(0, 0)], None),
+        ([deep(-1024, 3071, "I"), deep(0, 100, "I")], (-1024, 3071)),
+        ([deep(0.0, 0.5, "F"), deep(0.25, 1.0, "F")], (0, 1)),
+        ([deep(0.0, 254.9, "F")], (0, 255)),
+        ([deep(0.0, 1.0, "F"), deep(0, 1)], (0, 1)),
+        ([deep(0.0, 1.0, "F"), deep(0, 4095)], None),
+        ([deep(0, 4000)] * 99 + [deep(0, 65535)], (0, 65535)),
+        ([deep(0, 4000)] * 198 + [deep(0, 65535)], (0, 4095)),
+    ],
+)
+def test_the_range_of_a_data_set(facts: list[PictureFacts], expected: tuple[float, float] | None) -> None:
+    assert choose_value_range(facts) == expected
 
 
 def test_a_file_that_vanishes_is_a_fact(make_folder: Make) -> None:

@@ -1,5 +1,6 @@
 """Splits share no copy and no group, whatever the data; they repeat exactly; the errors name the class."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -237,6 +238,16 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
     moved = Source("data", source.root, source.classes, (source.pictures[0]._replace(label=1), *source.pictures[1:]))
     with pytest.raises(DataError, match=r"1 changed their class, such as 0000\.png"):
         read_split(path, moved)
+
+
+def test_a_split_survives_another_unicode_form_of_the_names(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    here, there = (
+        Source("data", Path("data"), ("tea", name), tuple(Picture(f"{name}/{i}.png", i % 2) for i in range(20)))
+        for name in (composed, decomposed)
+    )
+    write_split(tmp_path / "split.csv", here, split_source(here))
+    assert read_split(tmp_path / "split.csv", there) == read_split(tmp_path / "split.csv", here)
 
 
 @pytest.mark.parametrize("text", ["", "name,label\na,b\n", "name,label,split,reason\n0000.png,class0,holdout,\n"])

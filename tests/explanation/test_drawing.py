@@ -9,7 +9,9 @@ from PIL import Image
 
 from casebook.errors import ModelError
 from casebook.explanation import drawing
+from casebook.explanation.class_sheets import explain_occlusion
 from casebook.explanation.overlays import overlays
+from casebook.explanation.sheet import Settings
 from casebook.explanation.views import Subject, displayed, look
 from casebook.preprocessing import Preprocessing
 
@@ -112,3 +114,15 @@ def test_overlays_for_a_report(untouched, subject) -> None:
         assert len(one.uri) < 20_000
     alone = overlays(subject, picture, truth=taken, methods=("gradient", "grad-cam"))
     assert [one.method for one in alone] == ["gradient", "grad-cam"]
+
+
+def test_a_report_and_explain_say_the_same_about_occlusion(subject) -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (50, 60, 3), np.uint8))
+    view = look(subject, picture, "p.png")
+    sheet = explain_occlusion(subject, view, Settings())
+    (small,) = overlays(subject, picture, taken=view.target, methods=("occlusion",))
+    square, effect = sheet.panel.lines
+    assert small.caption == f"occlusion for {view.classes[view.target]}: {square}; {effect}"
+    lost = 100 * (view.probability - sheet.facts["least_probability"])
+    assert f"takes away up to {lost:.1f} points" in effect
+    assert square == f"a grey square of {sheet.facts['square']} pixels, every {sheet.facts['stride']}"

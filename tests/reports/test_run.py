@@ -18,6 +18,8 @@ from PIL import Image
 from casebook.errors import PictureError, RunError
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
+from casebook.reports import album
+from casebook.reports import page as pages
 from casebook.reports import run as report
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -127,7 +129,7 @@ def settings(predictions: Predictions, **changes: Any) -> dict[str, Any]:
 
 
 def write(path: Path, predictions: Predictions, **changes: Any) -> tuple[Page, str]:
-    report.write_report(path, **settings(predictions, **changes))
+    report.write_report(path, report.ReportData(**settings(predictions, **changes)))
     html = path.read_text("utf-8")
     return Page(html), html
 
@@ -225,7 +227,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         history=[row | {"phase": HOSTILE if row["epoch"] > 3 else "head", HOSTILE: HOSTILE} for row in HISTORY],
     )
     assert len(page.scripts) == 2  # the data and ours
-    assert page.scripts[1] == report._resource("report.js")
+    assert page.scripts[1] == pages.resource("report.js")
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"iframe", "object", "embed", "form", "base"}
     for tag, attributes in page.elements:
@@ -242,7 +244,7 @@ def test_names_that_no_encoding_can_write(tmp_path: Path) -> None:
     names = tuple(f"b\udcff{row}" + "long " * 100 + f"/{row}.jpg" for row in range(10))
     page, _ = write(tmp_path / "report.html", predictions._replace(names=names))
     shown = [name for cell in page.data["cells"].values() for name, *_ in cell["shown"]]
-    assert max(map(len, shown)) == report.LONGEST_NAME
+    assert max(map(len, shown)) == pages.LONGEST_NAME
     assert all(name.startswith("…") and name.endswith(".jpg") for name in shown)
 
 
@@ -271,8 +273,8 @@ def test_the_size_is_capped(tmp_path: Path) -> None:
 
     predictions = predict(30, 60, wrong=0.9)
     page, html = write(tmp_path / "report.html", predictions, thumbnails=thumbnails)
-    assert len(html) < report.MOST_PICTURE_BYTES + 1_500_000
-    assert len(asked) == len(set(asked)) <= report.MOST_PICTURES
+    assert len(html) < album.MOST_PICTURE_BYTES + 1_500_000
+    assert len(asked) == len(set(asked)) <= album.MOST_PICTURES
     cells = page.data["cells"].values()
     # Fair: no cell has two pictures while another has none, as far as they have them.
     fewest = min(len(cell["shown"]) for cell in cells if cell["total"] >= 2)
@@ -282,7 +284,7 @@ def test_the_size_is_capped(tmp_path: Path) -> None:
 
 
 def test_the_number_of_pictures_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "MOST_PICTURES", 20)
+    monkeypatch.setattr(album, "MOST_PICTURES", 20)
     asked: list[int] = []
 
     def thumbnails(row: int) -> Image.Image:
@@ -303,7 +305,7 @@ def test_thumbnails_are_small_and_pixels_stay_visible() -> None:
         (Image.new("RGBA", (100, 100)), (100, 100), False),
     ):
         before = picture.size
-        source, small = report.encode_thumbnail(picture)
+        source, small = album.encode_thumbnail(picture)
         assert small == is_small
         assert picture.size == before
         with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as decoded:
@@ -335,7 +337,7 @@ def test_without_any_mistake(tmp_path: Path) -> None:
     page, _ = write(tmp_path / "report.html", predict(3, 20, wrong=0))
     text = words(page.text)
     assert "None: all 60 pictures were recognised" in text
-    assert "consistent with an accuracy from 94.0 % up" in text.replace("\u00a0", " ")
+    assert "consistent with any accuracy above 94.0 %" in text.replace("\u00a0", " ")
     assert set(page.data["cells"]) == {"0-0", "1-1", "2-2"}
     assert "Most common confusions" not in text
 
@@ -356,7 +358,7 @@ def test_a_class_without_pictures_is_said(tmp_path: Path) -> None:
         predictions.classes,
     )
     page, _ = write(tmp_path / "report.html", predictions)
-    assert "One class has no picture in this set, so nothing is known about them: class 2." in words(page.text)
+    assert "One class has no picture in this set, so nothing is known about it: class 2." in words(page.text)
     predictions.probabilities[0] = [0.1, 0.1, 0.7, 0.1]  # now it is predicted, and so has a row
     page, _ = write(tmp_path / "report.html", predictions)
     assert "One class has no picture in this set" in page.text
@@ -370,7 +372,7 @@ def test_of_many_classes_the_confused_ones_are_shown(tmp_path: Path) -> None:
         predictions.probabilities[row, 230] = 1
     page, _ = write(tmp_path / "report.html", predictions)
     text = words(page.text)
-    assert "300 classes occur; the matrix shows the 2 most confused with each other" in text
+    assert "300 classes occur. The matrix shows the 2 that are most often confused with each other" in text
     assert "3 of the 3 mistakes" in text
     assert {"17-17", "17-230", "230-230"} == set(page.data["cells"])
     assert "class 17, taken for class 230" in text
@@ -397,7 +399,7 @@ def test_a_history_with_holes(tmp_path: Path) -> None:
     page, _ = write(tmp_path / "report.html", predict(3, 5), history=history)
     figures = re.findall(r"<figcaption>([^<]*)</figcaption>", (tmp_path / "report.html").read_text("utf-8"))
     assert "Loss" in figures
-    assert "Validation top-1 accuracy" not in figures
+    assert "Validation accuracy" not in figures
     assert "3 epochs" in page.text
 
 

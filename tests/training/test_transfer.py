@@ -12,7 +12,7 @@ from casebook.models import create_model
 from casebook.models.weights import save_weights
 from casebook.training.recipe import make_recipe
 from casebook.training.run import Run
-from casebook.training.transfer import Frozen, choose_transfer, parts
+from casebook.training.transfer import Frozen, after_training, choose_transfer, parts
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +138,13 @@ def test_cached_features_are_reused_and_equal_the_network(
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
     first = train(weights_file, photo_folder, tmp_path / "a", transfer="head", precision="fp32")
     assert first.evaluation["features"]["computed"] > 0
+    said = "the last layer (10 classes in the weights) was replaced and trained here"
+    assert said in first.evaluation["notes"]
+    report = (first.path / "report.html").read_text("utf-8")
+    assert said in report
+    assert "untrained" not in report
+    kept = first.evaluation["validation"]["epoch"]
+    assert f"The weights are those of epoch {kept}, which had the highest validation accuracy" in report
     again = train(weights_file, photo_folder, tmp_path / "b", transfer="head", precision="fp32", learning_rate=0.01)
     pictures = first.evaluation["pictures"]
     assert again.evaluation["features"] == {"computed": 0, "cached": pictures["train"] + pictures["val"]}
@@ -232,3 +239,14 @@ def test_augmented_views_do_not_depend_on_the_data_set(
         run = train(weights_file, photo_folder, tmp_path / cache / "run", transfer="head", feature_views=2)
         results.append((run.path / "model.safetensors").read_bytes())
     assert results[0] == results[1]
+
+
+def test_notes_of_loading_read_as_past_when_the_training_is_over(weights_file: Path) -> None:
+    from casebook.models.weights import load_into, resolve
+
+    notes = load_into(create_model("resnet20", num_classes=3), resolve(weights_file, "resnet20"), replace_head=True)
+    assert notes == ["the last layer (10 classes in the weights) is new and untrained"]
+    assert after_training(notes, "full") == ["the last layer (10 classes in the weights) was replaced and trained here"]
+    heads = ["the auxiliary heads are new and untrained", "something else"]
+    assert after_training(heads, "full") == ["the auxiliary heads were new and trained here", "something else"]
+    assert after_training(heads, "head") == heads  # the head alone trains no others

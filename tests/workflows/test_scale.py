@@ -244,14 +244,14 @@ def test_the_frontier_is_drawn(frontier: scale_result.Scaling, tmp_path: Path) -
         scale_result.draw_frontier(frontier, tmp_path / "f.jpg")
     scale_result.write_frontier_page(frontier, tmp_path / "f.html")
     page = (tmp_path / "f.html").read_text()
-    assert page.count("<table>") == 2
-    assert "<svg" in page
+    assert page.count("<table") == 2
+    assert "data:image/svg+xml" in page
     assert frontier.command in page
     untrained = dataclasses.replace(frontier, finalists=())
     with pytest.raises(ModelError, match="nothing was trained"):
         scale_result.draw_frontier(untrained, tmp_path / "g.png")
     scale_result.write_frontier_page(untrained, tmp_path / "g.html")
-    assert "<svg" not in (tmp_path / "g.html").read_text()
+    assert "data:image/svg+xml" not in (tmp_path / "g.html").read_text()
 
 
 def test_the_command_trains_just_that_network(

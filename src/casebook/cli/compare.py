@@ -40,10 +40,14 @@ def compare(
         chosen += found
     rows = side_by_side.compare(chosen, input_size)
     if picture:
-        side_by_side.write_picture(rows, Path(picture), error)
+        from casebook.reports import networks
+
+        networks.write_picture(rows, Path(picture), error)
         say(f"picture: {picture}")
     if html:
-        side_by_side.write_page(rows, Path(html), error)
+        from casebook.reports import networks
+
+        networks.write_page(rows, Path(html), error)
         say(f"page: {html}")
     cells = side_by_side.table(rows)
     if json_:

@@ -5,7 +5,7 @@ import typer
 from ..formatting import one_line, size_text
 from ..progress import TerminalDisplay
 from .output import print_json, say, skipped_lines, table, wrong_usage
-from .sources import LABEL_FROM, source_format
+from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX, source_format
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
 
@@ -22,6 +22,10 @@ def check(
         None, "--group-by", help="CSV column, or pattern over file names, of pictures that stay together."
     ),
     label_from: str = LABEL_FROM,
+    root: str = ROOT,
+    suffix: str = SUFFIX,
+    columns: str = COLUMNS,
+    classes: str = CLASS_LIST,
     strict: bool = typer.Option(
         False, "--strict", help="End with code 1 if copies or groups lie in more than one split."
     ),
@@ -33,7 +37,8 @@ def check(
 
     display = TerminalDisplay()
     try:
-        source = load_source(data, group_by=group_by, format=source_format(label_from=label_from))
+        format = source_format(label_from=label_from, root=root, suffix=suffix, columns=columns, class_list=classes)
+        source = load_source(data, group_by=group_by, format=format)
         found = check_data(source, report=display)
     finally:
         display.close()

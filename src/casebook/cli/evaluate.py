@@ -7,7 +7,7 @@ import typer
 
 from ..progress import TerminalDisplay
 from .output import accuracy_lines, print_json, say, skipped_lines, table, wrong_usage
-from .sources import LABEL_FROM, formatted
+from .sources import COLUMNS, LABEL_FROM, ROOT, SUFFIX, formatted
 
 
 def evaluate(
@@ -35,6 +35,9 @@ def evaluate(
         None, "--classes", help="CSV of index,id,name: the network's outputs, to match folders by id or name."
     ),
     label_from: str = LABEL_FROM,
+    root: str = ROOT,
+    suffix: str = SUFFIX,
+    columns: str = COLUMNS,
     split: str = typer.Option("auto", help="train, val, test, all, or auto: test where there is one, else all."),
     save: str = typer.Option(
         None, "--save", metavar="FILE", help="Save path, label and probabilities to a .csv or .parquet file."
@@ -55,7 +58,7 @@ def evaluate(
         raise wrong_usage("--html shows what is compared; add --protocol, --ensemble or --soup")
     if save:
         check_suffix(save)
-    source = formatted(pictures, label_from=label_from)
+    source = formatted(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
     display = TerminalDisplay()
     try:
         evaluation = casebook.evaluate(

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 LABEL_FROM = typer.Option(
     None, "--label-from", help="Class in a path: top or parent folder, or a pattern over file names; default: auto."
 )
+ROOT = typer.Option(None, "--root", metavar="FOLDER", help="Folder that the paths of a CSV list are relative to.")
+SUFFIX = typer.Option(None, "--suffix", help="Added to the paths of a CSV list that do not end in it, such as .jpg.")
+COLUMNS = typer.Option(None, "--columns", metavar="PATH,LABEL", help="Columns of a CSV list, as in id,breed.")
+CLASS_LIST = typer.Option(
+    None, "--classes", metavar="FILE", help="CSV of index,id,name, or a name per line: names for class ids or indices."
+)
 
 
 def source_format(**settings: Any) -> "SourceFormat":

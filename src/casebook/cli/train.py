@@ -9,7 +9,7 @@ import typer
 
 from ..progress import TerminalDisplay
 from .output import accuracy_lines, print_json, say, skipped_lines, wrong_usage
-from .sources import LABEL_FROM
+from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX
 
 
 def train(
@@ -38,6 +38,10 @@ def train(
     test_fraction: float = typer.Option(None, help="Share of an unsplit data set locked away for the test (0.15)."),
     group_by: str = typer.Option(None, help="CSV column, or pattern over file names, of pictures that stay together."),
     label_from: str = LABEL_FROM,
+    root: str = ROOT,
+    suffix: str = SUFFIX,
+    columns: str = COLUMNS,
+    classes: str = CLASS_LIST,
     device: str = typer.Option(None, help="auto, cpu, cuda, cuda:1 or mps."),
     precision: str = typer.Option(None, help="auto, fp32 or bf16."),
     workers: int = typer.Option(None, help="Processes that read pictures; -1 chooses."),
@@ -55,6 +59,7 @@ def train(
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
         "schedule": schedule, "input_size": input_size, "policy": policy, "class_weights": class_weights, "seed": seed,
         "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by, "label_from": label_from,
+        "list_root": root, "list_suffix": suffix, "list_columns": columns, "class_list": classes,
         "device": device, "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard,
         "strict": strict,
     }  # fmt: skip

@@ -11,7 +11,7 @@ from ..errors import DataError
 from ..progress import Advanced, Reporter, silent
 from .duplicates import Duplicates, duplicates
 from .pictures import SPLITS, Source
-from .scan import Scan, scan
+from .scan import Scan, choose_value_range, scan
 from .sources import load_source
 from .split import Split, groups_of, split_source, straddling
 
@@ -53,6 +53,8 @@ class Check:
             "distance", "likeness"}]; groups: [[name, ...]], the sets of copies that the pairs connect
         sizes: {"width", "height", "shorter_side", "size_bytes"}, each {"least", "median", "greatest"}
         formats, modes: {name: number of pictures}
+        values: {"pictures", "least", "greatest", "scaled"} of the pictures of more than 8 bits; "scaled" are the two
+            values that training turns into 0 and 255, null where each picture is scaled by itself; null without any
         """
         names = [picture.name for picture in self.source.pictures]
         labels = [self.source.classes[picture.label] for picture in self.source.pictures]
@@ -88,6 +90,7 @@ class Check:
             "sizes": self._sizes(),
             "formats": self._counted("format"),
             "modes": self._counted("mode"),
+            "values": self._values(),
         }
 
     def text(self) -> str:
@@ -107,6 +110,11 @@ class Check:
                 lines.append(f"  {what:<7} {least:>6} {median:>6} {greatest:>6}")
         for what, kinds in (("formats", self._counted("format")), ("colour modes", self._counted("mode"))):
             lines.append(f"{what}: " + (", ".join(f"{name} {count}" for name, count in kinds.items()) or "none"))
+        if values := self._values():
+            scaled = values["scaled"]
+            how = f"{scaled[0]:g} to {scaled[1]:g} becomes 0 to 255" if scaled else "each is scaled by itself"
+            ends = f"{values['least']:g} to {values['greatest']:g}"
+            lines.append(f"more than 8 bits: {values['pictures']} pictures with values from {ends}; in training, {how}")
         if self.split is not None:
             parts = ", ".join(f"{part} {len(indices)}" for part, indices in self.split.parts().items())
             lines.append(f"split: {parts}{', as the data set has it' if self.own_split else ''}")
@@ -155,6 +163,20 @@ class Check:
             what: {"least": min(numbers), "median": statistics.median_low(numbers), "greatest": max(numbers)}
             for what, numbers in values.items()
             if numbers
+        }
+
+    def _values(self) -> dict[str, Any] | None:
+        facts = self.scan.facts
+        deep = [(one.low, one.high) for one in facts if one.low is not None and one.high is not None]
+        if not deep:
+            return None
+        trained = range(len(self.source)) if self.split is None else self.split.train
+        scaled = choose_value_range(facts[index] for index in trained)
+        return {
+            "pictures": len(deep),
+            "least": min(low for low, _ in deep),
+            "greatest": max(high for _, high in deep),
+            "scaled": None if scaled is None else list(scaled),
         }
 
     def _counted(self, field: str) -> dict[str, int]:

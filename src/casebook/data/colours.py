@@ -14,7 +14,9 @@ COLOUR_SAMPLE = 1000  # pictures that principal colours are taken from
 COLOUR_SIDE = 64  # pixels of each, across and down
 
 
-def source_colours(source: Source, indices: Sequence[int]) -> Components:
+def source_colours(
+    source: Source, indices: Sequence[int], value_range: tuple[float, float] | None = None
+) -> Components:
     """The principal colours of up to COLOUR_SAMPLE of these pictures, evenly chosen, each counting the same.
 
     Raises DataError where not one of them can be read.
@@ -23,7 +25,7 @@ def source_colours(source: Source, indices: Sequence[int]) -> Components:
     samples = []
     for index in indices[::step]:
         with contextlib.suppress(PictureError):
-            picture = source.open(index, min_side=COLOUR_SIDE)
+            picture = source.open(index, min_side=COLOUR_SIDE, value_range=value_range)
             samples.append(np.asarray(picture.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST)))
     if not samples:
         raise DataError(f"{source.name}: not one picture could be read, so it has no principal colours")

@@ -97,11 +97,7 @@ class CropSource:
                 pass
 
     def _open(self, place: int) -> Image.Image:
-        return self.source.open(
-            int(self.indices[place]),
-            mode=self.preprocessing.mode,
-            min_side=self.preprocessing.decode_side,
-        )
+        return self.source.open(int(self.indices[place]), **self.preprocessing.decode_options)
 
     def _preprocessed(self, place: int) -> NDArray[np.uint8]:
         return self.preprocessing.pixels(self._open(place))

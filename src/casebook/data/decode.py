@@ -45,6 +45,7 @@ UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+DEEP_COLOUR = {f"{mode};16{order}" for mode in ("RGB", "RGBX", "RGBA", "LA") for order in "BLN"}
 SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 JPEG_SCALES = (8, 4, 2, 1)  # a JPEG can be decoded at 1/8, 1/4, 1/2 of its size at less cost
 JPEG_END = b"\xff\xd9"
@@ -69,6 +70,7 @@ class Decoded(NamedTuple):
     mode: str  # Pillow's mode as stored: "RGB", "CMYK", "I;16", ...
     width: int  # upright and before any scaled decoding
     height: int
+    extremes: tuple[float, float] | None  # the least and the greatest value of a picture of more than 8 bits
 
 
 def open_picture(
@@ -77,13 +79,15 @@ def open_picture(
     name: str,
     mode: Literal["RGB", "L"] = "RGB",
     min_side: int | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> Image.Image:
     """An upright 8-bit picture in `mode`.
 
     With `min_side`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps at
-    least that many pixels. Raises PictureError(name, reason) for what is not a whole, readable picture.
+    least that many pixels. `value_range` says which values of a picture of more than 8 bits become 0 and 255; without
+    it, the file's type decides. Raises PictureError(name, reason) for what is not a whole, readable picture.
     """
-    return decode(source, name=name, mode=mode, min_side=min_side).picture
+    return decode(source, name=name, mode=mode, min_side=min_side, value_range=value_range).picture
 
 
 def decode(
@@ -92,24 +96,27 @@ def decode(
     name: str,
     mode: Literal["RGB", "L"] = "RGB",
     min_side: int | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> Decoded:
-    """As `open_picture`, with the stored format, mode and size."""
+    """As `open_picture`, with the stored format, mode, size and values."""
     try:
         with _quiet(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             _check_size(image.size, name)
             if image.format in NOT_PIXELS:
                 raise PictureError(name, f"is a {image.format} file, which holds no pixels; convert it to PNG or JPEG")
-            stored_mode, size = image.mode, image.size
+            stored_mode, size, raw_mode = image.mode, image.size, _raw_mode(image)
             scaled = min_side is not None and image.draft(None, (min_side, min_side)) is not None
             image.load()
             _check_size(image.size, name)  # icon files say the true size only now
             width, height = size if scaled else image.size
-            picture = _eight_bit(image, mode)
+            values = _deep_values(image, raw_mode, source)
+            picture = _eight_bit(image, mode) if values is None else _scaled_picture(values, value_range).convert(mode)
             if (turn := _turn(image)) is not None:
                 picture = picture.transpose(turn)
                 if turn in SIDEWAYS:
                     width, height = height, width
-            return Decoded(picture, image.format or "", stored_mode, width, height)
+            extremes = None if values is None else _extremes(values)
+            return Decoded(picture, image.format or "", stored_mode, width, height, extremes)
     except PictureError:
         raise
     except Exception as error:  # for damage, decoders raise OSError, ValueError, SyntaxError, struct.error...
@@ -319,11 +326,52 @@ def _stored_turn(content: bytes) -> Image.Transpose | None:
         return _turn(image)
 
 
+def _raw_mode(image: Image.Image) -> str:
+    """How the file stores a pixel, such as "RGB;16B"; Pillow forgets it when it loads the pixels."""
+    tiles = getattr(image, "tile", [])
+    args = tiles[0].args if tiles else ""
+    stored = args[0] if isinstance(args, tuple) and args else args
+    return stored if isinstance(stored, str) else ""
+
+
+def _deep_values(image: Image.Image, raw_mode: str, source: Path | bytes | BinaryIO) -> NDArray[Any] | None:
+    """The values of a loaded picture of more than 8 bits, (H, W) or (H, W, 3 or 4); None for any other.
+
+    Pillow keeps the upper 8 of 16 bits of colour, so OpenCV reads these. Where it cannot, the 8 bits are used.
+    """
+    if image.mode[0] in "IF":  # "I", "I;16", "I;16B", "F"
+        values = np.asarray(image)
+        if image.format == "PPM":  # Pillow scales values of more than 8 bits to 16 bits, whatever their greatest one
+            return values.astype(np.uint16)
+        # Pillow reads unsigned 32-bit values as signed.
+        return values.view(np.uint32) if raw_mode.startswith("I;32") and not raw_mode.endswith("S") else values
+    if raw_mode not in DEEP_COLOUR:
+        return None
+    values: Any = cv2.imdecode(np.frombuffer(_content(source), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[1::-1] != image.size:
+        return None
+    return values[..., [2, 1, 0, 3][: values.shape[2]]]
+
+
+def _content(source: Path | bytes | BinaryIO) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, Path):
+        return source.read_bytes()
+    source.seek(0)
+    return source.read()
+
+
+def _extremes(values: NDArray[Any]) -> tuple[float, float]:
+    """The least and the greatest finite value, transparency left out."""
+    values = values[..., :3] if values.ndim == 3 else values
+    values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
 def _eight_bit(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
-    """Any of Pillow's modes -> RGB or L, 0 to 255."""
-    if image.mode[0] in "IF":  # "I", "I;16", "I;16B", "F": convert() would clip these at 255
-        image = Image.fromarray(_rescaled(np.asarray(image)))
-    elif image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+    """An 8-bit picture in any of Pillow's modes -> RGB or L."""
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     elif image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
@@ -332,21 +380,39 @@ def _eight_bit(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
     return image.copy() if image.mode == mode else image.convert(mode)
 
 
-def _rescaled(values: np.ndarray) -> np.ndarray:
-    """(H, W) of 16-bit, 32-bit or float values -> uint8.
+def _scaled_picture(values: NDArray[Any], value_range: tuple[float, float] | None) -> Image.Image:
+    """(H, W), (H, W, 3) or (H, W, 4) values of more than 8 bits -> L or RGB, transparency laid on white."""
+    colours = values[..., :3] if values.ndim == 3 else values
+    picture = Image.fromarray(_scaled(colours, value_range or _type_range(colours)))
+    if values.ndim == 3 and values.shape[2] == 4:
+        opacity = Image.fromarray(_scaled(values[..., 3], (0.0, 65535.0)))
+        picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), opacity)
+    return picture
 
-    16-bit values are divided by their full range, so dark pictures stay dark. Floats are taken as 0 to 1 if
-    all lie there, else as 0 to 255 if all lie there. Other floats, and integers beyond 16 bits, have no
-    agreed range: they are stretched from their least to their greatest value.
+
+def _scaled(values: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8]:
+    """The values with the ends of the range brought to 0 and 255; what lies beyond is clipped, NaN becomes 0."""
+    if values.dtype in (np.dtype("<u2"), np.dtype(">u2")):  # a table takes less time and memory than arithmetic
+        return _scaled(np.arange(65536), value_range)[values]
+    low, high = value_range
+    levels = np.where(np.isfinite(values), values, low).astype(np.float64)
+    return np.rint(((levels - low) * (255 / (high - low))).clip(0, 255)).astype(np.uint8)
+
+
+def _type_range(values: NDArray[Any]) -> tuple[float, float]:
+    """The range of a picture of more than 8 bits of which nothing but its values is known.
+
+    16-bit values have their full range, so that dark pictures stay dark. Other types have no agreed range: integers
+    are taken as 8-bit, then as 16-bit values, floats as 0 to 1, then as 0 to 255. Values outside are stretched from
+    the least to the greatest.
     """
-    integers = np.issubdtype(values.dtype, np.integer)
-    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    for known in (65535.0,) if integers else (1.0, 255.0):
+    if values.dtype.itemsize == 2 and values.dtype.kind == "u":
+        return 0.0, 65535.0
+    low, high = _extremes(values)
+    for known in (255.0, 65535.0) if np.issubdtype(values.dtype, np.integer) else (1.0, 255.0):
         if low >= 0 and high <= known:
-            low, high = 0.0, known
-            break
-    return np.rint((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+            return 0.0, known
+    return low, high if high > low else low + 1
 
 
 _lock = threading.Lock()

@@ -1,18 +1,47 @@
 """CSV files: lists of labelled pictures, and class lists that name the outputs of a network."""
 
+import codecs
 import csv
+import dataclasses
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import DataError, did_you_mean
-from .pictures import SHOWN, Picture, Source, grouped_by_name, with_groups
+from .multi_label import combined_labels
+from .pictures import (
+    SHOWN,
+    Picture,
+    Source,
+    SourceFormat,
+    comparable,
+    find_names,
+    grouped_by_name,
+    listed,
+    twin_notes,
+    with_groups,
+)
 from .split_words import PLAIN, split_names, splits_text
+from .walk import PICTURE_SUFFIXES, list_folder
+
+# Common names of columns, without case, spaces and underscores; of several in one list the first one counts.
+PATH_COLUMNS = (
+    "path", "paths", "imagepath", "imagepaths", "imgpath", "filepath", "filepaths", "filename", "filenames", "file",
+    "files", "image", "images", "img", "imagename", "imgname", "imagefile", "picture", "photo", "imageid", "id", "name",
+)  # fmt: skip
+LABEL_COLUMNS = (
+    "label", "labels", "class", "classname", "labelname", "category", "target", "species", "breed", "classid",
+    "labelid",
+)  # fmt: skip
+SPLIT_COLUMNS = ("split", "subset", "partition", "set", "dataset", "phase", "usage")
 
 
-@dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class ClassEntry:
     """One output of a network."""
 
@@ -21,12 +50,72 @@ class ClassEntry:
     name: str
 
 
+class Row(NamedTuple):
+    """One listed picture; `where` is its place for messages."""
+
+    where: str
+    name: str  # below the root
+    label: str
+    split: str
+    group: str
+
+
+def read_list(given: str, path: Path, *, group_by: str | None = None, format: SourceFormat | None = None) -> Source:
+    """The source of a CSV list with a column of paths, one of labels, and perhaps one of splits and others.
+
+    Paths are relative to the list's own folder, or to `format.root`. Raises DataError for missing columns or files,
+    unknown splits, a picture with two labels, several labels in one cell, and paths that lead out of the root.
+    """
+    format = format or SourceFormat()
+    header, cells = _rows(path)
+    if not cells:
+        raise DataError(f"{path} lists no pictures below its line of column names")
+    path_column, label_column = _columns(path, header, cells, format.columns, group_by)
+    notes = []
+    if (path_column, label_column) != ("path", "label"):
+        notes.append(f"paths are taken from the column {path_column!r}, labels from {label_column!r}")
+    _check_one_label(path, [row[label_column] for row in cells], label_column)
+    splits, split_column = _splits(header, cells)
+    if odd := {word: split for word, split in splits.items() if word.lower() not in PLAIN}:
+        notes.append(f"recognised as the split: {splits_text(odd)}")
+    root = Path(format.root).expanduser() if format.root else path.parent
+    if not root.is_dir():
+        raise DataError(f"there is no folder {format.root!r} to look for the pictures of {path} in")
+    group_column = _find_column(header, group_by) if group_by else None
+    rows = []
+    for number, row in enumerate(cells, 2):
+        where = f"{path}, row {number}"
+        name = _name_below(root, path.parent, _with_suffix(row[path_column], format.suffix), where)
+        if not row[label_column]:
+            raise DataError(f"{where}: {name} has no label")
+        word = row[split_column] if split_column else ""
+        if word and word not in splits:
+            raise DataError(f"{where}: split is {word!r}, expected train, val or test")
+        group = row[group_column] if group_column else ""
+        rows.append(Row(where, name, comparable(row[label_column]), splits.get(word, ""), group))
+    kept = _without_repeats(_on_disk(path, root, rows, notes), notes)
+    _check_splits(path, kept)
+    classes = _sorted_classes({row.label for row in kept})
+    if len(classes) == 1:
+        raise DataError(f"{given} has the one class {classes[0]!r}; expected at least two different labels")
+    labels = {name: index for index, name in enumerate(classes)}
+    pictures = tuple(Picture(row.name, labels[row.label], row.split) for row in kept)
+    source = Source(given, root, classes, pictures, (*notes, *twin_notes(classes)))
+    if group_by is None:
+        return source
+    if group_column:
+        return with_groups(source, (row.group for row in kept), f"column {group_column!r}")
+    if "(" not in group_by:
+        raise DataError(
+            f"group_by is {group_by!r}, but {path} has the columns {', '.join(header)}"
+            f"{did_you_mean(group_by, header) or ';'} expected one of them or an expression with a capture group"
+        )
+    return grouped_by_name(source, group_by)
+
+
 def _rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The column names in small letters and the rows of a CSV separated by comma, semicolon or tab."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # a spreadsheet's mark, any file name
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    """The column names in lower case and the rows of a CSV separated by comma, semicolon or tab."""
+    text = _text(path)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
@@ -44,84 +133,193 @@ def _rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return header, [dict(zip(header, row, strict=True)) for row in rows[1:]]
 
 
-def read_list(given: str, path: Path, *, group_by: str | None = None) -> Source:
-    """The source of a CSV with the columns path, label and perhaps split and others.
+def _text(path: Path) -> str:
+    """The text of a file in UTF-8 or UTF-16, with or without a byte order mark. Bytes that are no UTF-8 survive."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return content.decode("utf-16")
+        if b"\0" in content[:2]:  # a Latin letter is one zero byte and one other
+            return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le")
+        return content.decode("utf-8-sig", "surrogateescape")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text in UTF-8 or UTF-16 ({error}); save it as CSV in UTF-8") from error
 
-    Paths are below the list's own folder. Raises DataError for missing columns or files, unknown splits, a
-    picture with two labels, and paths that lead out of the folder.
-    """
-    header, rows = _rows(path)
-    for column in ("path", "label"):
-        if column not in header:
-            raise DataError(
-                f"{path} has the columns {', '.join(header)}; expected a first line with path,label "
-                f"and perhaps split{did_you_mean(column, header)}"
-            )
-    if not rows:
-        raise DataError(f"{path} lists no pictures below its line of column names")
-    root = path.parent
-    entries: dict[str, tuple[str, str, str]] = {}  # name -> label, split, group
-    repeated = 0
-    column = group_by.lower() if group_by and group_by.lower() in header else None
-    splits = split_names({row.get("split", "") for row in rows})
-    for number, row in enumerate(rows, 2):
-        name = _name_below(root, row["path"], f"{path}, row {number}")
-        if not row["label"]:
-            raise DataError(f"{path}, row {number}: {name} has no label")
-        word = row.get("split", "")
-        if word and word not in splits:
-            raise DataError(f"{path}, row {number}: split is {word!r}, expected train, val or test")
-        entry = (row["label"], splits.get(word, ""), row[column] if column else "")
-        if name in entries:
-            if entries[name] != entry:
-                raise DataError(f"{path}, row {number}: {name} is listed twice, as {entries[name]} and as {entry}")
-            repeated += 1
-        entries[name] = entry
-    _check_complete(path, root, entries)
-    classes = tuple(sorted({label for label, _, _ in entries.values()}))
-    if len(classes) == 1:
-        raise DataError(f"{given} has the one class {classes[0]!r}; expected at least two different labels")
-    labels = {name: index for index, name in enumerate(classes)}
-    pictures = tuple(Picture(name, labels[label], split) for name, (label, split, _) in entries.items())
-    notes = [f"{repeated} rows repeat a picture: ignored"] if repeated else []
-    if odd := {word: split for word, split in splits.items() if word.lower() not in PLAIN}:
-        notes.append(f"recognised as the split: {splits_text(odd)}")
-    source = Source(given, root, classes, pictures, tuple(notes))
-    if group_by is None:
-        return source
-    if column:
-        return with_groups(source, (group for _, _, group in entries.values()), f"column {column!r}")
-    if "(" not in group_by:
+
+def _key(column: str) -> str:
+    return re.sub(r"[\W_]+", "", column).lower()
+
+
+def _find_column(header: Sequence[str], wanted: str) -> str | None:
+    """The column of that name, whatever its case, spaces and underscores."""
+    return next((column for column in header if column and _key(column) == _key(wanted)), None)
+
+
+def _first_column(header: Sequence[str], known: Sequence[str]) -> str | None:
+    return next((column for name in known if (column := _find_column(header, name)) is not None), None)
+
+
+def _columns(
+    path: Path, header: Sequence[str], rows: Sequence[Mapping[str, str]], given: str, group_by: str | None
+) -> tuple[str, str]:
+    """The columns of the paths and of the labels: the given ones, or those with a common name."""
+    if given:
+        found = [(_find_column(header, name), name.strip()) for name in given.split(",")]
+        for column, name in found:
+            if column is None:
+                raise DataError(
+                    f"{path} has no column {name!r}{did_you_mean(name, header) or ';'} it has {', '.join(header)}"
+                )
+        return found[0][0] or "", found[1][0] or ""
+    path_column = _first_column(header, PATH_COLUMNS)
+    label_column = _first_column([name for name in header if name != path_column], LABEL_COLUMNS)
+    others = [
+        name for name in header if name and name != path_column and _key(name) not in ("split", _key(group_by or ""))
+    ]
+    if path_column and label_column is None and len(others) == 1:
+        label_column = others[0]
+    if path_column and label_column:
+        return path_column, label_column
+    if path_column and len(others) > 1 and {row[name] for row in rows for name in others} <= {"0", "1", "0.0", "1.0"}:
         raise DataError(
-            f"group_by is {group_by!r}, but {path} has the columns {', '.join(header)}"
-            f"{did_you_mean(group_by, header) or ';'} expected one of them or an expression with a capture group"
+            f"{path} has a column of 0 and 1 for each class ({', '.join(others[:SHOWN])}, ...); expected one column "
+            "with the name of the class"
         )
-    return grouped_by_name(source, group_by)
+    raise DataError(
+        f"{path} has the columns {', '.join(header)}; expected a first line with path,label and perhaps split. "
+        "If two of these are the path and the label, add --columns PATH,LABEL with their names"
+    )
 
 
-def _name_below(root: Path, given: str, where: str) -> str:
-    """The path with forward slashes below the root, whether given so or absolute."""
+def _check_one_label(path: Path, labels: Sequence[str], column: str) -> None:
+    found = combined_labels(set(labels))
+    if found is None:
+        return
+    counts = Counter(label for label in labels if label in found.labels)
+    example = counts.most_common(1)[0][0]
+    raise DataError(
+        f"{path}: {counts.total()} of {len(labels)} rows have several labels in the column {column!r}, such as "
+        f"{example!r}; expected one class for each picture. Keep the main label of each row; or make one list for each "
+        f"label, with the classes yes and no, and train a network for each. If {example!r} is one class, write it "
+        f"without {found.separator!r}"
+    )
+
+
+def _splits(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> tuple[dict[str, str], str | None]:
+    """word -> split, and the column that has the words; a column that is not called "split" has no other words."""
+    for name in SPLIT_COLUMNS:
+        if (column := _find_column(header, name)) is not None:
+            words = {row[column] for row in rows}
+            splits = split_names(words)
+            if name == "split" or len(splits) == len(words):
+                return splits, column
+    return {}, None
+
+
+def _with_suffix(cell: str, suffix: str) -> str:
+    return cell if not cell or not suffix or cell.lower().endswith(suffix.lower()) else cell + suffix
+
+
+def _name_below(root: Path, beside: Path, given: str, where: str) -> str:
+    """The path with forward slashes below the root; it may be absolute, or relative to the root or the list."""
     if not given:
         raise DataError(f"{where}: the path is empty")
-    base = os.path.abspath(root)  # noqa: PTH100  # links below the root may lead anywhere; ".." may not
-    name = os.path.relpath(os.path.join(base, given.replace("\\", "/")), base)  # noqa: PTH118
-    if name.startswith("..") or os.path.isabs(name):  # noqa: PTH117
-        raise DataError(f"{where}: {given} leads out of {root}; expected a path below the folder of the list")
-    return Path(name).as_posix()
+    top = os.path.abspath(root)  # noqa: PTH100  # links below the root may lead anywhere; ".." may not
+    for base in (top, os.path.abspath(beside)):  # noqa: PTH100
+        name = os.path.relpath(os.path.join(base, given.replace("\\", "/")), top)  # noqa: PTH118
+        if not name.startswith("..") and not os.path.isabs(name):  # noqa: PTH117
+            return Path(name).as_posix()
+    raise DataError(
+        f"{where}: {given} leads out of {root}; expected a path below it. If the pictures do lie elsewhere, add --root "
+        "with the folder that holds them all"
+    )
 
 
-def _check_complete(path: Path, root: Path, entries: dict[str, tuple[str, str, str]]) -> None:
-    if missing := [name for name in entries if not (root / name).is_file()]:
+def _on_disk(path: Path, root: Path, rows: Sequence[Row], notes: list[str]) -> list[Row]:
+    """The rows with the names of the files as the disk spells them."""
+    missing = {row.name for row in rows if not (root / row.name).is_file()}
+    alike = {name: found for name, found in _spelled(root, missing).items() if (root / found).is_file()}
+    if gone := [row.name for row in rows if row.name in missing and row.name not in alike]:
         raise DataError(
-            f"{path}: {len(missing)} of {len(entries)} listed files do not exist below {root}: "
-            f"{', '.join(missing[:SHOWN])}{', ...' if len(missing) > SHOWN else ''}"
+            f"{path}: {len(gone)} of {len(rows)} listed files do not exist below {root}: "
+            f"{', '.join(gone[:SHOWN])}{', ...' if len(gone) > SHOWN else ''}{_hint(root, gone[0])}"
         )
-    without = [name for name, (_, split, _) in entries.items() if not split]
-    if 0 < len(without) < len(entries):
+    if alike:
+        example = next(row.name for row in rows if row.name in alike)
+        notes.append(
+            f"{len(alike)} paths differ from the names of the files in case or Unicode form, such as {example!r}; the "
+            "files are used"
+        )
+    return [row._replace(name=alike.get(row.name, row.name)) for row in rows]
+
+
+def _spelled(root: Path, names: Iterable[str]) -> dict[str, str]:
+    """name -> path below the root as the disk spells it, for the names that exist but for case and Unicode form."""
+    bases: dict[str, list[str]] = {}
+    for name in names:
+        bases.setdefault(posixpath.dirname(name), []).append(posixpath.basename(name))
+    missing = [folder for folder in bases if folder and not (root / folder).is_dir()]
+    folders = {folder: folder for folder in bases if folder not in missing}
+    if missing:
+        folders |= _spelled(root, missing)
+    found = {}
+    for folder in bases.keys() & folders.keys():
+        place = root / folders[folder]
+        entries = sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
+        for base, entry in find_names(bases[folder], entries).items():
+            if entry is not None:
+                found[posixpath.join(folder, base)] = posixpath.join(folders[folder], entries[entry])
+    return found
+
+
+def _hint(root: Path, name: str) -> str:
+    """The settings with which a missing file would be found, if it is near."""
+    if any("\udc80" <= character <= "\udcff" for character in name):
+        return ". The list is not in UTF-8; save it as CSV in UTF-8"
+    inside = list_folder(root).folders
+    deeper = [inner for folder in inside for inner in list_folder(folder).folders]
+    for folder in (root, *inside, *deeper, root.parent):
+        place = folder / name
+        root_flag = "" if folder == root else f" --root {folder}"
+        if place.is_file():
+            return f". They are found with{root_flag}"
+        for picture in list_folder(place.parent).pictures if place.parent.is_dir() else ():
+            if picture.name.removesuffix(picture.suffix) == place.name and picture.suffix.lower() in PICTURE_SUFFIXES:
+                return f". They are found with{root_flag} --suffix {picture.suffix}"
+    return ""
+
+
+def _without_repeats(rows: Sequence[Row], notes: list[str]) -> list[Row]:
+    kept: dict[str, Row] = {}
+    for row in rows:
+        first = kept.setdefault(row.name, row)
+        if row[2:] != first[2:]:
+            raise DataError(f"{row.where}: {row.name} is listed twice, as {first[2:]} and as {row[2:]}")
+    if repeated := len(rows) - len(kept):
+        notes.append(f"{repeated} rows repeat a picture: ignored")
+    return list(kept.values())
+
+
+def _check_splits(path: Path, rows: Sequence[Row]) -> None:
+    without = [row.name for row in rows if not row.split]
+    if 0 < len(without) < len(rows):
         raise DataError(
-            f"{path}: {len(without)} of {len(entries)} rows have no split, such as {without[0]}; "
+            f"{path}: {len(without)} of {len(rows)} rows have no split, such as {without[0]}; "
             "expected a split in every row or in none"
         )
+
+
+def _sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """The classes in order; indices in the order of their numbers."""
+    names = sorted(names)
+    return tuple(sorted(names, key=int) if all(map(_is_index, names)) else names)
+
+
+def _is_index(name: str) -> bool:
+    return name.isascii() and name.isdigit()
 
 
 def read_class_list(path: str | Path) -> tuple[ClassEntry, ...]:
@@ -130,21 +328,19 @@ def read_class_list(path: str | Path) -> tuple[ClassEntry, ...]:
     Raises DataError unless the indices are 0, 1, 2, ... without a gap.
     """
     path = Path(path).expanduser()
-    if path.suffix.lower() != ".csv":
-        try:
-            names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"cannot read the class list {path}: {getattr(error, 'strerror', None) or error}"
-            ) from error
-        entries = [ClassEntry(index, name, name) for index, name in enumerate(names)]
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        names = [line.strip() for line in _text(path).splitlines() if line.strip()]
+        entries = [ClassEntry(index, comparable(name), comparable(name)) for index, name in enumerate(names)]
     else:
         header, rows = _rows(path)
         id_column = next((column for column in ("wnid", "id", "name") if column in header), None)
         if "index" not in header or id_column is None:
             raise DataError(f"{path} has the columns {', '.join(header)}; expected index, name and perhaps wnid")
         try:
-            entries = [ClassEntry(int(row["index"]), row[id_column], row.get("name", row[id_column])) for row in rows]
+            entries = [
+                ClassEntry(int(row["index"]), comparable(row[id_column]), comparable(row.get("name", row[id_column])))
+                for row in rows
+            ]
         except ValueError as error:
             raise DataError(f"{path}: an index is not a whole number ({error})") from error
         entries.sort()
@@ -154,21 +350,28 @@ def read_class_list(path: str | Path) -> tuple[ClassEntry, ...]:
 
 
 def match_classes(source_classes: Sequence[str], class_list: Sequence[ClassEntry]) -> tuple[int, ...]:
-    """For each class of a source the index of the network's output, found by id, else by name.
+    """For each class of a source the index of the network's output, found by id, else by name, else by index.
 
-    Names match whatever their case, with "_" for a space. Raises DataError naming the classes that match
-    nothing, or a name that several outputs share ("crane" is a bird and a machine).
+    Names match whatever their case and Unicode form, with "_" for a space. Indices count only where all classes are
+    indices and not all of them are ids or names. Raises DataError naming the classes that match nothing, or a name
+    that several outputs share ("crane" is a bird and a machine).
     """
     by_id = {entry.id: entry.index for entry in class_list}
     by_name: dict[str, list[int]] = {}
     for entry in class_list:
         by_name.setdefault(_plain(entry.name), []).append(entry.index)
-    found = {name: [by_id[name]] if name in by_id else by_name.get(_plain(name), []) for name in source_classes}
-    if unmatched := [name for name, indices in found.items() if not indices]:
+    found = {
+        name: [by_id[comparable(name)]] if comparable(name) in by_id else by_name.get(_plain(name), [])
+        for name in source_classes
+    }
+    unmatched = [name for name, indices in found.items() if not indices]
+    if unmatched and all(_is_index(name) and int(name) < len(class_list) for name in source_classes):
+        return tuple(int(name) for name in source_classes)
+    if unmatched:
         raise DataError(
             f"{len(unmatched)} of {len(source_classes)} classes are not in the list of {len(class_list)}: "
-            f"{', '.join(unmatched[:SHOWN])}{', ...' if len(unmatched) > SHOWN else ''}; "
-            f"expected ids or names such as {class_list[0].id!r} or {class_list[0].name!r}"
+            f"{', '.join(unmatched[:SHOWN])}{', ...' if len(unmatched) > SHOWN else ''}; expected ids or names such as "
+            f"{class_list[0].id!r} or {class_list[0].name!r}, or indices from 0 to {len(class_list) - 1}"
         )
     for name, indices in found.items():
         if len(indices) > 1:
@@ -177,5 +380,18 @@ def match_classes(source_classes: Sequence[str], class_list: Sequence[ClassEntry
     return tuple(found[name][0] for name in source_classes)
 
 
+def with_names_of(source: Source, class_list: Sequence[ClassEntry]) -> Source:
+    """The source with its classes named and ordered as in a class list, which it matches by id, name or index."""
+    outputs = match_classes(source.classes, class_list)
+    counts = Counter(entry.name for entry in class_list)
+    used = sorted(set(outputs))
+    if len(used) < 2:
+        raise DataError(f"all classes of {source.name} ({listed(source.classes)}) are one class in the class list")
+    entries = [class_list[index] for index in used]
+    classes = tuple(entry.name if counts[entry.name] == 1 else f"{entry.name} ({entry.id})" for entry in entries)
+    pictures = tuple(picture._replace(label=used.index(outputs[picture.label])) for picture in source.pictures)
+    return dataclasses.replace(source, classes=classes, pictures=pictures)
+
+
 def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
+    return " ".join(comparable(name).replace("_", " ").casefold().split())

@@ -33,6 +33,14 @@ class SourceFormat:
     label_from: str = "auto"
     """Which part of a path is the class: "top" (the first folder), "parent" (the last one), "auto" (the first, but
     stop where the folders leave that open), or a pattern whose first group is read from the file name."""
+    root: str = ""
+    """The folder that the paths of a list are relative to; default: that of the list."""
+    suffix: str = ""
+    """What is added to paths of a list that do not end in it, such as ".jpg"."""
+    columns: str = ""
+    """"PATH,LABEL", the columns of a list; default: those with a common name."""
+    class_list: str = ""
+    """A CSV of index, id and name, or a file with a name in each line, that names the classes by index or id."""
 
     def __post_init__(self) -> None:
         if self.label_from not in LABEL_FROM and "(" not in self.label_from:
@@ -40,6 +48,8 @@ class SourceFormat:
                 f"label_from is {self.label_from!r}{did_you_mean(self.label_from, LABEL_FROM) or ';'} expected one of "
                 f"{', '.join(LABEL_FROM)}, or a pattern with one capture group, as in '^([a-z]+)'"
             )
+        if self.columns and self.columns.count(",") != 1:
+            raise DataError(f"columns is {self.columns!r}, expected two names, as in 'image_id,diagnosis'")
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,20 @@ class Source:
         """The file of a picture; None for pictures in memory."""
         return None if self.root is None else self.root / self.pictures[index].name
 
-    def open(self, index: int, *, mode: Literal["RGB", "L"] = "RGB", min_side: int | None = None) -> Image.Image:
+    def open(
+        self,
+        index: int,
+        *,
+        mode: Literal["RGB", "L"] = "RGB",
+        min_side: int | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> Image.Image:
         """The upright picture in `mode`, as decode.open_picture gives it. Raises PictureError."""
         if self.arrays is not None:
             return Image.fromarray(self.arrays[index]).convert(mode)
         assert self.root is not None
         name = self.pictures[index].name
-        return open_picture(self.root / name, name=name, mode=mode, min_side=min_side)
+        return open_picture(self.root / name, name=name, mode=mode, min_side=min_side, value_range=value_range)
 
 
 def comparable(name: str) -> str:

@@ -5,9 +5,10 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .decode import decode
 from .pictures import Source
 
 THUMBNAIL = 32  # pixels on a side
-CACHE_VERSION = 1  # of the fingerprints below: a change of theirs makes old caches worthless
+CACHE_VERSION = 2  # of the fingerprints below: a change of theirs makes old caches worthless
 BLOCK = 256  # pictures handed to a thread at a time
 
 
@@ -37,6 +38,8 @@ class PictureFacts:
     sha256: str = ""  # of the file, or of the pixels in memory
     phash: int = 0  # 64 bits; close for pictures that look alike
     error: str | None = None  # why it cannot be used
+    low: float | None = None  # the least value of a picture of more than 8 bits; None for any other
+    high: float | None = None  # the greatest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +112,16 @@ def _look(source: Source, index: int) -> tuple[PictureFacts, bytes]:
         facts = PictureFacts(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         # Scaled decoding reads every coded bit of a JPEG all the same, so damage shows as in a full decoding.
         found = decode(content, name=name, mode="L", min_side=2 * THUMBNAIL)
+        low, high = found.extremes or (None, None)
+        if low is not None and high is not None and low < high:
+            # The range of the data set is not known yet. Its own shows what is in the picture, however dark.
+            found = decode(content, name=name, mode="L", value_range=(low, high))
     except (PictureError, OSError) as error:
         reason = error.reason if isinstance(error, PictureError) else f"cannot be read: {error.strerror or error}"
         return dataclasses.replace(facts, error=reason), bytes(THUMBNAIL * THUMBNAIL)
-    facts = dataclasses.replace(facts, width=found.width, height=found.height, format=found.format, mode=found.mode)
+    facts = dataclasses.replace(
+        facts, width=found.width, height=found.height, format=found.format, mode=found.mode, low=low, high=high
+    )
     return facts, _thumbnail(found.picture)
 
 
@@ -138,6 +147,32 @@ def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
         bits = spectrum[:, rows, columns] > 0
         hashes[start : start + 4096] = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8")[:, 0]
     return hashes
+
+
+def choose_value_range(facts: Iterable[PictureFacts]) -> tuple[float, float] | None:
+    """The range of values that a data set's pictures of more than 8 bits use, for `Preprocessing.value_range`.
+
+    From 0 to the greatest number of as many bits as the values have: (0, 4095) for 12 bits, whatever the type of the
+    file. Floats between 0 and 1 have (0, 1); where values are negative, the range goes from the least to the greatest.
+    One picture in a hundred may lie beyond, so that a few broken pixels do not darken all pictures. None if there are
+    no such pictures, or if integers and floats need different ranges.
+    """
+    extremes: dict[bool, list[tuple[float, float]]] = {}
+    for one in facts:
+        if one.low is not None and one.high is not None:
+            extremes.setdefault(one.mode.startswith("F"), []).append((one.low, one.high))
+    ranges = {_range_of(some) for some in extremes.values()}
+    return ranges.pop() if len(ranges) == 1 else None
+
+
+def _range_of(extremes: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    low = float(np.quantile([low for low, _ in extremes], 0.01, method="lower"))
+    high = float(np.quantile([high for _, high in extremes], 0.99, method="higher"))
+    if low < 0:
+        return (low, high) if low < high else None
+    if high <= 0:
+        return None
+    return 0.0, float(2 ** math.ceil(math.log2(high + 1)) - 1)
 
 
 class _Cache:

@@ -3,6 +3,7 @@
 This decodes no picture; `scan` finds the files that only look like pictures.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..errors import DataError, did_you_mean
 from ..remote import Progress
 from .downloads import DATA_SETS, load
 from .folders import read_folder
-from .lists import ClassEntry, match_classes, read_class_list, read_list
+from .lists import ClassEntry, match_classes, read_class_list, read_list, with_names_of
 from .pictures import SPLITS, Picture, Source, SourceFormat, grouped_by_name, same_name
 from .walk import PICTURE_SUFFIXES, pictures_below
 
@@ -45,18 +46,23 @@ def load_source(
     if isinstance(data, str) and data in NAMED:
         if group_by is not None:
             raise DataError(f"{data} has no groups; leave out group_by={group_by!r}")
-        if format != PLAIN:
-            raise DataError(f"{data} is a built-in data set; leave out {_first_change(format)}")
+        if unused := _first_change(format):
+            raise DataError(f"{data} is a built-in data set; leave out {unused}")
         note = (f"{data} is the data set of that name; the folder is ./{data}",) if Path(data).exists() else ()
         return _digits(note) if data == "digits" else _named(data, note, progress)
     path = Path(data).expanduser()
+    source = None
     if path.is_dir():
+        if unused := _first_change(format, ("root", "suffix", "columns")):
+            raise DataError(f"{data} is a folder, not a list; leave out {unused}")
         source = read_folder(str(data), path, format.label_from)
-        return source if group_by is None else grouped_by_name(source, group_by)
-    if path.is_file() and path.suffix.lower() in LISTS:
-        if format.label_from != PLAIN.label_from:
-            raise DataError(f"{data} is a list with a column of labels; leave out {_first_change(format)}")
-        return read_list(str(data), path, group_by=group_by)
+        source = source if group_by is None else grouped_by_name(source, group_by)
+    elif path.is_file() and path.suffix.lower() in LISTS:
+        if unused := _first_change(format, ("label_from",)):
+            raise DataError(f"{data} is a list with a column of labels; leave out {unused}")
+        source = read_list(str(data), path, group_by=group_by, format=format)
+    if source is not None:
+        return with_names_of(source, read_class_list(format.class_list)) if format.class_list else source
     expected = f"expected a folder with one folder per class, a .csv list, or one of {', '.join(NAMED)}"
     if path.suffix.lower() in ARCHIVES and path.is_file():
         raise DataError(f"{data} is an archive; unpack it first and give the folder. {expected.capitalize()}")
@@ -67,10 +73,11 @@ def load_source(
     raise DataError(f"there is no folder or list {str(data)!r}{_nearest(str(data), path)} {expected}")
 
 
-def _first_change(format: SourceFormat) -> str:
-    """ "label_from='parent'", the first setting that differs from the default."""
-    name = next(name for name, value in vars(format).items() if value != getattr(PLAIN, name))
-    return f"{name}={getattr(format, name)!r}"
+def _first_change(format: SourceFormat, among: Sequence[str] = ()) -> str:
+    """ "label_from='parent'", the first setting, perhaps among some, that differs from the default; "" without one."""
+    names = [name for name, value in vars(format).items() if value != getattr(PLAIN, name)]
+    found = [name for name in names if not among or name in among]
+    return f"{found[0]}={getattr(format, found[0])!r}" if found else ""
 
 
 def _nearest(given: str, path: Path) -> str:

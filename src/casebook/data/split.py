@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DataError
 from ..files import write_atomically
 from .duplicates import Duplicates, joined
-from .pictures import SPLITS, Source
+from .pictures import SPLITS, Source, comparable, same_name
 from .scan import Scan
 
 LEFT_OUT = "left out"
@@ -215,11 +215,15 @@ def read_split(path: Path, source: Source) -> Split:
     except (OSError, csv.Error, KeyError, ValueError) as error:
         raise DataError(f"cannot read the split {path}: {error!r}; expected name,label,split,reason") from error
     indices = {picture.name: index for index, picture in enumerate(source.pictures)}
+    respelled = {comparable(name): name for name in listed if name not in indices}
+    for name in indices:  # a copy to another disk may have changed the Unicode form of the names
+        if name not in listed and (alike := respelled.pop(comparable(name), None)):
+            listed[name] = listed.pop(alike)
     added = [name for name in indices if name not in listed]
     vanished = [name for name in listed if name not in indices]
     moved = [
         name for name in indices
-        if name in listed and listed[name][0] != source.classes[source.pictures[indices[name]].label]
+        if name in listed and not same_name(listed[name][0], source.classes[source.pictures[indices[name]].label])
     ]  # fmt: skip
     changes = {"vanished": vanished, "were added": added, "changed their class": moved}
     if said := [f"{len(names)} {what}, such as {names[0]}" for what, names in changes.items() if names]:

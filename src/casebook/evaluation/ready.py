@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from ..data.pictures import find_names, same_name
 from ..data.sources import Source, load_source, match_classes, read_class_list
 from ..errors import DataError, RunError, WeightsError, did_you_mean
 from ..models import create_model, list_models, model_card
@@ -98,29 +99,34 @@ def find_pictures(
 def own_data(run: Run) -> Data:
     """The data that a run was trained on, with its split. Raises RunError where its classes are others by now."""
     data = prepare_data(run.recipe, run, World(), known_split=True)
-    if data.source.classes != run.classes:
+    if not all(map(same_name, data.source.classes, run.classes)) or len(data.source.classes) != len(run.classes):
         raise RunError(f"{run.path}: the classes of {run.recipe.data} have changed since the training; name the data")
     return data
 
 
 def with_classes_of(source: Source, ready: Ready) -> tuple[Source, list[str]]:
     """The source with its labels turned into the network's outputs. Raises DataError naming what fits nowhere."""
+    notes: list[str] = []
     if ready.class_list is not None:
         outputs = match_classes(source.classes, ready.class_list)
     else:
-        places = {name: place for place, name in enumerate(ready.classes)}
-        unknown = [name for name in source.classes if name not in places]
+        places = find_names(source.classes, ready.classes)
+        unknown = [name for name, place in places.items() if place is None]
         if unknown:
             raise DataError(
                 f"{source.name}: {len(unknown)} classes that {ready.name} does not know: {', '.join(unknown[:5])}"
                 f"{' ...' if len(unknown) > 5 else ''}; it knows {', '.join(ready.classes[:10])}"
                 f"{' ...' if len(ready.classes) > 10 else ''}. Rename the folders, or give a class list by --classes"
             )
-        outputs = tuple(places[name] for name in source.classes)
+        outputs = tuple(place for place in places.values() if place is not None)
+        notes += [
+            f"the class {name!r} is scored as {known!r}"
+            for name, known in zip(places, (ready.classes[place] for place in outputs), strict=True)
+            if not same_name(name, known)
+        ]
     pictures = tuple(picture._replace(label=outputs[picture.label]) for picture in source.pictures)
-    notes = []
-    if len(outputs) < len(ready.classes):
+    if len(set(outputs)) < len(ready.classes):
         notes.append(
-            f"{source.name} holds {len(outputs)} of the network's {len(ready.classes)} classes; scored against all"
+            f"{source.name} holds {len(set(outputs))} of the network's {len(ready.classes)} classes; scored against all"
         )
     return dataclasses.replace(source, pictures=pictures, classes=ready.classes), notes

@@ -213,7 +213,9 @@ def _read(
 
     def render(index: int) -> Rendered | str:
         try:
-            picture = source.open(index, mode=preprocessing.mode, min_side=decode_side(protocol, preprocessing))
+            options = preprocessing.decode_options
+            options["min_side"] = decode_side(protocol, preprocessing)
+            picture = source.open(index, **options)
             wanted = Counter(views(protocol, preprocessing, picture.size))
             _check_pixels(source.pictures[index].name, wanted, protocol)
             return [(array, wanted[view]) for view, array in pixels(picture, wanted, preprocessing)]

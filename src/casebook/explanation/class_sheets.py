@@ -39,14 +39,9 @@ def explain_occlusion(subject: Subject, view: View, settings: Settings) -> Expla
     most = float(np.abs(found.drop).max())
     shares = 0.5 + 0.5 * found.drop / most if most > 0 else np.full_like(found.drop, 0.5)
     shown = drawing.overlay(view.picture, shares, BALANCE)
-    lost, won = found.probability - found.probabilities.min(), found.probabilities.max() - found.probability
     ends = f"+{_points(most)}", f"−{_points(most)} points"
     legend = drawing.scale_bar(BALANCE, shown.width, ends, "what hiding it does to the probability")
-    lines = (
-        f"a grey square of {found.square} pixels, every {found.stride}",
-        f"one square takes away up to {_points(max(lost, 0))} points, adds up to {_points(max(won, 0))}",
-    )
-    main = Panel(shown, "occlusion", lines, legend)
+    main = Panel(shown, "occlusion", found.said, legend)
     body = row([picture_panel(view), main, _winners_panel(view, found)])
     facts = {
         "square": found.square, "stride": found.stride, "largest": float(found.drop.max()),

@@ -32,6 +32,25 @@ class Occlusion(NamedTuple):
     winners: NDArray[np.int64]
     drop: NDArray[np.float32]
 
+    @property
+    def most_lost(self) -> float:
+        """The largest loss of probability that one square causes; 0 when none does."""
+        return max(0.0, self.probability - float(self.probabilities.min()))
+
+    @property
+    def most_gained(self) -> float:
+        """The largest gain of probability that one square causes; 0 when none does."""
+        return max(0.0, float(self.probabilities.max()) - self.probability)
+
+    @property
+    def said(self) -> tuple[str, str]:
+        """The square and its effect in words, the same on every page and sheet."""
+        lost, gained = (f"{100 * share:.1f}" for share in (self.most_lost, self.most_gained))
+        return (
+            f"a grey square of {self.square} pixels, every {self.stride}",
+            f"one square takes away up to {lost} points, adds up to {gained}",
+        )
+
 
 def occlusion(
     network: nn.Module,

@@ -1,4 +1,4 @@
-"""Small pictures for a report: why the network took a picture for what it did."""
+"""Small pictures for a report that show what led to the network's answer."""
 
 import base64
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ QUALITY = 82
 
 
 class Overlay(NamedTuple):
-    """A small picture as a data URI, ready for <img src>, and what it shows in words."""
+    """A small picture as a data URI for <img src>, and a caption."""
 
     method: str
     caption: str
@@ -39,11 +39,11 @@ def overlays(
     methods: Sequence[str] = METHODS,
     side: int = SIDE,
 ) -> list[Overlay]:
-    """What speaks for the class that a picture was taken for (by default the answer), and Grad-CAM of the true one.
+    """What led to the class `taken` (by default the answer), and Grad-CAM for the class `truth` as well.
 
-    "deconvnet" is of the strongest channel of the last stage; without max pooling it is guided backpropagation.
-    JPEGs of about 5 KB each. Occlusion moves a quarter of the side by an eighth, so a picture costs 49 forward passes;
-    the others cost one or two passes each.
+    "deconvnet" shows the strongest channel of the last stage; in a network without max pooling it is guided
+    backpropagation. Each overlay is a JPEG of about 5 KB. Occlusion has the settings of `explain` and costs 169
+    forward passes for 224 pixels; the others cost one or two passes each.
 
     Raises ModelError for a network without stages.
     """
@@ -59,12 +59,10 @@ def overlays(
                 nothing = "" if most > 0 else ": nothing"
                 found.append(_overlay(method, f"Grad-CAM for {view.classes[index]}{nothing}", shown))
         elif method == "occlusion":
-            square = max(2, subject.preprocessing.size // 4)
-            drop = occlusion(subject.network, view.image, view.target, square=square, stride=square // 2).drop
-            most = float(np.abs(drop).max())
-            shares = 0.5 + 0.5 * drop / most if most > 0 else np.full_like(drop, 0.5)
-            name, points = view.classes[view.target], 100 * max(float(drop.max()), 0)
-            caption = f"occlusion: hiding red lowers {name} by up to {points:.0f} points"
+            hidden = occlusion(subject.network, view.image, view.target)  # with the settings of `explain`
+            most = float(np.abs(hidden.drop).max())
+            shares = 0.5 + 0.5 * hidden.drop / most if most > 0 else np.full_like(hidden.drop, 0.5)
+            caption = f"occlusion for {view.classes[view.target]}: {'; '.join(hidden.said)}"
             found.append(_overlay(method, caption, drawing.overlay(small, shares, BALANCE)))
         elif method == "deconvnet":
             layers = stages_of(subject.network)

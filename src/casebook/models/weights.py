@@ -41,6 +41,8 @@ SAFETENSORS, PICKLES = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 PACKAGED = "packaged"  # the folder of the weights that come with Casebook
 HEAD = "head.classifier."
 LAST = re.compile(r"(head|auxiliary\.[^.]+)\.classifier\.")  # the last layers, which go with the classes
+NEW_LAST_LAYER = "is new and untrained"
+NEW_AUXILIARY_HEADS = "the auxiliary heads are new and untrained"
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +116,10 @@ def load_into(network: Network, weights: Weights, *, replace_head: bool = False)
     if replace_head:
         expected = {k: v for k, v in expected.items() if not LAST.match(k)}
         given = {k: v for k, v in given.items() if not LAST.match(k)}
-        notes.append(f"the last layer ({weights.num_classes} classes in the weights) is new and untrained")
+        notes.append(f"the last layer ({weights.num_classes} classes in the weights) {NEW_LAST_LAYER}")
     if new := [key for key in expected if key.startswith("auxiliary.") and key not in given]:
         expected = {k: v for k, v in expected.items() if k not in new}
-        notes.append("the auxiliary heads are new and untrained")
+        notes.append(NEW_AUXILIARY_HEADS)
     missing, unexpected = expected.keys() - given.keys(), given.keys() - expected.keys()
     reshaped = {key for key in expected.keys() & given.keys() if given[key].shape != expected[key].shape}
     if differing := missing | unexpected | reshaped:

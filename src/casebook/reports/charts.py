@@ -1,7 +1,7 @@
-"""Numbers -> inline SVG, drawn once in Python: readable without scripts, in print and in both colour schemes.
+"""Numbers -> inline SVG that needs no script, prints, and follows the page's colour scheme.
 
-Colours come from the page's style sheet through classes. Values appear under the pointer by `:hover` alone:
-every chart carries an invisible column for each place on its x axis, with the text to show.
+Colours come from the page's style sheet through classes. Values appear under the pointer by `:hover` alone: each
+chart has an invisible column for each place on its x axis, with the text to show.
 """
 
 import math
@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from ..formatting import percent_text, short
 
-WIDTH, HEIGHT = 360, 220
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 40, 30
+WIDTH, HEIGHT = 360, 236
+LEFT, RIGHT, TOP, BOTTOM = 58, 10, 42, 44
 MOST_PLACES = 240  # hover columns of one chart
 
 
@@ -31,16 +33,39 @@ class Phase(NamedTuple):
     name: str
 
 
+class Axis(NamedTuple):
+    """The y axis. With `num_pictures`, values are shares of so many pictures, and the chart shows what one is worth."""
+
+    title: str
+    percent: bool = False
+    num_pictures: int = 0
+
+    @property
+    def least_span(self) -> float:
+        """What the axis spans at least: ten pictures and two points, so that one picture makes no zigzag."""
+        if not self.percent:
+            return 0.0
+        return min(1.0, max(0.02, 10 / self.num_pictures if self.num_pictures else 0.0))
+
+
 def line_chart(
-    label: str, lines: Sequence[Line], places: Sequence[str], phases: Sequence[Phase] = (), *, percent: bool = False
-) -> str:
-    """An SVG of curves over common places ("epoch 3"); values that are None or no numbers leave a gap."""
+    label: str,
+    lines: Sequence[Line],
+    places: Sequence[str],
+    axis: Axis,
+    phases: Sequence[Phase] = (),
+    *,
+    marked: int | None = None,
+) -> Markup:
+    """An SVG of curves over common places ("epoch 3"), or nothing when no value is a number.
+
+    Values that are None or not finite leave a gap. The place `marked` is that of the weights that were kept.
+    """
     lines = [Line(line.name, line.style, [_finite(v) for v in line.values]) for line in lines]
     known = [value for line in lines for value in line.values if value is not None]
     if not known:
-        return ""
-    low = min(known) if percent else min(0.0, *known)
-    ticks = nice_ticks(low, min(1.0, max(known)) if percent else max(known))
+        return Markup()
+    ticks = _y_ticks(known, axis)
     bottom, top = ticks[0], ticks[-1]
     num = len(places)
 
@@ -51,16 +76,16 @@ def line_chart(
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (value - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_open(label, HEIGHT)]
+    parts = [_open(label, HEIGHT), _axis_titles("epoch", axis.title, HEIGHT)]
     for tick in ticks:
         parts.append(
             f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>'
             f'<text class="tick" x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">'
-            f"{_tick(tick, ticks[1] - ticks[0], percent)}</text>"
+            f"{_tick(tick, ticks[1] - ticks[0], axis.percent)}</text>"
         )
     for place in place_ticks(num):
         parts.append(
-            f'<text class="tick" x="{x(place):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{place + 1}</text>'
+            f'<text class="tick" x="{x(place):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{place + 1}</text>'
         )
     for phase in phases:
         if phase.start:
@@ -78,13 +103,20 @@ def line_chart(
             alone = not any(0 <= near < num and line.values[near] is not None for near in (place - 1, place + 1))
             if value is not None and alone:
                 parts.append(f'<circle class="dot {line.style}" cx="{x(place):.1f}" cy="{y(value):.1f}" r="3"/>')
-    if len(lines) > 1:
-        parts.append(_legend([(line.style, line.name) for line in lines]))
+    legend = [(line.style, line.name) for line in lines]
+    if marked is not None:
+        kept = [line.values[marked] for line in lines if line.style == "validation"]
+        parts += [f'<circle class="ring" cx="{x(marked):.1f}" cy="{y(v):.1f}" r="5"/>' for v in kept if v is not None]
+        legend.append(("ring", "weights kept"))
+    one_picture = y(bottom) - y(bottom + 1 / axis.num_pictures) if axis.num_pictures else 0.0
+    if one_picture >= 3:
+        legend.append((f"span:{one_picture:.1f}", "one picture"))
+    parts.append(_legend(legend))
     step = math.ceil(num / MOST_PLACES)
     half = (x(step) - x(0)) / 2 if num > 1 else (WIDTH - LEFT - RIGHT) / 2
     for place in range(0, num, step):
         shown = [(line.style, line.values[place]) for line in lines]
-        readings = [(s, "–" if v is None else percent_text(v) if percent else short(v)) for s, v in shown]
+        readings = [(s, "–" if v is None else percent_text(v) if axis.percent else short(v)) for s, v in shown]
         dots = "".join(
             f'<circle class="dot {style}" cx="{x(place):.1f}" cy="{y(v):.1f}" r="3.5"/>'
             for style, v in shown
@@ -97,15 +129,27 @@ def line_chart(
             f'd="M{x(place):.1f} {TOP}V{HEIGHT - BOTTOM}"/>{dots}{_reading(readings, places[place])}</g></g>'
         )
     parts.append("</svg>")
-    return "".join(parts)
+    return Markup("".join(parts))
 
 
-def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
-    """An SVG of accuracy against confidence with 95 % intervals, over the number of pictures in each bin."""
+def _y_ticks(known: Sequence[float], axis: Axis) -> list[float]:
+    if not axis.percent:
+        return nice_ticks(min(0.0, *known), max(known))
+    low, high = min(known), min(1.0, max(known))
+    missing = axis.least_span - (high - low)
+    if missing > 0:
+        # The curve keeps its place between the ends of the axis, as far as 0 % and 100 % allow.
+        low = max(0.0, min(low - missing / 2, 1.0 - axis.least_span))
+        high = min(1.0, low + axis.least_span)
+    return nice_ticks(low, high)
+
+
+def reliability_chart(bins: Sequence[dict[str, Any]]) -> Markup:
+    """An SVG of accuracy against confidence with 95 % intervals, above the number of predictions in each bin."""
     side, strip = WIDTH - LEFT - RIGHT, 44
     base = TOP + 230
-    height = base + strip + BOTTOM + 24
-    floor = height - BOTTOM - 16
+    floor = base + strip + 8
+    height = floor + 46
 
     def x(value: float) -> float:
         return LEFT + value * side
@@ -114,6 +158,11 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
         return base - value * (base - TOP)
 
     parts = [_open("Accuracy against confidence", height)]
+    parts.append(_axis_titles("probability of the predicted class", "share that is right", height, (TOP, base)))
+    parts.append(
+        f'<text class="tick" x="{LEFT - 6}" y="{floor - 12}" text-anchor="end">predic-'
+        f'<tspan x="{LEFT - 6}" dy="12">tions</tspan></text>'
+    )
     for tick, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
         name = _tick(tick, 0.25, percent=True)
         parts.append(
@@ -139,11 +188,7 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
             f'<path class="whisker" d="M{centre:.1f} {y(low):.1f}V{y(high):.1f}"/>'
             f'<circle class="dot validation" cx="{centre:.1f}" cy="{y(entry["accuracy"]):.1f}" r="3.5"/>'
         )
-    parts.append(
-        f'<text class="tick" x="{LEFT + side / 2:.0f}" y="{floor + 36}" text-anchor="middle">'
-        "probability of the predicted class</text>"
-    )
-    parts.append(_legend([("validation", "accuracy, 95 % interval"), ("ideal", "calibrated")]))
+    parts.append(_legend([("validation", "share right, 95 % interval"), ("ideal", "calibrated")]))
     for entry in bins:
         reading = f"{percent_text(entry['accuracy'])} right of {entry['n']:,}"
         width = (entry["high"] - entry["low"]) * side
@@ -154,24 +199,7 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
             + "</g></g>"
         )
     parts.append("</svg>")
-    return "".join(parts)
-
-
-def interval_bar(value: float | None, interval: Sequence[float] | None, start: float = 0.0) -> str:
-    """A small SVG: the interval as a band and the value as a mark on an axis from `start` to 1."""
-    if value is None or interval is None:
-        return ""
-
-    def x(share: float) -> float:
-        return 2 + 96 * (max(share, start) - start) / (1 - start)
-
-    low, high = x(interval[0]), x(interval[1])
-    return (
-        '<svg class="interval" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-        '<path class="axis" d="M2 4H98"/>'
-        f'<rect class="band" x="{low:.1f}" y="1" width="{max(1.0, high - low):.1f}" height="6"/>'
-        f'<rect class="mark" x="{x(value) - 0.75:.1f}" y="0" width="1.5" height="8"/></svg>'
-    )
+    return Markup("".join(parts))
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -225,6 +253,18 @@ def _open(label: str, height: float) -> str:
     return f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label, quote=True)}">'
 
 
+def _axis_titles(below: str, left: str, height: float, span: tuple[float, float] | None = None) -> str:
+    """The titles of both axes; `span` is where the y axis lies."""
+    low, high = span or (TOP, height - BOTTOM)
+    middle = (low + high) / 2
+    return (
+        f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{height - 8:.0f}" text-anchor="middle">'
+        f"{escape(below)}</text>"
+        f'<text class="axis" x="12" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 12 {middle:.0f})">'
+        f"{escape(left)}</text>"
+    )
+
+
 def _legend(entries: Sequence[tuple[str, str]]) -> str:
     return f'<g class="legend">{_row(entries)}</g>'
 
@@ -234,10 +274,17 @@ def _reading(entries: Sequence[tuple[str, str]], place: str) -> str:
 
 
 def _row(entries: Sequence[tuple[str, str]]) -> str:
+    """Keys and their texts from left to right. A style is a class, "ring", or "span:HEIGHT" for a bracket."""
     parts, left = [], float(LEFT)
     for style, text in entries:
-        parts.append(
-            f'<path class="key {style}" d="M{left:.0f} 12h12"/><text x="{left + 17:.0f}" y="16">{escape(text)}</text>'
-        )
-        left += 30 + 6.4 * len(text)  # about the width of the text at 12 units
+        kind, _, height = style.partition(":")
+        if kind == "ring":
+            key = f'<circle class="ring" cx="{left + 6:.0f}" cy="12" r="5"/>'
+        elif kind == "span":
+            reach = float(height) / 2
+            key = f'<path class="span" d="M{left + 3:.0f} {12 - reach:.1f}h6m-3 0V{12 + reach:.1f}m-3 0h6"/>'
+        else:
+            key = f'<path class="key {style}" d="M{left:.0f} 12h12"/>'
+        parts.append(f'{key}<text x="{left + 17:.0f}" y="16">{escape(text)}</text>')
+        left += 30 + 6.0 * len(text)  # about the width of the text at 12 units
     return "".join(parts)

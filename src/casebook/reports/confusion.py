@@ -1,11 +1,11 @@
-"""The confusion matrix of a report: which classes were taken for which, and the pictures behind each field."""
+"""The confusion matrix of a report: which classes were taken for which, and the pictures behind each number."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..evaluation.predictions import Predictions
 from ..formatting import percent_text
-from .page import text
+from .page import Cell, Column, Table
 
 NUM_PAIRS = 12  # most common confusions
 MOST_MATRIX_CLASSES = 30  # more do not fit a screen
@@ -13,13 +13,13 @@ PART_OF_MATRIX = 20  # classes shown when there are more than that
 HINT = "Choose a number to see the pictures behind it."
 
 
-class Cell(NamedTuple):
-    """A field of the confusion matrix: classes by their index, and the rows of the predictions in it."""
+class Confusion(NamedTuple):
+    """The pictures of one class that were taken for one class: both by index, and the rows of the predictions."""
 
     truth: int
     taken: int
     rows: tuple[int, ...]
-    """The most telling first: confident mistakes, and what was only just recognised."""
+    """The most telling first: the most confident mistakes, and the least certain of the right answers."""
 
     @property
     def right(self) -> bool:
@@ -30,14 +30,17 @@ class Cell(NamedTuple):
         return f"{self.truth}-{self.taken}"
 
 
-def confusion_cells(predictions: Predictions) -> dict[tuple[int, int], Cell]:
-    """(true, predicted) -> its cell, for every pair of classes that occurs."""
+Confusions = dict[tuple[int, int], Confusion]
+
+
+def find_confusions(predictions: Predictions) -> Confusions:
+    """(true, predicted) -> the pictures, for every pair of classes that occurs, right answers among them."""
     rows: dict[tuple[int, int], list[int]] = {}
     confidence = predictions.confidences()
     for row, pair in enumerate(zip(predictions.labels.tolist(), predictions.predicted().tolist(), strict=True)):
         rows.setdefault(pair, []).append(row)
     return {
-        (truth, taken): Cell(
+        (truth, taken): Confusion(
             truth,
             taken,
             tuple(sorted(found, key=lambda row: (confidence[row] if truth == taken else -confidence[row], row))),
@@ -46,108 +49,124 @@ def confusion_cells(predictions: Predictions) -> dict[tuple[int, int], Cell]:
     }
 
 
-def matrix_classes(evaluation: dict[str, Any], cells: dict[tuple[int, int], Cell]) -> list[int]:
-    """The classes (by index) of the matrix: all that occur, or of many those most confused with each other."""
+def mistaken_pairs(found: Confusions) -> list[Confusion]:
+    """The pairs of different classes, the most common first."""
+    return sorted((c for c in found.values() if not c.right), key=lambda c: (-len(c.rows), c.truth, c.taken))
+
+
+def matrix_classes(evaluation: dict[str, Any], pairs: Sequence[Confusion]) -> list[int]:
+    """The classes (by index) of the matrix: all that occur or, of many, those most often confused with each other."""
     occurring = [entry["index"] for entry in evaluation["per_class"]]
     if len(occurring) <= MOST_MATRIX_CLASSES:
         return occurring
     chosen: list[int] = []
-    for cell in sorted((c for c in cells.values() if not c.right), key=lambda c: (-len(c.rows), c.truth, c.taken)):
-        new = [index for index in (cell.truth, cell.taken) if index not in chosen]
+    for pair in pairs:
+        new = [index for index in (pair.truth, pair.taken) if index not in chosen]
         if len(chosen) + len(new) <= PART_OF_MATRIX:
             chosen += new
     return sorted(chosen)
 
 
+class MatrixCell(NamedTuple):
+    """A number of the matrix. `heat` in [0, 1] is the strength of its colour."""
+
+    key: str
+    pictures: int
+    right: bool
+    heat: float
+    what: str
+    share: str
+
+    @property
+    def strong(self) -> bool:
+        return self.heat > 0.6
+
+
+class MatrixRow(NamedTuple):
+    name: str
+    total: int
+    cells: list[MatrixCell | None]
+
+
+class Matrix(NamedTuple):
+    """The matrix as the template shows it."""
+
+    names: list[str]
+    rows: list[MatrixRow]
+
+    @property
+    def largest_cell(self) -> str:
+        """In CSS units."""
+        num = len(self.names)
+        return "5.5rem" if num <= 4 else "2.9rem" if num <= 12 else "2rem"
+
+    @property
+    def stacked(self) -> bool:
+        """Whether the panel of pictures stands below the matrix."""
+        return len(self.names) > 12
+
+    @property
+    def upright(self) -> bool:
+        """Whether the names of the columns are turned."""
+        return len(self.names) > 4 or max(map(len, self.names)) > 9
+
+
+class ConfusionSection(NamedTuple):
+    """What the section shows. `covered` of the mistakes lie inside the matrix; `pairs` is None when it adds nothing."""
+
+    matrix: Matrix | None
+    num_occurring: int
+    num_mistakes: int
+    covered: int
+    pairs: Table | None
+    num_more_pairs: int
+
+
 def confusion_section(
-    evaluation: dict[str, Any],
-    predictions: Predictions,
-    cells: dict[tuple[int, int], Cell],
-    indices: Sequence[int],
-    pairs: Sequence[Cell],
-) -> str:
-    num_occurring = len(evaluation["per_class"])
+    evaluation: dict[str, Any], classes: Sequence[str], found: Confusions, indices: Sequence[int]
+) -> ConfusionSection:
+    """`indices` are the classes of the matrix."""
+    pairs, inside = mistaken_pairs(found), set(indices)
     total = {entry["index"]: entry["n"] for entry in evaluation["per_class"]}
-    num_wrong = sum(len(cell.rows) for cell in pairs)
-    inside = set(indices)
-    parts = []
-    if len(indices) < num_occurring:
-        covered = sum(len(c.rows) for c in pairs if c.truth in inside and c.taken in inside)
-        parts.append(
-            f'<p class="said">{num_occurring:,} classes occur; the matrix shows the {len(indices)} most confused with '
-            f"each other, and with them {covered:,} of the {num_wrong:,} mistakes.</p>"
-            if indices
-            else f'<p class="said">{num_occurring:,} classes occur and none was confused with another.</p>'
-        )
-    if indices:
-        largest = "5.5rem" if len(indices) <= 4 else "2.9rem" if len(indices) <= 12 else "2rem"
-        stacked = " stacked" if len(indices) > 12 else ""
-        parts.append(
-            f'<div class="explorer{stacked}"><div><div class="scroll">'
-            f'<table class="matrix" style="--classes: {len(indices)}; --largest: {largest}">'
-            f"{_matrix_head(predictions.classes, indices)}<tbody>"
-        )
-        for truth in indices:
-            name = predictions.classes[truth]
-            parts.append(f'<tr><th scope="row"><span title="{text(name)}"><bdi>{text(name)}</bdi></span></th>')
-            for taken in indices:
-                cell = cells.get((truth, taken))
-                parts.append(f"<td>{_matrix_cell(cell, total[truth], predictions.classes)}</td>")
-            parts.append(f'<td class="total">{total[truth]:,}</td></tr>')
-        parts.append(
-            '</tbody></table></div><div class="key-note"><span><i class="right"></i>recognised</span>'
-            '<span><i class="wrong"></i>mistaken, as a share of the row</span></div></div>'
-            f'<div class="panel" id="panel" role="region" aria-live="polite" aria-label="Pictures of a cell">'
-            f'<p class="said hint">{HINT}</p></div></div>'
-        )
-    if pairs and (len(indices) > 2 or num_occurring > len(indices)):
-        rest = (
-            f'<p class="said">{len(pairs) - NUM_PAIRS:,} further pairs of classes are left out here.</p>'
-            if len(pairs) > NUM_PAIRS
-            else ""
-        )
-        parts.append(
-            '<div class="pairs"><h3>Most common confusions</h3><div class="scroll"><table class="list"><thead><tr>'
-            '<th scope="col">True class, taken for</th><th scope="col" class="number">Pictures</th>'
-            '<th scope="col" class="number">Of the class</th></tr></thead><tbody>'
-        )
-        parts += [
-            f'<tr><td><button type="button" class="pair" data-cell="{cell.key}">'
-            f"<bdi>{text(predictions.classes[cell.truth])}</bdi>, taken for "
-            f"<bdi>{text(predictions.classes[cell.taken])}</bdi></button></td>"
-            f'<td class="number">{len(cell.rows):,}</td>'
-            f'<td class="number">{percent_text(len(cell.rows) / total[cell.truth])}</td></tr>'
-            for cell in pairs[:NUM_PAIRS]
+    rows = [
+        MatrixRow(classes[truth], total[truth], [_cell(found.get((truth, i)), total[truth], classes) for i in indices])
+        for truth in indices
+    ]
+    adds = bool(pairs) and (len(indices) > 2 or len(total) > len(indices))
+    return ConfusionSection(
+        matrix=Matrix([classes[i] for i in indices], rows) if rows else None,
+        num_occurring=len(total),
+        num_mistakes=sum(len(pair.rows) for pair in pairs),
+        covered=sum(len(pair.rows) for pair in pairs if pair.truth in inside and pair.taken in inside),
+        pairs=_pairs_table(pairs[:NUM_PAIRS], total, classes) if adds else None,
+        num_more_pairs=max(0, len(pairs) - NUM_PAIRS),
+    )
+
+
+def _cell(found: Confusion | None, num_true: int, classes: Sequence[str]) -> MatrixCell | None:
+    if found is None:
+        return None
+    share = len(found.rows) / num_true
+    truth, taken = classes[found.truth], classes[found.taken]
+    return MatrixCell(
+        key=found.key,
+        pictures=len(found.rows),
+        right=found.right,
+        # A few mistakes among many pictures matter: the square root makes small shares visible.
+        heat=0.12 + 0.88 * (share if found.right else share**0.5),
+        what=f"{truth} recognised" if found.right else f"{truth} taken for {taken}",
+        share=f"{len(found.rows):,} of {num_true:,} ({percent_text(share)})",
+    )
+
+
+def _pairs_table(pairs: Sequence[Confusion], total: dict[int, int], classes: Sequence[str]) -> Table:
+    columns = [Column("True class, taken for"), Column("Pictures", "number"), Column("Of the class", "number")]
+    rows = [
+        [
+            Cell(f"{classes[pair.truth]}, taken for {classes[pair.taken]}", opens=pair.key),
+            f"{len(pair.rows):,}",
+            percent_text(len(pair.rows) / total[pair.truth]),
         ]
-        parts.append(f"</tbody></table></div>{rest}</div>")
-    return "".join(parts)
-
-
-def _matrix_head(classes: Sequence[str], indices: Sequence[int]) -> str:
-    upright = ' class="upright"' if len(indices) > 4 or max(len(classes[i]) for i in indices) > 9 else ""
-    names = "".join(
-        f'<th scope="col"{upright}><span title="{text(classes[i])}"><bdi>{text(classes[i])}</bdi></span></th>'
-        for i in indices
-    )
-    return (
-        '<caption class="unseen">Rows: true class. Columns: predicted class. Arrow keys move between the cells.'
-        '</caption><thead><tr><th class="corner axis-name">true ↓ &nbsp;predicted →</th>'
-        f'{names}<th class="total" scope="col"><span>of</span></th></tr></thead>'
-    )
-
-
-def _matrix_cell(cell: Cell | None, num_true: int, classes: Sequence[str]) -> str:
-    if cell is None:
-        return '<span class="cell none">0</span>'
-    n = len(cell.rows)
-    share = n / num_true
-    # A few mistakes among many pictures matter: the root makes small shares visible.
-    heat = 0.12 + 0.88 * (share if cell.right else share**0.5)
-    strong = " strong" if heat > 0.6 else ""
-    truth, taken = text(classes[cell.truth]), text(classes[cell.taken])
-    what = f"{truth} recognised" if cell.right else f"{truth} taken for {taken}"
-    return (
-        f'<button type="button" class="cell {"right" if cell.right else "wrong"}{strong}" data-cell="{cell.key}" '
-        f'style="--heat: {heat:.2f}" title="{n:,} of {num_true:,} ({percent_text(share)}): {what}" '
-        f'aria-label="{n}: {what}">{n}</button>'
-    )
+        for pair in pairs
+    ]
+    return Table(columns, rows)

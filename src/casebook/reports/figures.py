@@ -1,14 +1,19 @@
-"""Numbers -> the pictures of a report, as SVG text that is the same each time."""
+"""Numbers -> matplotlib drawings, as SVG or PNG that is the same each time."""
 
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import ModelError
+from ..files import write_atomically
+
 COLOURS = ("#1f5fa8", "#c8501e", "#2f8a4c", "#7d4aa0", "#8a6d1f", "#4d4d4d", "#c23b78", "#1c8f96")
+KINDS = ("png", "svg")
 
 
 def canvas(width: float = 7.2, height: float = 4.2, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Any, Any]:
@@ -25,30 +30,49 @@ def canvas(width: float = 7.2, height: float = 4.2, columns: int = 1, rows: int 
     return figure, axes
 
 
-def svg(figure: Any) -> str:
-    """The figure as an <svg> element."""
+def svg(figure: Any, *, outlines: bool = False) -> str:
+    """The figure as an <svg> element. With `outlines`, text becomes shapes of the same size in every browser."""
+    found = content(figure, "svg", fonts="path" if outlines else "none").decode()
+    return found[found.index("<svg") :]
+
+
+def content(figure: Any, kind: str, *, fonts: str = "path") -> bytes:
+    """The figure as the content of a "png" or "svg" file. `fonts` is matplotlib's svg.fonttype."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "casebook", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    found = buffer.getvalue().decode()
-    return found[found.index("<svg") :]
+    with mpl.rc_context({"svg.hashsalt": "casebook", "svg.fonttype": fonts, "font.family": "sans-serif"}):
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else None
+        figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+    return buffer.getvalue()
+
+
+def picture_kind(path: Path) -> str:
+    """ "png" or "svg". Raises ModelError for a file name with another ending."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in KINDS:
+        raise ModelError(f"the picture {path} ends in '{path.suffix}', expected .png or .svg")
+    return kind
+
+
+def write_picture(figure: Any, path: Path) -> None:
+    """Writes a .png or .svg file, as a whole or not at all. Raises ModelError for another ending."""
+    write_atomically(path, content(figure, picture_kind(path)))
 
 
 def curves(
     axes: Any, series: Mapping[str, ArrayLike], *, dashed: Sequence[str] = (), x: ArrayLike | None = None
 ) -> None:
-    """A line for each series, which is (points,) or (seeds, points): the mean, with the seeds' range shaded.
+    """Draws a line for each series, which is (points,) or (seeds, points): the mean, with the seeds' range shaded.
 
-    A series named in `dashed` is drawn so, in the colour of the one before it.
+    Series in `dashed` get dashes and the colour of the series before them.
     """
     colour = -1
     for name, values in series.items():
         seeds = np.atleast_2d(np.asarray(values, float))
         colour += name not in dashed
         paint = COLOURS[max(0, colour) % len(COLOURS)]
-        # A series is shorter than the others where all its seeds ended early.
+        # A series is shorter than the others when all its seeds stopped early.
         places = np.arange(1, seeds.shape[1] + 1) if x is None else np.asarray(x)[: seeds.shape[1]]
         seeds = seeds[:, : len(places)]
         shown = ~np.isnan(seeds).all(0)
@@ -65,7 +89,7 @@ def curves(
 
 
 def bars(axes: Any, values: Mapping[str, float], *, spread: Mapping[str, tuple[float, float]] | None = None) -> None:
-    """A horizontal bar for each name, in order from the top, with the ends of its spread where given."""
+    """Draws a horizontal bar for each name, from the top down, with a line over its spread where there is one."""
     names = list(values)[::-1]
     axes.barh(names, [values[name] for name in names], color=COLOURS[0], alpha=0.85, height=0.62)
     for place, name in enumerate(names):
@@ -75,7 +99,7 @@ def bars(axes: Any, values: Mapping[str, float], *, spread: Mapping[str, tuple[f
 
 
 def points(axes: Any, groups: Mapping[str, Sequence[tuple[str, float, float]]], *, joined: bool = True) -> None:
-    """Named points (name, x, y) in groups, each in its colour; joined by a line in the order of x."""
+    """Draws points (name, x, y) with their names, a colour for each group, joined by a line in the order of x."""
     for number, (group, members) in enumerate(groups.items()):
         ordered = sorted(members, key=lambda member: member[1])
         paint = COLOURS[number % len(COLOURS)]

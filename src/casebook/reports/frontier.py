@@ -1,13 +1,11 @@
-"""Trained networks and their costs enter; the picture of error against cost, and a page around it, leave."""
+"""Trained networks and their costs -> the picture of error against cost, and a page around it."""
 
-import io
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import ModelError
-from ..files import write_atomically
+from . import figures
+from .page import Table, page, svg_uri, write
 
 MARKERS = {
     "compound": "o", "width": "s", "depth": "^", "resolution": "D", "width+depth": "v", "width+resolution": "P",
@@ -16,7 +14,7 @@ MARKERS = {
 
 
 class Mark(NamedTuple):
-    """One network: its cost in the axis's unit, its test error with the ends of its interval in %, and a remark."""
+    """One network: its cost in the axis's unit, its test error in % with an interval, and a remark for the legend."""
 
     kind: str
     cost: float
@@ -26,8 +24,27 @@ class Mark(NamedTuple):
     remark: str
 
 
+class Drawing(NamedTuple):
+    """What the picture shows: the networks, the title of the cost axis, and its own title."""
+
+    marks: Sequence[Mark]
+    axis: str
+    title: str
+
+
+class ScalePage(NamedTuple):
+    """What the page shows. `picture` is None when nothing was trained; `tables` maps each heading to its table."""
+
+    title: str
+    lead: str
+    picture: Drawing | None
+    tables: dict[str, Table]
+    notes: Sequence[str]
+    command: str
+
+
 def frontier(marks: Sequence[Mark]) -> list[Mark]:
-    """Those that no other beats in cost and error at once, by rising cost."""
+    """The marks that no other beats in both cost and error, by rising cost."""
     best: list[Mark] = []
     for mark in sorted(marks, key=lambda mark: (mark.cost, mark.error)):
         if not best or mark.error < best[-1].error:
@@ -35,75 +52,45 @@ def frontier(marks: Sequence[Mark]) -> list[Mark]:
     return best
 
 
-def draw(marks: Sequence[Mark], axis: str, title: str) -> Any:
-    """A matplotlib figure: one marker a network, its 95 % interval as a bar, the frontier as steps."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.subplots()
-    steps = frontier(marks)
-    axes.step([m.cost for m in steps], [m.error for m in steps], where="post", color="0.6", linewidth=1.2, zorder=1)
-    for number, mark in enumerate(marks):
+def draw(drawing: Drawing) -> Any:
+    """A matplotlib figure: a marker for each network with its 95 % interval, and the frontier as steps."""
+    figure, axes = figures.canvas(9, 5.6)
+    steps = frontier(drawing.marks)
+    axes.step(
+        [mark.cost for mark in steps], [mark.error for mark in steps], where="post", color="0.6", linewidth=1.2,
+        zorder=1, label="frontier: no network here is both cheaper and better",
+    )  # fmt: skip
+    for number, mark in enumerate(drawing.marks):
         bar = [[max(0.0, mark.error - mark.low)], [max(0.0, mark.high - mark.error)]]
         axes.errorbar(
-            mark.cost, mark.error, yerr=bar, fmt=MARKERS.get(mark.kind, "o"), color=f"C{number}", markersize=9,
-            elinewidth=1, capsize=3, label=f"{mark.kind}: {mark.remark}",
+            mark.cost, mark.error, yerr=bar, fmt=MARKERS.get(mark.kind, "o"),
+            color=figures.COLOURS[number % len(figures.COLOURS)], markersize=9, elinewidth=1, capsize=3,
+            label=f"{mark.kind}: {mark.remark}",
         )  # fmt: skip
-    axes.set_xlabel(axis)
-    axes.set_ylabel("test error in %, with its 95 % interval")
-    axes.set_title(title, fontsize=11)
-    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.set_xlabel(drawing.axis)
+    axes.set_ylabel("test error, % (bars: 95 % interval)")
+    axes.set_title(drawing.title, fontsize=11)
     axes.margins(0.08)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    columns = 2 if max(len(mark.kind + mark.remark) for mark in drawing.marks) < 60 else 1
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     return figure
 
 
-def picture(marks: Sequence[Mark], axis: str, title: str, kind: str) -> bytes:
-    """The drawing as the content of a "png" or "svg" file, the same bytes each time."""
-    import matplotlib as mpl
-
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "casebook"}):
-        figure = draw(marks, axis, title)
-        figure.savefig(buffer, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
-    return buffer.getvalue()
+def write_picture(path: Path, drawing: Drawing) -> None:
+    """Writes a .png or .svg file, as a whole or not at all. Raises ModelError for another ending."""
+    figures.picture_kind(path)
+    figures.write_picture(draw(drawing), path)
 
 
-def write_picture(path: Path, marks: Sequence[Mark], axis: str, title: str) -> None:
-    """Writes a .png or .svg file, whole or not at all. Raises ModelError for another ending."""
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise ModelError(f"the picture {path} ends in '{path.suffix}', expected .png or .svg")
-    write_atomically(path, picture(marks, axis, title, kind))
+def write_page(path: Path, content: ScalePage) -> None:
+    """Writes one self-contained HTML file, as a whole or not at all."""
+    write(path, render(content))
 
 
-def write_page(
-    path: Path, title: str, svg: str | None, tables: Sequence[Sequence[Sequence[str]]], remarks: Sequence[str]
-) -> None:
-    """Writes one self-contained HTML file. The first row of a table is its heading."""
-    body = "" if svg is None else svg[svg.index("<svg") :]
-    for head, *rows in tables:
-        cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        body += f"<div><table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table></div>"
-    body += "".join(f"<p>{escape(remark)}</p>" for remark in remarks if remark)
-    write_atomically(path, PAGE.format(title=escape(title), body=body))
-
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #222; background: #fff }}
-svg {{ width: 100%; max-width: 60rem; height: auto }}
-div {{ overflow-x: auto }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; margin: 1rem 0 }}
-td, th {{ padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }}
-td:first-child, th:first-child {{ text-align: left }}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""  # noqa: E501
+def render(content: ScalePage) -> str:
+    """The page that `write_page` writes, as text."""
+    picture = None if content.picture is None else svg_uri(figures.svg(draw(content.picture), outlines=True))
+    return page(
+        "frontier.html.j2", title=content.title, lead=content.lead, picture=picture, tables=content.tables,
+        notes=content.notes, command=content.command,
+    )  # fmt: skip

@@ -1,78 +1,133 @@
-"""The shell of a self-contained page, and the small parts that pages share.
+"""Templates and data -> self-contained HTML pages.
 
-A page loads nothing: style, script, charts and pictures are inside, and its content security policy forbids the rest.
-Whatever comes from the user (class names, file names, settings) is escaped in the HTML and enters the script as JSON
-that it only ever shows as text.
+A page loads nothing: style, scripts, charts and pictures are inside it, and its content security policy forbids
+everything else. Jinja escapes every value that a template prints, except SVG charts that `charts` has built. A script
+gets its data as JSON and only ever shows it as text.
 """
 
 import base64
+import functools
 import hashlib
-import json
 from collections.abc import Sequence
-from html import escape
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..files import write_atomically
+from ..formatting import percent_text
 
 LONGEST_NAME = 200
-NUM_NOTES = 12  # in sight; the others unfold
+NUM_NOTES = 12  # further notes are folded
 
 
-def page(title: str, body: str, *, style: str, script: str = "", data: Any = None) -> str:
-    """The whole page as text; `script` finds `data` as JSON in the element "report-data"."""
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; "
-        "base-uri 'none'; form-action 'none'"
+class Column(NamedTuple):
+    """A column of a table: "text", "number", or "bar" for cells that are `Bar`s on an axis from `start` to 1."""
+
+    title: str
+    kind: str = "text"
+    start: float = 0.0
+    first: str = "ascending"
+    """The order that the first click on a sortable column gives."""
+
+
+class Cell(NamedTuple):
+    """A text from outside, with what belongs to it."""
+
+    text: str
+    below: str = ""
+    """A small second line."""
+    href: str = ""
+    """The target of a link."""
+    opens: str = ""
+    """The key of the panel that a click on the text opens."""
+    sort: str | float | None = None
+    """What to sort by in place of the text; "" stays last."""
+
+
+class Bar(NamedTuple):
+    """A share with its interval, drawn on the axis of its column."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Table(NamedTuple):
+    """Rows hold a string, `Cell` or `Bar` for each column; None leaves a cell empty."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str | Cell | Bar | None]]
+    note: str = ""
+
+
+def text_table(lines: Sequence[Sequence[str]], *, text: Sequence[int] = (0,), note: str = "") -> Table:
+    """A table from lines of strings, the first being the heading; columns outside `text` hold numbers."""
+    head, *rows = lines
+    columns = [Column(title, "text" if place in text else "number") for place, title in enumerate(head)]
+    return Table(columns, rows, note)
+
+
+def page(template: str, *, scripts: Sequence[str] = (), data: Any = None, **context: Any) -> str:
+    """The page as text. `scripts` are files in static/; they find `data` as JSON in the element "report-data"."""
+    script = "\n".join(map(resource, scripts))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    policy = [
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        *([f"script-src 'sha256-{digest}'"] if script else []),
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return environment().get_template(template).render(
+        policy="; ".join(policy), style=Markup(resource("page.css")), script=Markup(script), data=data, **context
+    )  # fmt: skip
+
+
+def write(path: str | Path, html: str) -> None:
+    """Writes the page, as a whole or not at all. Raises RunError when the file cannot be written."""
+    # A file name that is not UTF-8 reaches us as lone surrogates, which no encoding can write.
+    write_atomically(Path(path), html.encode("utf-8", "replace"))
+
+
+@functools.cache
+def environment() -> Environment:
+    """The template engine of all pages."""
+    made = Environment(
+        loader=PackageLoader("casebook.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    # "</script>" or "<!--" inside a string would end or swallow the element.
-    payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer"><link rel="icon" href="data:,">',
-            f"<title>{text(title)}</title><style>{style}</style></head><body>",
-            body,
-            f'<script type="application/json" id="report-data">{payload}</script>',
-            f"<script>{script}</script></body></html>",
-            "",
-        ]
-    )
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    made.filters["percent"] = percent_text
+    made.filters["count"] = "{:,}".format
+    made.filters["cut"] = cut
+    made.tests["cell"] = lambda value: isinstance(value, Cell)
+    made.tests["bar"] = lambda value: isinstance(value, Bar)
+    made.globals["num_notes"] = NUM_NOTES
+    return made
 
 
 def resource(name: str) -> str:
-    return resources.files("casebook.reports").joinpath(name).read_text("utf-8")
-
-
-def text(value: object) -> str:
-    return escape(str(value), quote=True)
+    """The text of a style sheet or script."""
+    return resources.files("casebook.reports").joinpath("static", name).read_text("utf-8")
 
 
 def cut(name: str) -> str:
-    """The end of a long name: it tells files apart."""
+    """The end of a long name, since the ends of paths differ most."""
     return name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
 
 
-def ends(start: float) -> str:
-    """What the two ends of an interval bar stand for."""
-    return f'<div class="ends"><span>{100 * start:.0f} %</span><span>100 %</span></div>'
-
-
 def bar_start(lowest: float) -> float:
-    """Where the axis of interval bars begins: what no interval comes near is left out."""
-    return max(0.0, np.floor(lowest * 10 - 0.5) / 10)
+    """Where the axis of interval bars begins, in steps of 10 %, given the lowest end of the intervals."""
+    return max(0.0, (lowest * 10 - 0.5) // 1 / 10)
 
 
-def notes_list(notes: Sequence[str]) -> str:
-    if not notes:
-        return ""
-    items = [f"<li>{text(note)}</li>" for note in notes]
-    rest = ""
-    if len(items) > NUM_NOTES:
-        more = f"<summary>{len(items) - NUM_NOTES:,} more</summary>"
-        rest = f"<details>{more}<ul>{''.join(items[NUM_NOTES:])}</ul></details>"
-    return f'<div class="notes"><ul>{"".join(items[:NUM_NOTES])}</ul>{rest}</div>'
+def svg_uri(svg: str) -> str:
+    """An SVG as a data URI. As an image, nothing in it can act on the page."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode("ascii")

@@ -1,179 +1,132 @@
-"""The other sections of a report: mistakes, classes, calibration, training, settings."""
+"""Predictions, evaluation and history -> what the other sections of a report show."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ..evaluation.predictions import Predictions
 from ..formatting import percent_text, short
-from .charts import Line, Phase, interval_bar, line_chart, reliability_chart
-from .page import bar_start, cut, ends, text
+from ..training.recipe import Recipe
+from ..training.selection import kept_epoch
+from .album import Album, Thumbnail
+from .charts import Axis, Line, Phase, line_chart, reliability_chart
+from .page import Bar, Cell, Column, Table, bar_start, cut
 
 # The captions and data URIs of the small pictures that explain the answer of a row.
 Explanations = Callable[[int], Sequence[tuple[str, str]]]
 PHASES = {"train": "training", "head": "new head", "tune": "fine-tuning"}
+NUM_NAMED = 12  # classes without pictures that are named
 
 
-def mistakes_section(
-    evaluation: dict[str, Any],
-    predictions: Predictions,
-    mistakes: Sequence[int],
-    source_of: Callable[[int], tuple[str, bool]],
-) -> str:
-    """`source_of` a row is the data URI of its picture, "" without one, and whether it is tiny."""
-    n = evaluation["n"]
-    if not mistakes:
-        low = evaluation["top1_interval"][0]
-        return (
-            f"<p>None: all {n:,} pictures were recognised. That does not make the network infallible; {n:,} pictures "
-            f"without a mistake are consistent with an accuracy from {percent_text(low)} up.</p>"
-        )
-    num_wrong = n - round(evaluation["top1"] * n)
-    count = f"{len(mistakes)} of {num_wrong:,}" if len(mistakes) < num_wrong else f"All {num_wrong:,}"
-    parts = [
-        f'<p class="said">{count}, the highest probability of a wrong class first. '
-        "Look here for wrong labels before you look for a better network.</p>"
-        '<ul class="pictures large">'
-    ]
+class Mistake(NamedTuple):
+    """A picture that was taken for a wrong class, with the probabilities of that class and of the true one."""
+
+    thumbnail: Thumbnail
+    name: str
+    taken: str
+    confidence: float
+    truth: str
+    of_truth: float
+    explanations: Sequence[tuple[str, str]] = ()
+
+    @property
+    def file(self) -> str:
+        return self.name.rsplit("/", 1)[-1]
+
+
+def list_mistakes(predictions: Predictions, rows: Sequence[int], album: Album) -> list[Mistake]:
+    """The mistakes at these rows of the predictions."""
     predicted, confidence = predictions.predicted(), predictions.confidences()
-    for row in mistakes:
-        source, small = source_of(row)
-        name = predictions.names[row]
-        truth = int(predictions.labels[row])
-        picture = (
-            f'<img{" class=small" if small else ""} src="{source}" alt="{text(cut(name))}">'
-            if source
-            else '<div class="missing">no picture</div>'
+    return [
+        Mistake(
+            album.thumbnail(row),
+            cut(predictions.names[row]),
+            predictions.classes[int(predicted[row])],
+            float(confidence[row]),
+            predictions.classes[int(predictions.labels[row])],
+            float(predictions.probabilities[row, predictions.labels[row]]),
         )
-        parts.append(
-            f"<li><figure>{picture}<figcaption>"
-            f'<bdi class="as-wrong">{text(predictions.classes[predicted[row]])}</bdi> '
-            f"{percent_text(float(confidence[row]))}<br>"
-            f"labelled <bdi>{text(predictions.classes[truth])}</bdi> "
-            f"{percent_text(float(predictions.probabilities[row, truth]))}"
-            f'<bdi class="file" title="{text(cut(name))}">{text(cut(name).rsplit("/", 1)[-1])}</bdi>'
-            "</figcaption></figure></li>"
-        )
-    parts.append("</ul>")
-    return "".join(parts)
-
-
-def explained_section(
-    predictions: Predictions,
-    mistakes: Sequence[int],
-    source_of: Callable[[int], tuple[str, bool]],
-    explanations: Explanations,
-) -> str:
-    """The pictures of `mistakes` beside what explains each one; "" where nothing does."""
-    parts = []
-    predicted = predictions.predicted()
-    for row in mistakes:
-        told = explanations(row)
-        if not told:
-            continue
-        taken, truth = (text(predictions.classes[int(i)]) for i in (predicted[row], predictions.labels[row]))
-        source, small = source_of(row)
-        shown = [(f"taken for {taken}, labelled {truth}", source, small)] if source else []
-        figures = "".join(
-            f'<li><figure><img{" class=small" if tiny else ""} src="{uri}" alt="">'
-            f"<figcaption><bdi>{caption}</bdi></figcaption></figure></li>"
-            for caption, uri, tiny in [*shown, *((text(caption), uri, False) for caption, uri in told)]
-        )
-        parts.append(f'<ul class="pictures large">{figures}</ul>')
-    if not parts:
-        return ""
-    said = (
-        "What in the picture spoke for the answer, after four methods. They show where a network looked, not whether "
-        "it was right to: a map on the background is a reason to doubt the data."
-    )
-    return f'<p class="said">{said}</p>{"".join(parts)}'
-
-
-def classes_section(evaluation: dict[str, Any], predictions: Predictions) -> str:
-    table = evaluation["per_class"]
-    occurring = {entry["index"] for entry in table}
-    unseen = [entry["class"] for entry in table if not entry["n"]] + [
-        name for index, name in enumerate(predictions.classes) if index not in occurring
+        for row in rows
     ]
-    said = (
-        "<b>Precision</b>: of what was called so, the share that is. <b>Recall</b>: of what is so, the share that "
-        "was found. <b>F1</b>: their harmonic mean, here with its 95 % interval."
-    )
-    parts = [f'<p class="said">{said}</p>']
-    if unseen:
-        many = f"{len(unseen):,} classes have" if len(unseen) > 1 else "One class has"
-        named = ", ".join(f"<bdi>{text(name)}</bdi>" for name in unseen[:12])
-        parts.append(
-            f'<p class="said">{many} no picture in this set, so nothing is known about them: {named}'
-            f"{' and others' if len(unseen) > 12 else ''}.</p>"
-        )
 
-    def header(label: str, kind: str = "number", first: str = "ascending") -> str:
-        style = ' class="number"' if kind == "number" else ""
-        return (
-            f'<th scope="col"{style} data-kind="{kind}" data-first="{first}">'
-            f'<button type="button" class="sort">{label}</button></th>'
-        )
 
-    def share(value: float | None) -> str:
-        shown = "–" if value is None else percent_text(value)
-        return f'<td class="number" data-value="{"" if value is None else value}">{shown}</td>'
+def explain_mistakes(mistakes: Sequence[Mistake], rows: Sequence[int], explanations: Explanations) -> list[Mistake]:
+    """The mistakes with small pictures that explain them; those that nothing explains are left out."""
+    explained = [mistake._replace(explanations=explanations(row)) for mistake, row in zip(mistakes, rows, strict=False)]
+    return [mistake for mistake in explained if mistake.explanations]
 
-    start = bar_start(min(entry["f1_interval"][0] for entry in table if entry["n"]))
-    parts.append(
-        '<div class="scroll tall" tabindex="0" role="region" aria-label="Classes"><table class="list"><thead><tr>'
-        + header("Class", "text")
-        + header("Pictures", first="descending")
-        + "".join(map(header, ("Precision", "Recall", "F1")))
-        + f'<th scope="col" class="share"><span class="unseen">F1 interval</span>{ends(start)}</th>'
-        + "</tr></thead><tbody>"
-    )
-    for entry in table:
-        name = text(entry["class"])
+
+class ClassesSection(NamedTuple):
+    """A row for each class that occurs; `num_unseen` classes have no picture, and `unseen` names the first of them."""
+
+    table: Table
+    num_unseen: int
+    unseen: list[str]
+
+
+def classes_section(evaluation: dict[str, Any], classes: Sequence[str]) -> ClassesSection:
+    entries = evaluation["per_class"]
+    occurring = {entry["index"] for entry in entries}
+    unseen = [entry["class"] for entry in entries if not entry["n"]]
+    unseen += [name for index, name in enumerate(classes) if index not in occurring]
+    start = bar_start(min(entry["f1_interval"][0] for entry in entries if entry["n"]))
+    columns = [
+        Column("Class"),
+        Column("Pictures", "number", first="descending"),
+        *(Column(name, "number") for name in ("Precision", "Recall", "F1")),
+        Column("F1 interval", "bar", start),
+    ]
+    rows = []
+    for entry in entries:
         known = entry["n"] > 0
-        low, high = entry["f1_interval"]
-        parts.append(
-            f'<tr><td data-value="{name}"><bdi>{name}</bdi></td>'
-            f'<td class="number" data-value="{entry["n"]}">{entry["n"]:,}</td>'
-            f"{share(entry['precision'])}{share(entry['recall'])}{share(entry['f1'] if known else None)}"
-            f'<td class="share" title="{percent_text(low)} to {percent_text(high)}">'
-            f"{interval_bar(entry['f1'], entry['f1_interval'], start) if known else ''}</td></tr>"
-        )
-    parts.append("</tbody></table></div>")
-    return "".join(parts)
+        row: list[Any] = [Cell(entry["class"]), Cell(f"{entry['n']:,}", sort=entry["n"])]
+        row += [_share(entry["precision"]), _share(entry["recall"]), _share(entry["f1"] if known else None)]
+        rows.append([*row, Bar(entry["f1"], *entry["f1_interval"]) if known else None])
+    return ClassesSection(Table(columns, rows), len(unseen), unseen[:NUM_NAMED])
 
 
-def calibration_section(evaluation: dict[str, Any]) -> str:
-    if not evaluation.get("reliability"):
-        return ""
-    ece, (low, high) = evaluation["ece"], evaluation["ece_interval"]
-    limit = evaluation["ece_if_calibrated"]
-    gap = sum(b["n"] * (b["confidence"] - b["accuracy"]) for b in evaluation["reliability"]) / evaluation["n"]
-    if ece <= limit:
-        verdict = (
-            f"A perfectly calibrated network would show up to {percent_text(limit)} on a set of this size, so no "
-            "miscalibration is detectable."
-        )
-    else:
-        lean = "more confident than it is right" if gap > 0 else "less confident than it could be"
-        verdict = (
-            f"That is more than the {percent_text(limit)} that chance alone would explain: on average the network "
-            f"is {lean}, by {percent_text(abs(gap))}."
-        )
-    return (
-        f'<div class="calibration"><div>{reliability_chart(evaluation["reliability"])}</div><div>'
-        f"<p>The expected calibration error is <b>{percent_text(ece)}</b> ({100 * low:.1f} to {100 * high:.1f} %): "
-        f"so far the probability of the predicted class lies, on average, from how often it is right. {verdict}</p>"
-        '<p class="said">Bars: the share that was right among predictions of about that probability. Below: how many '
-        "predictions there are. 15 bins of equal width; point at one for its numbers.</p></div></div>"
+def _share(value: float | None) -> Cell:
+    return Cell("–", sort="") if value is None else Cell(percent_text(value), sort=round(value, 6))
+
+
+class CalibrationSection(NamedTuple):
+    """`gap` is the mean confidence minus the accuracy: above 0 for a network that is too confident."""
+
+    chart: str
+    error: float
+    low: float
+    high: float
+    limit: float
+    gap: float
+
+    @property
+    def is_detectable(self) -> bool:
+        return self.error > self.limit
+
+
+def calibration_section(evaluation: dict[str, Any]) -> CalibrationSection | None:
+    """None when the evaluation has no bins."""
+    bins = evaluation.get("reliability")
+    if not bins:
+        return None
+    gap = sum(entry["n"] * (entry["confidence"] - entry["accuracy"]) for entry in bins) / evaluation["n"]
+    low, high = evaluation["ece_interval"]
+    return CalibrationSection(
+        reliability_chart(bins), evaluation["ece"], low, high, evaluation["ece_if_calibrated"], gap
     )
 
 
-def training_section(history: Sequence[dict[str, Any]]) -> str:
+class TrainingSection(NamedTuple):
+    """What the section shows: sentences, (title, SVG) of each chart, and all values."""
+
+    said: list[str]
+    charts: list[tuple[str, str]]
+    table: Table
+
+
+def training_section(history: Sequence[dict[str, Any]], num_validation: int = 0) -> TrainingSection | None:
+    """`history` are the rows of metrics.jsonl; None without any. `num_validation` counts the validation pictures."""
     if not history:
-        return ""
-    epochs = [row.get("epoch") for row in history]
+        return None
     names = [str(row.get("phase", "train")) for row in history]
     phases = [
         Phase(place, PHASES.get(name, name))
@@ -181,68 +134,70 @@ def training_section(history: Sequence[dict[str, Any]]) -> str:
         if place == 0 or names[place - 1] != name
     ]
     places = []
-    for place, (epoch, name) in enumerate(zip(epochs, names, strict=True)):
+    for place, (row, name) in enumerate(zip(history, names, strict=True)):
         of_phase = f" ({PHASES.get(name, name)})" if len(phases) > 1 else ""
-        places.append(f"epoch {place + 1 if epoch is None else epoch}{of_phase}")
+        places.append(f"epoch {place + 1 if row.get('epoch') is None else row['epoch']}{of_phase}")
+    kept = kept_epoch(history)
 
-    def values(key: str) -> list[float | None]:
-        return [row.get(key) for row in history]
+    def line(name: str, style: str, key: str) -> Line:
+        return Line(name, style, [row.get(key) for row in history])
 
-    figures = []
-    for caption, percent, lines in (
-        ("Loss", False, (("training", "training", "train_loss"), ("validation", "validation", "val_loss"))),
-        ("Validation top-1 accuracy", True, (("validation", "validation", "val_top1"),)),
-        ("Learning rate", False, (("learning rate", "training", "learning_rate"),)),
+    charts = []
+    for title, axis, lines in (
+        (
+            "Loss",
+            Axis("cross-entropy"),
+            (line("training", "training", "train_loss"), line("validation", "validation", "val_loss")),
+        ),
+        (
+            "Validation accuracy",
+            Axis("top-1 accuracy", percent=True, num_pictures=num_validation),
+            (line("validation", "validation", "val_top1"),),
+        ),
+        ("Learning rate", Axis("learning rate"), (line("learning rate", "training", "learning_rate"),)),
     ):
-        drawn = [
-            Line(name, style, values(key)) for name, style, key in lines if any(v is not None for v in values(key))
-        ]
-        if drawn and (chart := line_chart(f"{caption} over epochs", drawn, places, phases, percent=percent)):
-            figures.append(f"<figure><figcaption>{caption}</figcaption>{chart}</figure>")
-    seconds = sum(s for s in values("seconds") if isinstance(s, (int, float)))
-    best = [(v, place) for place, v in enumerate(values("val_top1")) if isinstance(v, (int, float)) and np.isfinite(v)]
+        drawn = [line for line in lines if any(value is not None for value in line.values)]
+        marked = kept if title != "Learning rate" else None
+        if drawn and (chart := line_chart(f"{title} over epochs", drawn, places, axis, phases, marked=marked)):
+            charts.append((title, chart))
     said = [f"{len(history):,} {'epoch' if len(history) == 1 else 'epochs'}"]
-    if seconds:
-        said.append(f"{_duration(seconds)} of training")
-    if best:
-        top, place = max(best, key=lambda entry: (entry[0], -entry[1]))
-        said.append(f"validation accuracy highest at {percent_text(top)} in {places[place]}")
-    return (
-        f'<p class="said">{text("; ".join(said))}.</p><div class="charts">{"".join(figures)}</div>'
-        f"<details><summary>All values</summary>{_history_table(history)}</details>"
-    )
-
-
-def _history_table(history: Sequence[dict[str, Any]]) -> str:
+    seconds = sum(s for row in history if isinstance(s := row.get("seconds"), int | float))
+    said[0] += f", {_duration(seconds)} of training." if seconds else "."
+    if kept is not None:
+        said.append(
+            f"The weights are those of {places[kept]}, which had the highest validation accuracy, "
+            f"{percent_text(history[kept]['val_top1'])}; among equal epochs the lowest loss decides."
+        )
     keys = list(dict.fromkeys(key for row in history for key in row))
-    head = "".join(f'<th scope="col" class="number">{text(key.replace("_", " "))}</th>' for key in keys)
-    rows = "".join(
-        "<tr>" + "".join(f'<td class="number">{text(_value(row.get(key)))}</td>' for key in keys) + "</tr>"
-        for row in history
-    )
-    return (
-        '<div class="scroll tall" tabindex="0" role="region" aria-label="All values">'
-        f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    columns = [Column(key.replace("_", " "), "number") for key in keys]
+    return TrainingSection(said, charts, Table(columns, [[_value(row.get(key)) for key in keys] for row in history]))
 
 
 def network_facts(model: dict[str, Any]) -> dict[str, Any]:
-    facts = {key: value for key, value in model.items() if key not in ("classes", "format")}
+    """What model.json says about the network, with the number of classes in place of their names.
+
+    The notes in it were made before the training; the report has its own.
+    """
+    facts = {key: value for key, value in model.items() if key not in ("classes", "format", "notes")}
     if "classes" in model:
         facts["classes"] = len(model["classes"])
     return facts
 
 
-def facts(*tables: tuple[str, dict[str, Any]]) -> str:
-    parts = []
-    for name, record in tables:
-        if record:
-            rows = "".join(
-                f'<tr><th scope="row">{text(key)}</th><td>{text(value)}</td></tr>' for key, value in _flat(record)
-            )
-            heading = f"<h3>{name}</h3>" if name else ""
-            parts.append(f"<div>{heading}<table><tbody>{rows}</tbody></table></div>")
-    return f'<div class="facts">{"".join(parts)}</div>' if parts else ""
+def changed_settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe that differ from the defaults."""
+    defaults = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in Recipe.model_fields.items()
+        if not field.is_required()
+    }
+    plain = Recipe.model_construct(**defaults).model_dump(mode="json", warnings=False)
+    return {key: value for key, value in recipe.items() if key not in defaults or value != plain[key]}
+
+
+def facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, text)."""
+    return list(_flat(record))
 
 
 def _flat(record: dict[str, Any], before: str = "") -> Iterable[tuple[str, str]]:

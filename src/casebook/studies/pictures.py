@@ -153,9 +153,7 @@ def _in_memory(pictures: PictureSet) -> PictureSet:
     arrays, kept, places = [], [], {}
     for index in sorted({*pictures.train, *pictures.val, *pictures.test}):
         try:
-            pixels = preprocessing.pixels(
-                source.open(index, mode=preprocessing.mode, min_side=preprocessing.decode_side)
-            )
+            pixels = preprocessing.pixels(source.open(index, **preprocessing.decode_options))
         except PictureError:
             continue
         places[index] = len(kept)

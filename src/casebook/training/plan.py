@@ -60,7 +60,7 @@ def resolve_model(recipe: Recipe) -> Recipe:
         raise RecipeError(f"no network is named for {recipe.data!r}; add --model, such as --model mobilenet_v2")
     model_card(model)
     changes: dict[str, Any] = {"model": model}
-    for field in ("data", "weights"):
+    for field in ("data", "weights", "list_root", "class_list"):
         value = getattr(recipe, field)
         named = field == "data" and value in NAMED
         if value and not named and Path(value).expanduser().exists():

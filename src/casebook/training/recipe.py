@@ -40,6 +40,10 @@ class Recipe(BaseModel):
         "auto",
         description="the class in a path: auto, top, parent, or a pattern whose group is read from the file name",
     )
+    list_root: str = Field("", description="folder that the paths of a list are relative to; default: the list's own")
+    list_suffix: str = Field("", description="added to the paths of a list that do not end in it, such as .jpg")
+    list_columns: str = Field("", description="columns of path and label, as in 'id,breed'; default: the common names")
+    class_list: str = Field("", description="CSV of index,id,name, or a name per line: names for ids or indices")
 
     # Splitting an unsplit data set
     val_fraction: float = Field(0.15, gt=0, lt=1, description="share of an unsplit data set for validation")
@@ -167,7 +171,7 @@ class Recipe(BaseModel):
 
     @property
     def source_format(self) -> SourceFormat:
-        return SourceFormat(self.label_from)
+        return SourceFormat(self.label_from, self.list_root, self.list_suffix, self.list_columns, self.class_list)
 
     def write(self, path: Path) -> None:
         record = {key: list(v) if isinstance(v, tuple) else v for key, v in self.model_dump().items()}

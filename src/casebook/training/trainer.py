@@ -32,6 +32,7 @@ from .optimise import make_optimiser, parameter_groups, weight_average
 from .recipe import Recipe
 from .run import Run, append_row, portable_state
 from .schedule import rate_factor
+from .selection import UNUSABLE_LOSS, is_better
 from .streams import BatchStream, Inputs, as_stream
 
 CHECK_EVERY = 20  # steps between looks at the loss where a look makes a GPU or other processes wait
@@ -48,7 +49,6 @@ MACHINE_SETTINGS = {
     "data",
     "weights",
 }
-UNUSABLE_LOSS = 1e30  # recorded for a validation whose loss is not a number, which JSON cannot hold
 TORCHRUN_SECONDS = 20  # torchrun passes a signal on to each process, which is no second wish to stop
 
 Part = tuple[str, nn.Module, float]  # name, module, rate scale
@@ -282,7 +282,7 @@ class Trainer:
         with averaged(network, stepper.average):
             _share_buffers(network, self.world)
             loss, top1 = validate(stepper.module, validation, self.device, phase.dtype, self.world, position.rows)
-            is_best = loss < UNUSABLE_LOSS and (top1, -loss) > (position.best_top1, -position.best_loss)
+            is_best = is_better(top1, loss, position.best_top1, position.best_loss)
             if is_best:
                 self._keep(network)
         row: dict[str, Any] = {

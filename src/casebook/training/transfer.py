@@ -4,11 +4,13 @@ The strategies of the case studies: a new head on a frozen backbone whose featur
 stages unfrozen; everything, at rates that fall toward the stem.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from ..errors import RecipeError
+from ..models.weights import NEW_AUXILIARY_HEADS, NEW_LAST_LAYER
 from .recipe import Recipe
 
 FEW, MANY = 500, 2000  # training pictures of each class: below FEW the head alone, from MANY on everything
@@ -64,6 +66,16 @@ def parts(network: Any, strategy: str, recipe: Recipe) -> list[tuple[str, nn.Mod
     if len(network.auxiliary):
         chosen.append(("auxiliary heads", network.auxiliary, 1.0))
     return chosen
+
+
+def after_training(notes: Sequence[str], strategy: str) -> list[str]:
+    """The notes from loading the weights, as they read when the training is over.
+
+    The head alone ("head") trains no auxiliary heads, so these stay untrained.
+    """
+    auxiliary = NEW_AUXILIARY_HEADS if strategy == "head" else "the auxiliary heads were new and trained here"
+    ends = {NEW_AUXILIARY_HEADS: auxiliary}
+    return [ends.get(note, note.replace(NEW_LAST_LAYER, "was replaced and trained here")) for note in notes]
 
 
 class Frozen:

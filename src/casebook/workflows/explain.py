@@ -162,7 +162,7 @@ def _look(subject: Subject, name: str, target: int | None) -> View | str:
     """The view, or the reason why not."""
     preprocessing = subject.preprocessing
     try:
-        picture = open_picture(Path(name), name=name, mode=preprocessing.mode, min_side=preprocessing.decode_side)
+        picture = open_picture(Path(name), name=name, **preprocessing.decode_options)
     except PictureError as error:
         return error.reason
     return look(subject, picture, name, target)

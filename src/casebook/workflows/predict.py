@@ -87,7 +87,7 @@ def _named(given: str | Path) -> Iterator[tuple[str, str | None]]:
 def _read(name: str, preprocessing: Preprocessing) -> Any:
     """(size, size, channels) uint8, or the reason why not."""
     try:
-        picture = open_picture(Path(name), name=name, mode=preprocessing.mode, min_side=preprocessing.decode_side)
+        picture = open_picture(Path(name), name=name, **preprocessing.decode_options)
         return preprocessing.pixels(picture)
     except PictureError as error:
         return error.reason

@@ -238,7 +238,7 @@ def _reading_speeds(
         path, name = source.path(place), source.pictures[place].name
         with contextlib.suppress(PictureError):
             if path is None or not policy.crops_source:
-                preprocessing.pixels(source.open(place, mode=preprocessing.mode, min_side=preprocessing.decode_side))
+                preprocessing.pixels(source.open(place, **preprocessing.decode_options))
             else:
                 picture_and_payload(read_file(path, name=name), name, form)
         return 1

@@ -9,7 +9,8 @@ from ..cost.latency_model import DeviceProfile
 from ..cost.scaling import Budget, Costs, Point
 from ..errors import ModelError
 from ..evaluation.metrics import wilson_interval
-from ..reports.frontier import Mark, picture, write_page, write_picture
+from ..reports.frontier import Drawing, Mark, ScalePage, write_page, write_picture
+from ..reports.page import text_table
 from ..studies.trials import Arm
 from ..studies.verdict import Difference
 
@@ -156,13 +157,11 @@ HEAD = (
     "kind", "width", "depth", "input", "multiply-adds", "ratio", "weights", "file MB", "memory MB", "ms predicted",
     "measured (5 to 95 %)",
 )  # fmt: skip
+RATIO = "Ratio: multiply-adds over those of the compound network. Memory: predicted / measured."
 
 
 def table(scaling: Scaling) -> list[list[str]]:
-    """The networks as text cells, the first row being the heading.
-
-    The ratio is that of the multiply-adds to the compound one's; memory is predicted / measured.
-    """
+    """The networks as text cells, the first row being the heading."""
     rows: list[list[str]] = [list(HEAD)]
     for point in scaling.points:
         costs, latency = point.predicted, point.latency
@@ -213,12 +212,12 @@ def grid_table(scaling: Scaling) -> list[list[str]]:
 
 
 def marks(scaling: Scaling) -> tuple[list[Mark], str]:
-    """The finalists as points of the picture, and what its horizontal axis is.
+    """The finalists as marks of the picture, and the title of its cost axis.
 
-    Raises ModelError where nothing was trained.
+    Raises ModelError when nothing was trained.
     """
     if not scaling.finalists:
-        raise ModelError("nothing was trained, so there is no accuracy to draw; give data")
+        raise ModelError("nothing was trained, so there is no accuracy to draw; give --data")
     found, has_latency = [], all(point.measured.latency_ms is not None for point in scaling.points)
     for finalist in scaling.finalists:
         point = scaling.point(finalist.kind)
@@ -233,20 +232,31 @@ def marks(scaling: Scaling) -> tuple[list[Mark], str]:
 
 
 def draw_frontier(scaling: Scaling, path: str | Path) -> None:
-    """Error against cost as a .png or .svg file. Raises ModelError for another ending or where nothing was trained."""
-    found, axis = marks(scaling)
-    write_picture(Path(path), found, axis, f"{scaling.network} within {scaling.budget.told()}")
+    """Error against cost as a .png or .svg file. Raises ModelError for another ending, or when nothing was trained."""
+    write_picture(Path(path), _drawing(scaling))
 
 
 def write_frontier_page(scaling: Scaling, path: str | Path) -> None:
-    """One self-contained HTML file: the networks, and the picture and the grid search where there are any."""
-    title = f"{scaling.network} within {scaling.budget.told()}"
-    svg = None
+    """One self-contained HTML file: the networks, and the picture and the grid search when there are any."""
+    tables = {"Networks within the budget": text_table(table(scaling), note=RATIO)}
     if scaling.finalists:
-        found, axis = marks(scaling)
-        svg = picture(found, axis, title, "svg").decode()
-    tables = [table(scaling)]
-    tables += [trained_table(scaling)] if scaling.finalists else []
-    tables += [grid_table(scaling)] if scaling.grid else []
-    remarks = [*scaling.notes, *(f"{kind}: {reason}" for kind, reason in scaling.dropped.items()), scaling.command]
-    write_page(Path(path), title, svg, tables, [scaling.pictures or "", *remarks])
+        tables["Trained networks"] = text_table(trained_table(scaling), text=(0, 5))
+    if scaling.grid:
+        tables["Other ratios of depth, width and resolution"] = text_table(grid_table(scaling), text=(8,))
+    content = ScalePage(
+        title=_title(scaling),
+        lead=scaling.pictures or "",
+        picture=_drawing(scaling) if scaling.finalists else None,
+        tables=tables,
+        notes=[*scaling.notes, *(f"{kind} was left out: {reason}" for kind, reason in scaling.dropped.items())],
+        command=scaling.command,
+    )
+    write_page(Path(path), content)
+
+
+def _drawing(scaling: Scaling) -> Drawing:
+    return Drawing(*marks(scaling), _title(scaling))
+
+
+def _title(scaling: Scaling) -> str:
+    return f"{scaling.network} within {scaling.budget.told()}"

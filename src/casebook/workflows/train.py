@@ -16,10 +16,12 @@ from ..evaluation.metrics import evaluate_probabilities
 from ..evaluation.predictions import Predictions
 from ..files import write_json
 from ..progress import Reporter, RunComplete, ScoringStarted, reporter_of
-from ..reports.run import write_report
+from ..reports.run import ReportData, write_report
 from ..training.recipe import make_recipe
 from ..training.run import Run
+from ..training.selection import kept_epoch
 from ..training.session import Outcome, resume_run, train_run
+from ..training.transfer import after_training
 
 
 def train(
@@ -76,7 +78,8 @@ def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
     if not outcome.world.is_first:
         return
     history = run.history
-    best = max(history, key=lambda row: (row["val_top1"], -row["val_loss"]))
+    kept = kept_epoch(history)
+    best = history[kept if kept is not None else -1]
     seconds = sum(row["seconds"] + row["validation_seconds"] for row in history)
     document = {
         "run": str(run.path),
@@ -91,21 +94,23 @@ def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
         "total_seconds": round(time.monotonic() - began, 3),
         "features": outcome.features,
         "skipped": [{"picture": name, "reason": reason} for name, reason in (outcome.skipped | skipped).items()],
-        "notes": list(outcome.notes),
+        "notes": after_training(outcome.notes, outcome.transfer.strategy),
     }
-    write_report(
-        run.path / "report.html",
+    left_out = [f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"]]
+    report_data = ReportData(
         title=run.path.name,
+        evaluation=document["test"],
+        predictions=predictions,
+        thumbnails=_thumbnails(data.source, readable, run.preprocessing.value_range),
+        explanations=_explanations(outcome, network, predictions, readable),
+        notes=[*document["notes"], *left_out],
         model=model,
         recipe=run.recipe.model_dump(mode="json"),
         environment=run.environment,
         history=history,
-        evaluation=document["test"],
-        predictions=predictions,
-        thumbnails=_thumbnails(data.source, readable),
-        explanations=_explanations(outcome, network, predictions, readable),
-        notes=[*outcome.notes, *(f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"])],
+        num_validation=len(data.split.val),
     )
+    write_report(run.path / "report.html", report_data)
     write_json(run.path / "evaluation.json", document)  # last: it says that the run is complete
 
 
@@ -127,9 +132,7 @@ def _explanations(
 
     def explain(row: int) -> Sequence[tuple[str, str]]:
         try:
-            picture = outcome.data.source.open(
-                readable[row], mode=preprocessing.mode, min_side=preprocessing.decode_side
-            )
+            picture = outcome.data.source.open(readable[row], **preprocessing.decode_options)
             found = overlays(subject, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
         except (PictureError, ModelError, torch.OutOfMemoryError):
             return ()
@@ -138,12 +141,14 @@ def _explanations(
     return explain
 
 
-def _thumbnails(source: Source, indices: Sequence[int]) -> Callable[[int], Any]:
+def _thumbnails(
+    source: Source, indices: Sequence[int], value_range: tuple[float, float] | None
+) -> Callable[[int], Any]:
     """Opens the picture of a prediction's row; None where it cannot be read any more."""
 
     def thumbnail(row: int) -> Any:
         try:
-            return source.open(indices[row], min_side=256)
+            return source.open(indices[row], min_side=256, value_range=value_range)
         except PictureError:
             return None
 

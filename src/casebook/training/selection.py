@@ -1,0 +1,24 @@
+"""Which epoch's weights a training keeps. The trainer, evaluation.json and the report all ask here."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+UNUSABLE_LOSS = 1e30  # recorded when a validation loss is not a number, which JSON cannot hold
+
+
+def is_better(top1: float, loss: float, best_top1: float, best_loss: float) -> bool:
+    """Whether weights with these validation results replace the best so far: higher accuracy, then lower loss."""
+    return loss < UNUSABLE_LOSS and (top1, -loss) > (best_top1, -best_loss)
+
+
+def kept_epoch(history: Sequence[dict[str, Any]]) -> int | None:
+    """The place in `history` (rows of metrics.jsonl) of the epoch whose weights were kept, None when there is none."""
+    kept, best_top1, best_loss = None, -1.0, math.inf
+    for place, row in enumerate(history):
+        top1, loss = row.get("val_top1"), row.get("val_loss")
+        if not isinstance(top1, int | float) or not isinstance(loss, int | float):
+            continue
+        if is_better(top1, loss, best_top1, best_loss):
+            kept, best_top1, best_loss = place, top1, loss
+    return kept

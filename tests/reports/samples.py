@@ -1,0 +1,162 @@
+"""One page of each kind, full of hostile names."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from casebook.cost.compare import compare as networks_side_by_side
+from casebook.evaluation.comparison import Scored, compare
+from casebook.evaluation.metrics import evaluate_probabilities
+from casebook.evaluation.predictions import Predictions
+from casebook.reports import comparison, figures, frontier, networks, run, studies
+from casebook.reports.page import text_table
+from casebook.training.recipe import make_recipe
+
+HOSTILE = "\"'><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
+HISTORY = [
+    {
+        "epoch": epoch,
+        "phase": "head" if epoch < 3 else "tune",
+        "train_loss": 2.0 / epoch,
+        "learning_rate": 0.1 / epoch,
+        "val_loss": 2.2 / epoch,
+        "val_top1": 1 - 0.5 / epoch,
+        "images_per_second": 800.0,
+        "seconds": 12.5,
+    }
+    for epoch in range(1, 7)
+]
+MODEL = {"format": 1, "architecture": "resnet18", "options": {"num_classes": 3, "name": HOSTILE}, "casebook": "0.1.0"}
+
+
+def predict(num_classes: int, per_class: int, *, wrong: float = 0.2, seed: int = 0) -> Predictions:
+    """Predictions of which about a share of `wrong` are mistakes."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(num_classes), per_class)
+    leading = np.where(rng.random(len(labels)) < wrong, rng.integers(num_classes, size=len(labels)), labels)
+    probabilities = rng.dirichlet(np.ones(num_classes), size=len(labels)) * 0.4
+    probabilities[np.arange(len(labels)), leading] += 0.6
+    return Predictions(
+        tuple(f"class {label}/{HOSTILE} {row}.jpg" for row, label in enumerate(labels)),
+        labels,
+        probabilities,
+        tuple(f"{HOSTILE} {index}" if index == 1 else f"class {index}" for index in range(num_classes)),
+    )
+
+
+def photo(row: int) -> Image.Image:
+    image = Image.new("RGB", (160, 120), (40 * row % 256, 90, 160))
+    ImageDraw.Draw(image).ellipse((40, 20, 120, 100), fill=(240, 220, 30 * row % 256))
+    return image
+
+
+def report_data(predictions: Predictions, **changes: Any) -> run.ReportData:
+    """A run with everything that a report can show."""
+    tiny = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+    given = {
+        "title": f"A run {HOSTILE}",
+        "evaluation": evaluate_probabilities(
+            predictions.probabilities, predictions.labels, predictions.classes, resamples=20
+        ),
+        "predictions": predictions,
+        "thumbnails": photo,
+        "explanations": lambda row: [(f"Grad-CAM for {HOSTILE}", tiny), ("occlusion", tiny)],
+        "notes": [f"note {number} {HOSTILE}" for number in range(20)],
+        "model": MODEL | {"classes": list(predictions.classes)},
+        "recipe": make_recipe("scratch", data=HOSTILE, model="resnet18").model_dump(mode="json"),
+        "environment": {"python": "3.12", "command": [HOSTILE, {"x": HOSTILE}]},
+        "history": HISTORY,
+        "num_validation": 20,
+    }
+    return run.ReportData(**(given | changes))
+
+
+def run_page() -> str:
+    return run.render(report_data(predict(3, 12)))
+
+
+def run_page_of_many_classes() -> str:
+    return run.render(report_data(predict(300, 3)))
+
+
+def run_page_without_training() -> str:
+    plain: dict[str, Any] = dict(history=[], recipe={}, environment={}, notes=[], model={})
+    return run.render(report_data(predict(4, 5, wrong=0), **plain, explanations=run.unexplained))
+
+
+def comparison_page() -> str:
+    rows = []
+    for protocol, seed in (("center", 0), ("10-crop", 1)):
+        for name, kind in ((HOSTILE, "network"), ("two", "network"), ("ensemble", "ensemble")):
+            predictions = predict(7, 6, seed=seed + len(name))
+            rows.append(Scored(name, kind, protocol, 2, predictions, 2_000_000))
+    document = {"model": HOSTILE, "data": "photos", "notes": [HOSTILE], "compared": compare(rows)}
+    return comparison.render(document)
+
+
+def networks_page() -> str:
+    return networks.render(networks_side_by_side(["resnet18", "mobilenet_v2", "alexnet", "resnet20"]))
+
+
+def scale_page() -> str:
+    marks = [frontier.Mark(kind, cost, 5.0 / cost, 4.0 / cost, 6.0 / cost, f"width {HOSTILE}")
+             for kind, cost in (("compound", 1.0), ("width", 2.0))]  # fmt: skip
+    content = frontier.ScalePage(
+        title=f"resnet20 within {HOSTILE}",
+        lead=HOSTILE,
+        picture=frontier.Drawing(marks, f"ms on {HOSTILE}", HOSTILE),
+        tables={"Networks": text_table([["kind", "width"], [HOSTILE, "1.0"]], note=HOSTILE)},
+        notes=[HOSTILE],
+        command=HOSTILE,
+    )
+    return frontier.render(content)
+
+
+def study_result(**changes: Any) -> dict[str, Any]:
+    figure, axes = figures.canvas()
+    figures.curves(axes, {"one": [[3.0, 2.0, 1.0], [3.5, 2.5, float("nan")]], "two": [1.0, 2.0, 3.0]}, dashed=["two"])
+    verdict = {
+        "claim": f"deep is better than shallow {HOSTILE}", "kind": "no detectable difference",
+        "outcome": f"no detectable difference on {HOSTILE}",
+        "text": f"test error of deep minus that of shallow {HOSTILE}", "difference": -0.012,
+        "interval": [-0.03, 0.006], "unit": "share of test pictures",
+    }  # fmt: skip
+    arm = {"name": HOSTILE, "learning_rate": 0.1, "epochs": 3, "test_errors": [0.1, 0.2], "train_seconds": 3.25,
+           "diverged": [1]}  # fmt: skip
+    found = {
+        "study": "degradation", "mode": "quick", "data": HOSTILE, "seeds": [0, 1], "seconds": 75.0,
+        "title": f"A title {HOSTILE}", "question": f"A question? {HOSTILE}",
+        "paper": "He et al., https://arxiv.org/abs/1512.03385", "claim": f"The paper's result {HOSTILE}",
+        "design": f"The design {HOSTILE}", "would_change": f"More data {HOSTILE}",
+        "tables": [{"title": "A table", "columns": ["name", "error in %"], "rows": [[HOSTILE, "1,234.5"]],
+                    "note": HOSTILE}],
+        "pictures": [{"title": f"A drawing {HOSTILE}", "svg": figures.svg(figure), "alt": HOSTILE}],
+        "caveat": f"This run: {HOSTILE}",
+        "summary": {"title": HOSTILE, "svg": figures.svg(figures.verdicts([verdict])), "alt": HOSTILE},
+        "verdicts": [verdict, verdict | {"kind": "reproduced"}, verdict | {"kind": "not reproduced"}],
+        "arms": [arm], "notes": [HOSTILE],
+        "environment": {"processor": HOSTILE, "cores": 2, "gpu": None, "torch": "2", "casebook": "0.1"},
+    }  # fmt: skip
+    return found | changes
+
+
+def study_page() -> str:
+    return studies.study_page(study_result())
+
+
+def book_page() -> str:
+    return studies.book([study_result(), study_result(study="history", verdicts=[], arms=[], summary=None)])
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "run": run_page,
+    "run of many classes": run_page_of_many_classes,
+    "run without training": run_page_without_training,
+    "comparison": comparison_page,
+    "networks": networks_page,
+    "scale": scale_page,
+    "study": study_page,
+    "book": book_page,
+}
