@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 
 from casebook.errors import DataError, WeightsError
 from casebook.evaluation.metrics import (
-    confusion_matrix,
+    confusion_counts,
     debiased_interval,
     evaluate_probabilities,
     label_ranks,
@@ -61,7 +61,11 @@ def test_agrees_with_scikit_learn(n: int, num_classes: int) -> None:
     assert [entry["recall"] or 0 for entry in found["per_class"]] == pytest.approx(recall)
     assert [entry["n"] for entry in found["per_class"]] == support.tolist()
     expected = sklearn_metrics.confusion_matrix(labels, predicted, labels=occurring)
-    assert found["confusion"] == expected.tolist()
+    dense = np.zeros_like(expected)
+    for true, taken, count in found["confusion"]:
+        assert count > 0
+        dense[np.searchsorted(occurring, true), np.searchsorted(occurring, taken)] += count
+    assert dense.tolist() == expected.tolist()
     if num_classes > 5:
         expected_top5 = sklearn_metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=every)
         assert found["top5"] == pytest.approx(expected_top5, abs=1e-12)
@@ -151,7 +155,7 @@ def test_classes_that_do_not_occur_are_left_out() -> None:
     found = evaluate_probabilities(probabilities, [7, 900, 7], names(1000), resamples=10)
     assert [entry["index"] for entry in found["per_class"]] == [7, 500, 900]
     assert [entry["class"] for entry in found["per_class"]] == ["class 7", "class 500", "class 900"]
-    assert found["confusion"] == [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert found["confusion"] == [[7, 7, 1], [7, 500, 1], [900, 7, 1]]
     seven, five_hundred, nine_hundred = found["per_class"]
     assert (seven["precision"], seven["recall"], seven["f1"]) == (0.5, 0.5, 0.5)
     assert (five_hundred["n"], five_hundred["recall"], five_hundred["precision"]) == (0, None, 0)
@@ -229,8 +233,8 @@ def test_interval_helpers() -> None:
     assert debiased_interval(np.full(10, 0.9), 0.3) == [0.0, 0.3]
 
 
-def test_confusion_matrix_has_true_rows() -> None:
-    assert confusion_matrix(np.array([0, 0, 1]), np.array([1, 1, 1]), 2).tolist() == [[0, 2], [0, 1]]
+def test_confusions_say_the_true_class_first() -> None:
+    assert confusion_counts(np.array([0, 0, 1]), np.array([1, 1, 1])) == [[0, 1, 2], [1, 1, 1]]
 
 
 def test_large_sets_stay_small_in_memory() -> None:

@@ -440,3 +440,23 @@ def test_most_confident_mistakes(order: Callable[[list[int]], list[int]]) -> Non
     rows = order(list(range(5)))
     predictions = Predictions(tuple(map(str, rows)), labels[rows], probabilities[rows], ("a", "b"))
     assert [predictions.names[row] for row in report.most_confident_mistakes(predictions, 2)] == ["0", "2"]
+
+
+def test_three_thousand_classes_stay_small(tmp_path: Path) -> None:
+    """With 9,000 pictures: the evaluation as JSON and the report, which once were 89 MB and more."""
+    num_classes, per_class = 3000, 3
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(num_classes), per_class)
+    leading = np.where(rng.random(len(labels)) < 0.4, rng.integers(num_classes, size=len(labels)), labels)
+    probabilities = np.zeros((len(labels), num_classes), np.float32)
+    probabilities[np.arange(len(labels)), labels] = 0.2
+    probabilities[np.arange(len(labels)), leading] += rng.uniform(0.5, 0.8, len(labels)).astype(np.float32)
+    probabilities[:, 0] += 1 - probabilities.sum(1)
+    names = tuple(f"class {label}/picture {row}.jpg" for row, label in enumerate(labels))
+    predictions = Predictions(names, labels, probabilities, tuple(f"class number {i}" for i in range(num_classes)))
+    evaluation = evaluate_probabilities(probabilities, labels, predictions.classes, resamples=2)
+    data = report.ReportData("Many classes", evaluation, predictions, thumbnails=noise)
+    assert len(json.dumps(evaluation)) < 2_500_000
+    assert sum(count for _, _, count in evaluation["confusion"]) == len(labels)
+    html = report.render(data)
+    assert 1_000_000 < len(html.encode()) < 5_000_000

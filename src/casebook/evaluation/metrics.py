@@ -46,9 +46,9 @@ def evaluate_probabilities(
     """The evaluation of (N, K) probabilities against (N,) labels in [0, K) as a JSON-able dictionary.
 
     Shares are in [0, 1], intervals `[low, high]` at 95 %, log loss in nats. `top5`, `top5_interval` and
-    `top5_error` are there when K > 5. `per_class` and `confusion` (rows true, columns predicted) cover the
-    classes that occur as a label or as a prediction, in the network's order: `index` is the column of
-    `probabilities`. A precision without predictions and a recall without pictures are None. Macro F1 is the
+    `top5_error` are there when K > 5. `per_class` covers the classes that occur as a label or as a prediction, in
+    the network's order: `index` is the column of `probabilities`. `confusion` has a triple [true, predicted, count]
+    for each pair of classes that occurs, both as such an index. A precision without predictions and a recall without pictures are None. Macro F1 is the
     mean over the classes that have pictures. `ece` is the expected calibration error of the predicted class
     over 15 bins of equal width, each holding its upper edge (Guo et al., "On Calibration of Modern Neural
     Networks", ICML 2017, equation 3); `ece_if_calibrated` is what a perfectly calibrated network with the
@@ -74,9 +74,10 @@ def evaluate_probabilities(
 
     occurring = np.union1d(truth, predicted)
     row, column = np.searchsorted(occurring, truth), np.searchsorted(occurring, predicted)
-    confusion = confusion_matrix(row, column, len(occurring))
+    num_true, num_predicted = (np.bincount(places, minlength=len(occurring)) for places in (row, column))
+    hits = np.bincount(row[right], minlength=len(occurring))
     drawn = _bootstrap(row, column, len(occurring), losses, confidence, seed, resamples)
-    macro_f1 = float(_macro_f1(confusion.sum(1), confusion.sum(0), confusion.diagonal()))
+    macro_f1 = float(_macro_f1(num_true, num_predicted, hits))
     ece = float(_calibration_error(_bin_gaps(confidence, right), n))
     ece_if_calibrated = float(np.quantile(drawn.ece_if_calibrated, CONFIDENCE))
     ece_low, ece_high = debiased_interval(drawn.ece, ece)
@@ -93,10 +94,10 @@ def evaluate_probabilities(
         "interval": {**INTERVALS, "resamples": resamples, "seed": seed},
         "reliability": _reliability(confidence, right),
         "per_class": [
-            {"class": str(classes[index]), "index": int(index), **_class_scores(confusion, place)}
-            for place, index in enumerate(occurring)
+            {"class": str(classes[index]), "index": int(index), **_class_scores(*map(int, counts))}
+            for index, *counts in zip(occurring, num_true, num_predicted, hits, strict=True)
         ],
-        "confusion": confusion.tolist(),
+        "confusion": confusion_counts(truth, predicted),
     }
     return evaluation
 
@@ -120,10 +121,13 @@ def label_ranks(probabilities: NDArray[np.floating], labels: NDArray[np.integer]
     return ((probabilities > of_label) | ((probabilities == of_label) & before)).sum(axis=1)
 
 
-def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int) -> NDArray[np.intp]:
-    """(K, K) counts: row the true class, column the predicted one."""
-    cells = np.asarray(labels, np.intp) * num_classes + predicted
-    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+def confusion_counts(labels: NDArray[np.integer], predicted: NDArray[np.integer]) -> list[list[int]]:
+    """[true class, predicted class, pictures] for each pair that occurs, in the order of the classes.
+
+    A matrix of 3,000 classes would take 89 MB as text; almost all of it is zeros.
+    """
+    pairs, counts = np.unique(np.stack([labels, predicted], axis=1), axis=0, return_counts=True)
+    return np.column_stack([pairs, counts]).tolist()
 
 
 def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> list[float]:
@@ -192,10 +196,7 @@ def _share(name: str, successes: int, n: int) -> dict[str, Any]:
     }
 
 
-def _class_scores(confusion: NDArray[np.intp], place: int) -> dict[str, Any]:
-    hits = int(confusion[place, place])
-    num_true = int(confusion[place].sum())
-    num_predicted = int(confusion[:, place].sum())
+def _class_scores(num_true: int, num_predicted: int, hits: int) -> dict[str, Any]:
     involved = num_true + num_predicted - hits
     low, high = (2 * end / (1 + end) for end in wilson_interval(hits, involved))
     return {
