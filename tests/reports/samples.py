@@ -10,7 +10,7 @@ from casebook.cost.compare import compare as networks_side_by_side
 from casebook.evaluation.comparison import Scored, compare
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
-from casebook.reports import comparison, figures, frontier, networks, run, studies
+from casebook.reports import comparison, figures, frontier, networks, run, runs, studies
 from casebook.reports.page import text_table
 from casebook.training.recipe import make_recipe
 
@@ -86,6 +86,24 @@ def run_page_without_training() -> str:
     return run.render(report_data(predict(4, 5, wrong=0), **plain, explanations=run.unexplained))
 
 
+def evaluation_page() -> str:
+    predictions = predict(4, 8)
+    metrics = evaluate_probabilities(
+        predictions.probabilities, predictions.labels, predictions.classes, resamples=20
+    )  # fmt: skip
+    metrics |= {"model": f"runs/{HOSTILE}", "data": HOSTILE, "split": "all", "notes": [HOSTILE],
+                "skipped": [{"picture": HOSTILE, "reason": "truncated"}]}  # fmt: skip
+    return run.render(run.evaluation_data(metrics, predictions, photo))
+
+
+def runs_page() -> str:
+    rows = [
+        runs.RunRow("first", HOSTILE, "resnet18", 0.9, (0.85, 0.94), 200, 1_800_000_000, 12.5, "2026-01-01", "runs/1"),
+        runs.RunRow(HOSTILE, "photos", HOSTILE, None, None, None, None, None, "", HOSTILE),
+    ]
+    return runs.runs_page(rows)
+
+
 def comparison_page() -> str:
     rows = []
     for protocol, seed in (("center", 0), ("10-crop", 1)):
@@ -154,6 +172,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "run": run_page,
     "run of many classes": run_page_of_many_classes,
     "run without training": run_page_without_training,
+    "run of an evaluation": evaluation_page,
+    "runs": runs_page,
     "comparison": comparison_page,
     "networks": networks_page,
     "scale": scale_page,

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from casebook.data.pictures import Picture, Source
 from casebook.errors import PictureError, RunError
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
@@ -227,7 +228,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         history=[row | {"phase": HOSTILE if row["epoch"] > 3 else "head", HOSTILE: HOSTILE} for row in HISTORY],
     )
     assert len(page.scripts) == 2  # the data and ours
-    assert page.scripts[1] == pages.resource("report.js")
+    assert page.scripts[1] == "\n".join(map(pages.resource, ("report.js", "sort.js")))
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"iframe", "object", "embed", "form", "base"}
     for tag, attributes in page.elements:
@@ -460,3 +461,27 @@ def test_three_thousand_classes_stay_small(tmp_path: Path) -> None:
     assert sum(count for _, _, count in evaluation["confusion"]) == len(labels)
     html = report.render(data)
     assert 1_000_000 < len(html.encode()) < 5_000_000
+
+
+def test_a_report_of_an_evaluation_on_new_data(tmp_path: Path) -> None:
+    """As after `evaluate RUN DATA`: everything but the training, with the pictures of the data."""
+    predictions = predict(3, 10)
+    images = np.random.default_rng(0).integers(0, 256, (30, 28, 28), dtype=np.uint8)
+    pictures = tuple(
+        Picture(name, int(label)) for name, label in zip(predictions.names, predictions.labels, strict=True)
+    )
+    source = Source("new", None, predictions.classes, pictures[:-1], arrays=images[:-1])
+    metrics = settings(predictions)["evaluation"] | {
+        "model": "runs/first", "data": "new", "split": "all", "notes": ["a note"],
+        "skipped": [{"picture": "broken.jpg", "reason": "truncated"}],
+    }  # fmt: skip
+    thumbnails = album.source_thumbnails(source, predictions.names)
+    report.write_evaluation_report(tmp_path / "new.html", metrics, predictions, thumbnails)
+    page = Page((tmp_path / "new.html").read_text("utf-8"))
+    sections = [attributes["id"] for attributes in page.all("section")]
+    assert sections == ["confusion", "mistakes", "classes", "calibration", "network"]
+    for expected in ("runs/first on new", "a note", "left out: broken.jpg (truncated)"):
+        assert expected in page.text
+    assert thumbnails(29) is None  # not in the source
+    mistakes = int((predictions.predicted() != predictions.labels).sum())
+    assert len([image for image in page.all("img") if image.get("class") == "small"]) >= min(12, mistakes) - 1

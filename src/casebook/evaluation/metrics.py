@@ -48,11 +48,11 @@ def evaluate_probabilities(
     Shares are in [0, 1], intervals `[low, high]` at 95 %, log loss in nats. `top5`, `top5_interval` and
     `top5_error` are there when K > 5. `per_class` covers the classes that occur as a label or as a prediction, in
     the network's order: `index` is the column of `probabilities`. `confusion` has a triple [true, predicted, count]
-    for each pair of classes that occurs, both as such an index. A precision without predictions and a recall without pictures are None. Macro F1 is the
-    mean over the classes that have pictures. `ece` is the expected calibration error of the predicted class
-    over 15 bins of equal width, each holding its upper edge (Guo et al., "On Calibration of Modern Neural
-    Networks", ICML 2017, equation 3); `ece_if_calibrated` is what a perfectly calibrated network with the
-    same confidences would stay below on 95 of 100 sets of this size; `reliability` has the bins that are not
+    for each pair of classes that occurs, both as such an index. A precision without predictions and a recall without
+    pictures are None. Macro F1 is the mean over the classes that have pictures. `ece` is the expected calibration
+    error of the predicted class over 15 bins of equal width, each holding its upper edge (Guo et al., "On Calibration
+    of Modern Neural Networks", ICML 2017, equation 3); `ece_if_calibrated` is what a perfectly calibrated network with
+    the same confidences would stay below on 95 of 100 sets of this size; `reliability` has the bins that are not
     empty.
 
     Raises: DataError without pictures; WeightsError for probabilities that are not numbers; ValueError for

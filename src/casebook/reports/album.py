@@ -2,11 +2,12 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from PIL import Image
 
+from ..data.pictures import Source
 from ..errors import CasebookError
 
 MOST_PICTURES = 1500
@@ -67,3 +68,19 @@ def encode_thumbnail(picture: Image.Image) -> Thumbnail:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=90 if small else 72, optimize=True)
     return Thumbnail("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), small)
+
+
+def source_thumbnails(
+    source: Source, names: Sequence[str], value_range: tuple[float, float] | None = None
+) -> Thumbnails:
+    """Opens pictures of a source by the rows of `names`, the names of predictions; None for a name it does not have.
+
+    `value_range` is that of the network's preprocessing.
+    """
+    places = {picture.name: place for place, picture in enumerate(source.pictures)}
+
+    def thumbnail(row: int) -> Image.Image | None:
+        place = places.get(names[row])
+        return None if place is None else source.open(place, min_side=256, value_range=value_range)
+
+    return thumbnail

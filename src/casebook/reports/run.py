@@ -37,7 +37,7 @@ NUM_MISTAKES = 12  # most confident mistakes
 NUM_EXPLAINED = 4  # of them
 PICTURES_PER_CELL = 24
 RIGHT_PICTURES_PER_CELL = 12
-SCRIPTS = ("report.js",)
+SCRIPTS = ("report.js", "sort.js")
 
 
 def no_thumbnail(row: int) -> None:
@@ -78,6 +78,34 @@ def write_report(path: str | Path, data: ReportData) -> None:
     Raises RunError when the file cannot be written.
     """
     write(path, render(data))
+
+
+def write_evaluation_report(
+    path: str | Path, metrics: dict[str, Any], predictions: Predictions, thumbnails: Thumbnails = no_thumbnail
+) -> None:
+    """Writes the report of an evaluation on any pictures, which has everything but the training.
+
+    `metrics` and `predictions` are those of `casebook.evaluate`; `album.source_thumbnails` makes the thumbnails of a
+    source. Raises RunError when the file cannot be written.
+    """
+    write_report(path, evaluation_data(metrics, predictions, thumbnails))
+
+
+def evaluation_data(
+    metrics: dict[str, Any], predictions: Predictions, thumbnails: Thumbnails = no_thumbnail
+) -> ReportData:
+    """What the report of an evaluation is about."""
+    left_out = [f"left out: {item['picture']} ({item['reason']})" for item in metrics.get("skipped", ())]
+    about = {key: metrics[key] for key in ("model", "data", "split", "protocol") if metrics.get(key)}
+    about["classes"] = list(predictions.classes)
+    return ReportData(
+        title=f"{metrics['model']} on {metrics['data']}" if metrics.get("data") else str(metrics["model"]),
+        evaluation=metrics,
+        predictions=predictions,
+        thumbnails=thumbnails,
+        notes=[*metrics.get("notes", ()), *left_out],
+        model=about,
+    )
 
 
 def render(data: ReportData) -> str:
