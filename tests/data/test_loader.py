@@ -3,7 +3,10 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from casebook.data.scan import scan
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError
 from casebook.preprocessing import Preprocessing
+from casebook.progress import Event, Remark
 from casebook.training.plan import make_prepare
 
 LARGE = Preprocessing(size=72, crop_fraction=1.0)  # above the size that is held in memory as one array
@@ -170,14 +174,112 @@ def test_a_worker_that_dies_during_a_step_does_not_disturb_the_step(source: Sour
     for number, batch in enumerate(batches.epoch(0)):
         seen.append(batch)
         if number == 1:
-            assert batches.loader is not None
-            (worker,) = batches.loader._iterator._workers  # type: ignore[union-attr]
-            os.kill(worker.pid, signal.SIGKILL)
-            worker.join()
+            assert batches.workers is not None
+            (pid,) = batches.workers.pids
+            os.kill(pid, signal.SIGKILL)
             for _ in range(1000):  # the arithmetic of a step, in which a signal handler would raise
                 torch.ones(10).sum()
     batches.close()
     assert same(seen, stream(Batches(source, range(48), LARGE, batch_size=2, shuffle=True, seed=4), 0))
+
+
+SMALL_SHM = """
+set -e
+mount -t tmpfs -o size=64k tmpfs /dev/shm
+[ "$1" = full ] && head -c 64k /dev/zero > /dev/shm/full
+exec "$2" -c "
+import sys
+from casebook.data.loader import Batches
+from casebook.data.sources import load_source
+from casebook.preprocessing import Preprocessing
+from casebook.progress import Remark
+
+batches = Batches(load_source(sys.argv[1]), range(48), Preprocessing(size=72), batch_size=16, workers=2)
+remarks = []
+batches.report = remarks.append
+images = [batch.images for batch in batches.epoch(0)]
+print(sum(map(len, images)), batches.workers is not None, remarks)
+batches.close()
+" "$3"
+"""
+
+
+def can_unshare() -> bool:
+    unshare = shutil.which("unshare")
+    command = [unshare, "-m", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]
+    return unshare is not None and subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("state", ["small", "full"])
+def test_a_small_or_full_dev_shm_stops_nothing(photo_folder: Path, state: str) -> None:
+    if not can_unshare():
+        pytest.skip("no right to make a mount namespace")
+    command = ["unshare", "-m", "sh", "-c", SMALL_SHM, "sh", state, sys.executable, str(photo_folder)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "48 True []", result.stderr
+
+
+def test_without_shared_memory_the_stream_is_the_same(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("casebook.data.workers.shared_memory", lambda *sizes: None)
+    piped = Batches(source, range(48), LARGE, batch_size=9, policy=STRONG, shuffle=True, workers=2)
+    found = stream(piped, 0)
+    assert piped.workers is not None
+    assert not piped.workers.shares_memory
+    piped.close()
+    assert same(found, stream(Batches(source, range(48), LARGE, batch_size=9, policy=STRONG, shuffle=True), 0))
+
+
+def test_where_no_process_starts_this_one_reads_and_says_so(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("casebook.data.loader.Workers", refuse)
+    batches = Batches(source, range(48), LARGE, batch_size=9, workers=2)
+    events: list[Event] = []
+    batches.report = events.append
+    found = [stream(batches, epoch) for epoch in (0, 1)]
+    assert all(same(batches_, stream(Batches(source, range(48), LARGE, batch_size=9), 0)) for batches_ in found)
+    (remark,) = events  # once, not in each epoch
+    assert isinstance(remark, Remark)
+    assert "cannot start a process" in remark.text
+    assert "Resource temporarily unavailable" in remark.text
+
+
+def test_an_interrupted_wait_ends_the_workers(source: Source) -> None:
+    """The pipe may hold half a batch then; the next epoch starts new ones."""
+    batches = Batches(source, range(48), LARGE, batch_size=9, workers=1)
+    iterator = batches.epoch(0)
+    next(iterator)
+    assert batches.workers is not None
+    batches.workers._pipes[0].poll = lambda *_: signal.raise_signal(signal.SIGALRM)  # type: ignore[method-assign]
+    before = signal.signal(signal.SIGALRM, lambda *_: 1 // 0)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            next(iterator)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert batches.workers is None
+    assert same(stream(batches, 0), stream(Batches(source, range(48), LARGE, batch_size=9), 0))
+    batches.close()
+
+
+def test_memory_is_pinned_only_for_cuda(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked = []
+    original = torch.empty
+
+    def empty(*size: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
+        asked.append(pin_memory)
+        return original(*size, **options)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    for device, expected in ((None, False), ("cpu", False), ("mps", False), ("cuda:0", True)):
+        asked.clear()
+        chosen = None if device is None else torch.device(device)
+        batches = Batches(source, range(8), LARGE, batch_size=4, workers=1, device=chosen)
+        stream(batches, 0)
+        batches.close()
+        assert asked == [expected] * 2
 
 
 @pytest.mark.parametrize("workers", [0, 1])

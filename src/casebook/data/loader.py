@@ -4,20 +4,17 @@ The stream is a pure function of (seed, epoch): which pictures make up a batch, 
 augmented. So a training can be taken up at any batch, by any number of processes, without any loader state.
 """
 
+import dataclasses
 import itertools
 import multiprocessing
-import signal
-import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from ..augmentation.augment import augment, fill_colour
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
@@ -28,10 +25,14 @@ from ..augmentation.sampling import sample
 from ..device import available_cores, free_memory_bytes
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
+from ..progress import Remark, Reporter, silent
 from .crops import CropSettings, CropSource
 from .decode import Part
 from .prepared import PreparedFile, StoredFormat
 from .sources import Source
+from .workers import Images, WorkerDied, Workers, one_opencv_thread
+
+Key = tuple[int, NDArray[np.int64]]  # of a batch: epoch, places
 
 UNCHANGED = Policy()
 MEMORY_SHARE = 0.25  # of the free memory may be used for pictures
@@ -98,7 +99,7 @@ class Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> Batch:
+    def __getitem__(self, key: Key) -> Batch:
         epoch, places = key
         sampled: _Sampled | None = None
         pictures: Sequence[NDArray[np.uint8]]
@@ -163,19 +164,6 @@ class Pictures(Dataset):
         return sample(self.policy, self.seed, epoch, self.sample_keys[places], sizes, size, self.components)
 
 
-class _Plan(Sampler):
-    """The keys of one epoch's batches, set anew before each epoch."""
-
-    def __init__(self) -> None:
-        self.keys: list[tuple[int, NDArray[np.int64]]] = []
-
-    def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        return iter(self.keys)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-
 class Batches:
     """The batches of one split for one of `world_size` processes.
 
@@ -186,6 +174,7 @@ class Batches:
     `components`: the principal colours of the policy's "pca". `on_device`: small pictures are augmented by `prepare`.
     `form`: what crops are cut from; by default the pictures themselves, their shorter side brought down to twice the
     size at which evaluation cuts its crop. `prepared`: where they are kept in that form; it changes no pixel.
+    `device`: where the batches go. `report` gets a Remark when no worker process can be started.
     `skipped` gathers the names of pictures that could not be read, with the reason.
     """
 
@@ -209,10 +198,10 @@ class Batches:
         on_device: bool = False,
         form: StoredFormat | None = None,
         prepared: PreparedFile | None = None,
+        device: torch.device | None = None,
     ):
         if not len(indices):
             raise DataError(f"{source.name}: no pictures to make batches from")
-        cv2.setNumThreads(1)  # its threads do not survive the fork of a worker, which then waits for them forever
         mine = np.asarray(indices, np.int64)
         keys = mine if sample_keys is None else np.asarray(sample_keys, np.int64)
         self.num_pictures = len(mine)
@@ -233,9 +222,10 @@ class Batches:
         if self.crops.whole is not None:
             self.crops.read_all(available_cores())
             workers = 0
-        self.workers = workers
-        self.plan = _Plan()
-        self.loader: DataLoader | None = None
+        self.num_workers = workers
+        self.workers: Workers | None = None
+        self.pins_memory = device is not None and device.type == "cuda"  # a GPU copies pinned memory while it computes
+        self.report: Reporter = silent
 
     def __len__(self) -> int:
         return len(self._bounds())
@@ -250,7 +240,7 @@ class Batches:
         """The number of pictures of each batch, all processes together."""
         return [stop - start for start, stop in self._bounds()]
 
-    def keys(self, epoch: int, start: int = 0) -> list[tuple[int, NDArray[np.int64]]]:
+    def keys(self, epoch: int, start: int = 0) -> list[Key]:
         """What to read for each batch from `start` on: the epoch and places in this process's list."""
         places = np.arange(len(self.pictures))
         if self.shuffle:
@@ -269,85 +259,91 @@ class Batches:
         Raises RunError when worker processes keep dying (out of memory, or a picture that crashes its decoder).
         """
         keys = self.keys(epoch, start)
-        for batch in self._from_workers(keys) if self.workers else map(self.pictures.__getitem__, keys):
+        for batch in self._from_workers(keys) if self._start_workers() else self._from_here(keys):
             self.skipped.update(batch.skipped)
             if self.crops.prepared is not None:
                 self.crops.prepared.tell()
             yield batch
 
-    def _from_workers(self, keys: list[tuple[int, NDArray[np.int64]]]) -> Iterator[Batch]:
+    def _from_here(self, keys: list[Key]) -> Iterator[Batch]:
+        for key in keys:
+            with one_opencv_thread():
+                batch = self.pictures[key]
+            yield batch
+
+    def _from_workers(self, keys: list[Key]) -> Iterator[Batch]:
         done = 0
         for attempt in itertools.count(1):
-            self.plan.keys = keys[done:]
             try:
-                with warnings.catch_warnings():
-                    # Our workers only decode; they take no lock that a thread of the parent may hold.
-                    warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-                    warnings.filterwarnings("ignore", message=".*worker processes in total", category=UserWarning)
-                    iterator = _started(self._started_loader())
-                for batch in iterator:
-                    yield batch
+                assert self.workers is not None
+                for images, rest in self.workers.batches(keys[done:]):
+                    yield _unpacked(images, rest, self.pins_memory)
                     done += 1
                 return
-            except (RuntimeError, OSError, EOFError) as error:
-                if not _tells_of_death(error):
-                    raise
+            except WorkerDied as error:
                 self.close()
                 if attempt > WORKER_RESTARTS:
                     raise RunError(
                         f"the processes that read pictures died {attempt} times, last at batch {done}: {error}. "
                         "Try '--workers 0', or fewer workers where memory is short"
                     ) from error
+                if not self._start_workers():
+                    yield from self._from_here(keys[done:])
+                    return
+            except GeneratorExit:
+                raise
+            except BaseException:  # also a signal while a batch was on its way: what the pipes hold is unknown
+                self.close()
+                raise
 
-    def _started_loader(self) -> DataLoader:
-        if self.loader is None:
-            self.loader = DataLoader(
-                self.pictures,
-                sampler=self.plan,
-                batch_size=None,
-                num_workers=self.workers,
-                persistent_workers=True,
-                pin_memory=torch.cuda.is_available(),
-                prefetch_factor=4,
-                collate_fn=_as_it_is,
-                worker_init_fn=_start_worker,
-                # Else each epoch would draw from the numbers that dropout draws from, and so would a resumed training
-                # in the middle of one.
-                generator=torch.Generator(),
-            )
-        return self.loader
+    def _start_workers(self) -> bool:
+        """Starts the worker processes if there are to be any; whether they run. Where they cannot run, this process
+        reads the pictures itself, and a Remark says so."""
+        if self.workers is not None or not self.num_workers:
+            return self.workers is not None
+        pictures = -(-self.batch_size // (self.world_size if self.shuffle else 1))
+        size, channels = self.pictures.preprocessing.size, self.pictures.preprocessing.channels
+        try:
+            self.workers = Workers(_PackedBatches(self.pictures), self.num_workers, pictures * size * size * channels)
+        except OSError as error:
+            self.num_workers = 0
+            self.report(Remark(f"cannot start a process that reads pictures ({error}); training waits for each batch"))
+        return self.workers is not None
 
     def close(self) -> None:
         """Ends the worker processes."""
-        self.loader = None
+        if self.workers is not None:
+            self.workers.close()
+        self.workers = None
 
 
-def _tells_of_death(error: Exception) -> bool:
-    """Whether an error of the loader means that a worker process is gone, not that its work raised something."""
-    text = str(error)
-    if isinstance(error, OSError | EOFError):  # of the connection over which batches come
-        return not text.startswith("Caught ")
-    return "exited unexpectedly" in text or "killed by signal" in text
+class _Rest(NamedTuple):
+    """A batch without its images, and without tensors, which would be sent through /dev/shm."""
+
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    skipped: tuple[tuple[str, str], ...]
+    mixing: NDArray[Any] | None
+    parameters: NDArray[Any] | None
 
 
-def _started(loader: DataLoader) -> Iterator[Batch]:
-    """The loader's iterator without torch's handler for dead children, which would raise in whatever the main thread
-    is doing; the iterator itself notices them when it is asked for a batch."""
-    in_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
-    before = signal.getsignal(signal.SIGCHLD) if in_main else None
-    iterator = iter(loader)
-    if in_main:
-        signal.signal(signal.SIGCHLD, before)
-    return iterator
+@dataclasses.dataclass(frozen=True)
+class _PackedBatches:
+    """What a worker reads: pictures as arrays."""
+
+    pictures: Pictures
+
+    def __call__(self, key: Key) -> tuple[Images, _Rest]:
+        batch = self.pictures[key]
+        mixing = None if batch.mixing is None else batch.mixing.numpy()
+        rest = _Rest(batch.labels.numpy(), batch.indices.numpy(), batch.skipped, mixing, batch.parameters)
+        return batch.images.numpy(), rest
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _start_worker(_: int) -> None:
-    """Worker processes leave Ctrl-C to their parent and keep to one thread each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    if multiprocessing.get_start_method() != "fork":  # a forked one has its parent's setting
-        cv2.setNumThreads(1)
+def _unpacked(images: Images, rest: _Rest, pins_memory: bool) -> Batch:
+    """The batch, with a copy of its images."""
+    copy = torch.empty(images.shape, dtype=torch.uint8, pin_memory=pins_memory)
+    copy.numpy()[...] = images
+    labels, indices = torch.from_numpy(rest.labels), torch.from_numpy(rest.indices)
+    mixing = None if rest.mixing is None else torch.from_numpy(rest.mixing)
+    return Batch(copy, labels, indices, rest.skipped, mixing, rest.parameters)
