@@ -37,7 +37,7 @@ def predict_probabilities(
     """
     batches = Batches(
         source, indices, preprocessing, rank=world.rank, world_size=world.world_size, workers=workers,
-        batch_size=batch_size or (32 if device.type == "cpu" else 256), memory_share=0,
+        batch_size=batch_size or (32 if device.type == "cpu" else 256), memory_share=0, device=device,
     )  # fmt: skip
     prepare = make_prepare(preprocessing, device, True)
     network = network.to(device).eval()

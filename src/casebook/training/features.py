@@ -186,8 +186,9 @@ class FeatureExtractor:
         batches = Batches(
             source, wanted, self.preprocessing, batch_size=batch_size, workers=workers, seed=views.seed,
             policy=views.policy if views.num_views > 1 else UNCHANGED, components=views.components, memory_share=0,
-            sample_keys=[int(contents[i][:15], 16) for i in wanted], form=views.form,
+            sample_keys=[int(contents[i][:15], 16) for i in wanted], form=views.form, device=device,
         )  # fmt: skip
+        batches.report = self.report
         for batch in batches.epoch(view):
             count = len(batch.labels)
             if not count:

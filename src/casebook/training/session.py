@@ -307,8 +307,10 @@ def _feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> 
         batches = Batches(
             data.source, indices, setup.preprocessing, batch_size=recipe.batch_size, seed=recipe.seed,
             rank=plan.world.rank, world_size=plan.world.world_size, sizes=data.sizes,
-            memory_share=recipe.memory_share * len(indices) / num_pictures, workers=plan.workers, **options,
+            memory_share=recipe.memory_share * len(indices) / num_pictures, workers=plan.workers, device=plan.device,
+            **options,
         )  # fmt: skip
+        batches.report = report
         return PreparedStream(batches, plan.prepare)
 
     kept = choose_prepared(recipe, data, setup.preprocessing, plan.policy, epochs, plan.world, report)

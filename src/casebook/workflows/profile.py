@@ -298,7 +298,7 @@ def _network_speeds(
     indices = list(range(len(source))) * -(-max(count, 4 * count) // len(source))
     real = Batches(
         source, indices, preprocessing, batch_size=count, policy=choose_policy(recipe, preprocessing), shuffle=True,
-        seed=recipe.seed, workers=workers, memory_share=0,
+        seed=recipe.seed, workers=workers, memory_share=0, device=device,
     )  # fmt: skip
     with stepper.ready(), contextlib.closing(real):
         stepper.start()
