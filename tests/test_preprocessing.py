@@ -12,7 +12,7 @@ from PIL import Image
 import casebook
 from casebook.data.loader import Batch
 from casebook.errors import ModelError
-from casebook.preprocessing import Preprocessing
+from casebook.preprocessing import Preprocessing, Resize
 from casebook.training.plan import make_prepare
 
 
@@ -21,7 +21,9 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["shorter", "exact"]), st.integers(1, 64))
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.sampled_from(["shorter", "squash", "letterbox"]), st.integers(1, 64)
+)
 @settings(max_examples=60, deadline=None)
 def test_any_picture_becomes_the_stated_shape(width: int, height: int, resize: str, size: int) -> None:
     preprocessing = Preprocessing(size=size, resize=resize)  # type: ignore[arg-type]
@@ -41,6 +43,43 @@ def test_the_centre_is_cut_as_the_literature_does() -> None:
     resized = picture.resize((341, 256), Image.Resampling.BILINEAR)  # 256 * 400 / 300 = 341.33, truncated
     expected = np.asarray(resized.crop((58, 16, 282, 240)))  # (341 - 224) / 2 = 58.5, rounded to even
     assert np.array_equal(Preprocessing().pixels(picture), expected)
+
+
+def test_squash_shows_the_whole_picture_in_other_proportions() -> None:
+    picture = noise(64, 16)
+    expected = np.asarray(picture.resize((20, 20), Image.Resampling.BILINEAR))
+    assert np.array_equal(Preprocessing(size=20, resize="squash").pixels(picture), expected)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_letterbox_shows_the_whole_picture_between_bars_of_the_mean_colour(upright: bool) -> None:
+    picture = noise(64, 16)
+    inner = np.asarray(picture.resize((20, 5), Image.Resampling.BILINEAR))
+    if upright:
+        picture = picture.transpose(Image.Transpose.TRANSPOSE)
+        inner = np.asarray(picture.resize((5, 20), Image.Resampling.BILINEAR)).transpose(1, 0, 2)
+    seen = Preprocessing(size=20, resize="letterbox", mean=(0.5, 0.25, 1.0)).pixels(picture)
+    seen = seen.transpose(1, 0, 2) if upright else seen
+    assert np.array_equal(seen[7:12], inner)
+    assert (np.delete(seen, np.s_[7:12], 0) == (128, 64, 255)).all()
+
+
+def test_a_grey_letterbox_has_grey_bars_that_normalise_to_about_nothing() -> None:
+    preprocessing = Preprocessing(size=16, resize="letterbox", mode="L", mean=(0.2,), std=(0.25,))
+    array = preprocessing(noise(32, 4, "L"))
+    assert np.abs(array[0, :6]).max() < 0.01
+    assert np.abs(array[0, 7:9]).max() > 1
+
+
+@pytest.mark.parametrize("resize", ["shorter", "squash", "letterbox"])
+def test_square_pictures_look_the_same_whatever_the_resizing(resize: Resize) -> None:
+    picture = noise(50, 50)
+    expected = Preprocessing(size=32, crop_fraction=1.0).pixels(picture)
+    assert np.array_equal(Preprocessing(size=32, crop_fraction=1.0, resize=resize).pixels(picture), expected)
+
+
+def test_records_of_earlier_versions_say_exact() -> None:
+    assert Preprocessing.from_dict({"size": 32, "resize": "exact"}) == Preprocessing(size=32, resize="squash")
 
 
 def test_normalisation_is_the_closed_form() -> None:
@@ -100,7 +139,7 @@ def test_grey_networks_get_grey_pictures() -> None:
 
 
 def test_the_record_survives_being_written() -> None:
-    preprocessing = Preprocessing(size=99, resize="exact", interpolation="bicubic", mean=(0.1, 0.2, 0.3))
+    preprocessing = Preprocessing(size=99, resize="squash", interpolation="bicubic", mean=(0.1, 0.2, 0.3))
     assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
 
 
@@ -123,7 +162,7 @@ def test_the_value_range_survives_being_written() -> None:
         ({"size": 0}, "size is 0"),
         ({"mode": "CMYK"}, "mode is 'CMYK'"),
         ({"interpolation": "magic"}, "interpolation is 'magic'"),
-        ({"resize": "pad"}, "resize is 'pad'"),
+        ({"resize": "pad"}, "resize is 'pad', expected one of shorter, squash, letterbox"),
         ({"crop_fraction": 1.5}, "crop_fraction is 1.5"),
         ({"mean": [0.5]}, "1 means and 3 deviations"),
         ({"std": [0.5, 0.0, 0.5]}, "above 0"),

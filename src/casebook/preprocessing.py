@@ -1,7 +1,7 @@
-"""Preprocessing: one decoded picture -> the array a network was trained to see.
+"""Preprocessing: one decoded picture -> the array that a network was trained on.
 
-One frozen record, one implementation, Pillow and NumPy only: training, evaluation, export, the runner and the
-server all call it, so that the same picture always gives the same numbers.
+There is one frozen record and one implementation. Training, evaluation, prediction and explanation all call it, so the
+same picture always gives the same numbers. It needs Pillow and NumPy, and torch only for tensors.
 """
 
 import dataclasses
@@ -36,19 +36,27 @@ class DecodeOptions(TypedDict):
     value_range: tuple[float, float] | None
 
 
+Resize = Literal["shorter", "squash", "letterbox"]
+RESIZES = ("shorter", "squash", "letterbox")
+
+
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes a network's input.
 
-    `resize="shorter"` brings the shorter side to `size / crop_fraction` and cuts the centre square, as the
-    ImageNet literature does; `"exact"` squeezes the whole picture to the square, as digit data sets do.
+    `resize` says how a picture of any shape becomes a square. "shorter" resizes the shorter side to
+    `size / crop_fraction` and cuts out the central square, as the ImageNet literature does; the ends of a wide or tall
+    picture are lost. "squash" resizes the whole picture to the square, which changes its proportions. "letterbox"
+    resizes the longer side to `size` and pads the shorter one with the mean colour.
+
     `mean` and `std` are on the scale 0 to 1, one value for each channel of `mode` ("RGB" or "L").
+
     `value_range` applies to pictures of more than 8 bits: its ends become 0 and 255, and values beyond are clipped.
     None scales each picture by the full range of its file's type.
     """
 
     size: int = 224
-    resize: Literal["shorter", "exact"] = "shorter"
+    resize: Resize = "shorter"
     crop_fraction: float = 0.875
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -67,8 +75,8 @@ class Preprocessing:
             raise ModelError(
                 f"preprocessing: interpolation is {self.interpolation!r}, expected one of {', '.join(RESAMPLING)}"
             )
-        if self.resize not in ("shorter", "exact"):
-            raise ModelError(f"preprocessing: resize is {self.resize!r}, expected 'shorter' or 'exact'")
+        if self.resize not in RESIZES:
+            raise ModelError(f"preprocessing: resize is {self.resize!r}, expected one of {', '.join(RESIZES)}")
         if not 1 <= self.size <= 4096:
             raise ModelError(f"preprocessing: size is {self.size}, expected 1 to 4096 pixels")
         if not 0 < self.crop_fraction <= 1:
@@ -90,12 +98,12 @@ class Preprocessing:
 
     @property
     def resize_side(self) -> int:
-        """The shorter side in pixels after resizing, before the crop."""
-        return self.size if self.resize == "exact" else round(self.size / self.crop_fraction)
+        """The shorter side in pixels after resizing and padding, before the crop."""
+        return round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
 
     @property
     def decode_side(self) -> int:
-        """The shorter side in pixels down to which a decoder may shrink a picture at no visible cost."""
+        """The shorter side in pixels to which a decoder may reduce a picture without a visible loss."""
         return 2 * self.resize_side
 
     @property
@@ -103,21 +111,43 @@ class Preprocessing:
         """The keyword arguments for `open_picture` and `Source.open`."""
         return {"mode": self.mode, "min_side": self.decode_side, "value_range": self.value_range}
 
+    @property
+    def mean_colour(self) -> tuple[int, ...]:
+        """The mean on the scale 0 to 255, rounded: what a letterbox pads with."""
+        return tuple(round(mean * 255) for mean in self.mean)
+
+    def resized_size(self, picture_size: tuple[int, int], side: int) -> tuple[int, int]:
+        """(width, height) to which a picture is resized and padded so that its shorter side has `side` pixels."""
+        if self.resize != "shorter":
+            return side, side
+        width, height = picture_size
+        short = min(width, height)
+        # The longer side is truncated, not rounded, as in torchvision, so that published accuracies hold.
+        return side * width // short, side * height // short
+
+    def resized(self, picture: Image.Image, side: int) -> Image.Image:
+        """The picture in `mode`, resized and padded to `resized_size`."""
+        picture = picture if picture.mode == self.mode else picture.convert(self.mode)
+        target = inner = self.resized_size(picture.size, side)
+        if self.resize == "letterbox":
+            longer = max(picture.size)
+            inner = max(1, round(side * picture.width / longer)), max(1, round(side * picture.height / longer))
+        if picture.size != inner:
+            picture = picture.resize(inner, RESAMPLING[self.interpolation])
+        if inner != target:
+            colour = self.mean_colour
+            canvas = Image.new(self.mode, target, colour if self.channels > 1 else colour[0])
+            canvas.paste(picture, ((side - inner[0]) // 2, (side - inner[1]) // 2))
+            picture = canvas
+        return picture
+
     def pixels(self, picture: Image.Image) -> NDArray[np.uint8]:
         """(size, size, channels) uint8 from an upright picture of any size in mode RGB or L."""
-        picture = picture if picture.mode == self.mode else picture.convert(self.mode)
+        picture = self.resized(picture, self.resize_side)
         width, height = picture.size
-        if self.resize == "exact":
-            target = (self.size, self.size)
-        else:
-            short = min(width, height)
-            # The longer side is truncated, not rounded, as in torchvision, so that published accuracies hold.
-            target = (self.resize_side * width // short, self.resize_side * height // short)
-        if picture.size != target:
-            picture = picture.resize(target, RESAMPLING[self.interpolation])
-        left = round((target[0] - self.size) / 2.0)
-        top = round((target[1] - self.size) / 2.0)
-        if target != (self.size, self.size):
+        if picture.size != (self.size, self.size):
+            left = round((width - self.size) / 2.0)
+            top = round((height - self.size) / 2.0)
             picture = picture.crop((left, top, left + self.size, top + self.size))
         return np.asarray(picture, dtype=np.uint8).reshape(self.size, self.size, self.channels)
 
@@ -125,7 +155,7 @@ class Preprocessing:
     def offset_and_scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(channels,) float32 each: a uint8 value v is normalised to (v - offset) / scale.
 
-        Two separately rounded operations, so NumPy, torch on a CPU and torch on a GPU agree to the bit.
+        These are two separately rounded operations, so NumPy, torch on a CPU and torch on a GPU agree to the bit.
         """
         return (
             (np.array(self.mean, np.float64) * 255).astype(np.float32),
@@ -159,10 +189,12 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Preprocessing":
-        """Raises ModelError for a missing shape, an unknown key or a value out of range."""
+        """The preprocessing from plain data. Raises ModelError for an unknown key or a value out of range."""
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(record) - known):
             raise ModelError(f"preprocessing: unknown keys {', '.join(unknown)}; expected {', '.join(sorted(known))}")
+        if record.get("resize") == "exact":  # what earlier versions called it
+            record = record | {"resize": "squash"}
         try:
             return cls(**record)
         except (TypeError, ValueError) as error:

@@ -24,6 +24,7 @@ from casebook.augmentation.sampling import (
     sample,
 )
 from casebook.errors import DataError
+from casebook.preprocessing import Resize
 
 COUNT, SIZE = 4000, 224
 SMALLEST_P = 1e-3  # with fixed seeds a failure means a wrong law
@@ -309,3 +310,49 @@ def test_records_from_outside_are_checked(changes: dict, said: str | None) -> No
     for row in ([1, 2], None, {}):
         with pytest.raises(DataError, match="expected an object with a window"):
             replayed([row])  # type: ignore[list-item]
+
+
+WIDE = np.array([[500, 100]] * COUNT)
+WHOLE = Policy(crop="resized", area=(1.0, 1.0), ratio=(1.0, 1.0))
+
+
+def windows(policy: Policy, sizes: NDArray, resize: Resize) -> NDArray:
+    return sample(policy, 0, 0, np.arange(len(sizes)), sizes, SIZE, resize=resize)["window"]
+
+
+def test_crops_of_squashed_pictures_have_their_proportions() -> None:
+    assert (windows(WHOLE, WIDE, "squash") == (0, 0, 500, 100)).all()
+    found = windows(WHOLE.changed({"area": (0.25, 0.25)}), WIDE, "squash")
+    assert set(found[:, 2]) == {250}
+    assert set(found[:, 3]) == {50, 51}  # whole pixels
+    assert (found[:, :2] >= 0).all()
+    assert (found[:, :2] + found[:, 2:] <= (500, 100)).all()
+    assert follows(found[:, 0], uniform(-0.5, 250.5))
+
+
+def test_crops_of_letterboxed_pictures_hold_all_that_fits() -> None:
+    whole = windows(WHOLE, WIDE, "letterbox")
+    assert (whole[:, [0, 2, 3]] == (0, 500, 500)).all()
+    assert follows(whole[:, 1], uniform(-400.5, 0.5))  # anywhere between the two ends of the square
+    quarter = windows(WHOLE.changed({"area": (0.25, 0.25)}), WIDE, "letterbox")
+    assert (quarter[:, 2:] == 250).all()
+    assert ((quarter[:, 0] >= 0) & (quarter[:, 0] <= 250)).all()
+    assert ((quarter[:, 1] <= 0) & (quarter[:, 1] >= -150)).all()  # the whole height of the picture
+    small = windows(WHOLE.changed({"area": (0.01, 0.01)}), WIDE, "letterbox")
+    assert ((small[:, 1] >= 0) & (small[:, 1] <= 50)).all()  # inside the picture
+
+
+@pytest.mark.parametrize("resize", ["squash", "letterbox"])
+@pytest.mark.parametrize("name", ["basic", "resnet", "alexnet"])
+def test_crops_of_square_pictures_do_not_depend_on_the_resizing(resize: Resize, name: str) -> None:
+    sizes = np.array([[300, 300]] * 200)
+    assert np.array_equal(
+        windows(POLICIES[name].policy, sizes, resize), windows(POLICIES[name].policy, sizes, "shorter")
+    )
+
+
+def test_nothing_is_mirrored_beyond_the_ends_of_a_letterboxed_picture() -> None:
+    policy = Policy(crop="resized", border="reflect")
+    for resize, expected in (("letterbox", False), ("squash", True), ("shorter", True)):
+        found = sample(policy, 0, 0, np.arange(5), np.array([[50, 40]] * 5), SIZE, resize=resize)
+        assert (found["reflect"] == expected).all()

@@ -160,7 +160,7 @@ def shifted_colours() -> list[list[int]]:
     grey = Image.new("RGB", (4, 4), (100, 100, 100))
     seen = []
     for shift in EXAMPLES["colour_shift"]["inputs"]["shifts"]:
-        add = Preprocessing(size=4, resize="exact", mean=tuple(-s / 255 for s in shift), std=(1 / 255,) * 3)
+        add = Preprocessing(size=4, resize="squash", mean=tuple(-s / 255 for s in shift), std=(1 / 255,) * 3)
         pixels = add(grey)
         assert (pixels == pixels[:, :1, :1]).all()
         seen.append([round(float(channel[0, 0]) - 100) for channel in pixels])

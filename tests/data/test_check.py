@@ -138,3 +138,24 @@ def test_8_bit_pictures_have_no_values_to_report(sick: Path) -> None:
     found = check_data(sick)
     assert found.to_dict()["values"] is None
     assert "more than 8 bits" not in found.text()
+
+
+def test_pictures_that_lose_their_ends_are_reported(tmp_path: Path, photographs: list[Image.Image]) -> None:
+    for name, some in (("cat", photographs[:6]), ("dog", photographs[6:12])):
+        (tmp_path / name).mkdir()
+        for index, picture in enumerate(some):
+            picture.resize((100, 20) if index == 0 else (40, 80) if index == 1 else (60, 45)).save(
+                tmp_path / name / f"{index}.png"
+            )
+    (finding,) = [finding for finding in check_data(tmp_path).findings if finding.kind == "wide or tall pictures"]
+    assert finding.count == 4
+    assert finding.examples[:2] == tuple(
+        f"{name}/0.png is 100 x 20; a central square keeps 20 %" for name in ("cat", "dog")
+    )
+    assert finding.examples[2] == "cat/1.png is 40 x 80; a central square keeps 50 %"
+    assert finding.action.startswith("4 of 12 pictures are at least twice as long as wide")
+    assert "--resize letterbox" in finding.action
+
+
+def test_ordinary_photographs_lose_nothing_worth_a_finding(sick: Path) -> None:
+    assert "wide or tall pictures" not in {finding.kind for finding in check_data(sick).findings}

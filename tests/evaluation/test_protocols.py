@@ -122,7 +122,7 @@ def test_squares_of_a_square_picture_are_one_and_count_all_the_same() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(5, 90), st.integers(5, 90), st.integers(4, 40), st.sampled_from([0.5, 0.875, 0.95, 1.0]),
-    st.sampled_from(["shorter", "exact"]), st.sampled_from(["nearest", "bilinear", "bicubic"]),
+    st.sampled_from(["shorter", "squash", "letterbox"]), st.sampled_from(["nearest", "bilinear", "bicubic"]),
     st.sampled_from(["RGB", "L"]),
 )  # fmt: skip
 def test_center_is_the_preprocessing_to_the_pixel(
@@ -158,14 +158,14 @@ def test_corners_get_a_margin_where_the_network_leaves_none() -> None:
     """32-pixel networks see the whole picture: all five crops would be one."""
     whole = Preprocessing(size=32, crop_fraction=1.0)
     assert sides(PROTOCOLS["10-crop"], whole) == [round(32 * MARGIN)] == [37]
-    assert sides(PROTOCOLS["10-crop"], Preprocessing(size=32, resize="exact")) == [37]
+    assert sides(PROTOCOLS["10-crop"], Preprocessing(size=32, resize="squash")) == [37]
     assert sides(PROTOCOLS["flip"], whole) == sides(PROTOCOLS["dense"], whole) == [32]
     assert len(Counter(views(PROTOCOLS["10-crop"], whole, (32, 32)))) == 10
 
 
 def test_squeezed_networks_squeeze_at_every_scale() -> None:
-    """resize="exact": the whole picture becomes a square of each side, so that the three squares are one."""
-    squeezed = Preprocessing(size=28, resize="exact")
+    """resize="squash": the whole picture becomes a square of each side, so that the three squares are one."""
+    squeezed = Preprocessing(size=28, resize="squash")
     found = views(PROTOCOLS["144-crop"], squeezed, (90, 40))
     assert {view.target for view in found} == {(side, side) for side in (32, 36, 40, 44)}
     assert len(Counter(found)) == 48

@@ -202,7 +202,7 @@ def test_scales_that_a_network_does_not_take_are_refused(photos: Source, network
             create_model("lenet5"),
             photos,
             PROTOCOLS["dense"],
-            Preprocessing(32, "exact", mean=(0.5,), std=(0.5,), mode="L"),
+            Preprocessing(32, "squash", mean=(0.5,), std=(0.5,), mode="L"),
         )
 
 

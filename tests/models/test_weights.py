@@ -183,7 +183,7 @@ def test_our_own_description(tmp_path):
     path = tmp_path / "w.safetensors"
     network = create_model("resnet18", num_classes=3, in_channels=1, small_stem=True)
     network.stem.norm.running_mean.fill_(0.25)
-    preprocessing = Preprocessing(size=32, resize="exact", mean=(0.5,), std=(0.25,), mode="L")
+    preprocessing = Preprocessing(size=32, resize="squash", mean=(0.5,), std=(0.25,), mode="L")
     described = {
         "architecture": "resnet18",
         "options": json.dumps({"small_stem": True, "in_channels": 1, "num_classes": 3}),

@@ -323,3 +323,25 @@ def test_a_network_that_cannot_be_explained_does_not_cost_a_finished_training(
     assert asked  # it made mistakes
     assert run.is_complete
     assert "Why these mistakes" not in (run.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_whole_pictures_where_a_central_crop_would_lose_what_matters(tmp_path: Path) -> None:
+    """The two classes differ at the ends of wide pictures alone."""
+    random = np.random.default_rng(0)
+    for name, place in (("left", 0), ("right", 48)):
+        (tmp_path / "wide" / name).mkdir(parents=True)
+        for number in range(40):
+            values = random.integers(0, 100, (16, 64), np.uint8)
+            values[:, place : place + 16] += 100
+            Image.fromarray(values).save(tmp_path / "wide" / name / f"{number}.png")
+    top1 = {}
+    for resize in ("shorter", "letterbox", "squash"):
+        run = casebook.train(
+            tmp_path / "wide", recipe="digits", model="lenet5", epochs=8, batch_size=8, crop="none", test_fraction=0.4,
+            near_duplicates=False, resize=resize, out=tmp_path / resize,
+        )  # fmt: skip
+        assert run.preprocessing.resize == run.recipe.resize == resize
+        assert casebook.evaluate(run.path).top1 == run.test["top1"]
+        top1[resize] = run.test["top1"]
+    assert top1["shorter"] < 0.8
+    assert top1["letterbox"] == top1["squash"] == 1

@@ -188,8 +188,8 @@ def noise_numbers(place: int, count: int) -> NDArray[np.float32]:
 
 
 def fill_colour(preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """(channels,) uint8 for what lies outside a picture: black for grey ones, else the mean colour, which is
-    the zero that the papers pad with after subtracting the mean."""
-    if preprocessing.mode == "L":
+    """(channels,) uint8 for what lies outside a picture: the mean colour, which is the zero that the papers pad with
+    after subtracting the mean; black for grey pictures, unless evaluation pads them with their mean too."""
+    if preprocessing.mode == "L" and preprocessing.resize != "letterbox":
         return np.zeros(1, np.uint8)
-    return np.round(np.array(preprocessing.mean) * 255).astype(np.uint8)
+    return np.array(preprocessing.mean_colour, np.uint8)

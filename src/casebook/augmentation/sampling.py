@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..preprocessing import Resize
 from .colour import IMAGENET_COMPONENTS, Components
 from .policy import MOST_PICKS, Pair, Policy
 from .spaces import add_picks
@@ -115,14 +116,22 @@ def sample(
     sizes: NDArray[np.integer],
     size: int,
     components: Components = IMAGENET_COMPONENTS,
+    resize: Resize = "shorter",
 ) -> NDArray[Any]:
     """(N,) PARAMETERS for the pictures `indices` (N,), whose (width, height) in pixels are `sizes` (N, 2), as they come
     to be augmented; `size` is the side of the result. `components` are the principal colours of the policy's "pca".
+    `resize` is the preprocessing's: crops are cut from the square that evaluation makes of a picture.
     """
     uniforms = Uniforms(seed, epoch, indices)
     parameters = identity(len(indices))
     parameters["reflect"] = policy.border == "reflect"
-    parameters["window"] = _windows(policy, uniforms, np.asarray(sizes, np.int64).reshape(-1, 2), size)
+    sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
+    if resize == "shorter" or not policy.crops_source:
+        parameters["window"] = _windows(policy, uniforms, sizes, size)
+    else:
+        parameters["window"] = _windows_of_squares(policy, uniforms, sizes, size, resize)
+    if resize == "letterbox":
+        parameters["reflect"] = False  # evaluation pads with the mean colour
     if policy.mirror:
         parameters["mirror"] = uniforms("mirror") < policy.mirror
     for law, field, spread in _SYMMETRIC:
@@ -189,6 +198,27 @@ def _windows(policy: Policy, uniforms: Uniforms, sizes: NDArray[np.int64], size:
     box = np.clip(box, 1, room)
     places = np.stack([uniforms("left"), uniforms("top")], 1)
     return np.concatenate([corner + np.floor(places * (room - box + 1)), box], 1)
+
+
+def _windows_of_squares(
+    policy: Policy, uniforms: Uniforms, sizes: NDArray[np.int64], size: int, resize: Resize
+) -> NDArray[np.float64]:
+    """(N, 4) as `_windows`: boxes of the squares into which pictures are squashed or padded, in the pictures' pixels.
+
+    A box of a padded square contains as much of the picture as possible: the whole width where it is wider than the
+    picture, the whole height where it is taller.
+    """
+    squares = sizes.max(1, keepdims=True).repeat(2, 1)
+    windows = _windows(policy, uniforms, squares, size)
+    corner, box = windows[:, :2], windows[:, 2:]
+    if resize == "squash":
+        factor = sizes / squares
+        low = np.floor(corner * factor)
+        high = np.minimum(np.maximum(np.ceil((corner + box) * factor), low + 1), sizes)
+        return np.concatenate([low, high - low], 1)
+    places = np.stack([uniforms("left"), uniforms("top")], 1)
+    room = sizes - box  # negative where the box is larger than the picture
+    return np.concatenate([np.minimum(room, 0) + np.floor(places * (np.abs(room) + 1)), box], 1)
 
 
 def _boxes(

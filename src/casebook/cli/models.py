@@ -58,7 +58,11 @@ def _card(card: "ModelCard") -> str:
         lines.append(f"  weights {weights.name}: {', '.join([weights.licence, *measured])}")
         lines.append(f"    {weights.url or 'comes with Casebook'}")
         fed = {"size": card.input_size, "crop_fraction": 0.875, "interpolation": "bilinear"} | dict(weights.prepare)
-        cut = f" from shorter side {fed['size'] / fed['crop_fraction']:.0f}" if fed.get("resize") != "exact" else ""
+        cut = (
+            f" from shorter side {fed['size'] / fed['crop_fraction']:.0f}"
+            if fed.get("resize", "shorter") == "shorter"
+            else ""
+        )
         lines.append(
             f"    {fed['size']}x{fed['size']}{cut}, {fed['interpolation']}; "
             + (f"SHA-256 begins {weights.sha256}" if weights.sha256 else "no checksum published")

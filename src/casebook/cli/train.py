@@ -31,6 +31,9 @@ def train(
     optimiser: str = typer.Option(None, help="sgd or adamw."),
     schedule: str = typer.Option(None, help="cosine, step, one-cycle or constant."),
     input_size: int = typer.Option(None, "--input-size", help="Side of the network's input in pixels."),
+    resize: str = typer.Option(
+        None, "--resize", help="shorter (crop the centre), letterbox (pad to a square) or squash."
+    ),
     policy: str = typer.Option(None, help="Augmentation policy; 'casebook augment' lists all."),
     class_weights: str = typer.Option(None, help="none, or balanced for classes of very different sizes."),
     seed: int = typer.Option(None, help="Splits, weights, order and augmentation all follow from it."),
@@ -57,7 +60,8 @@ def train(
     given: dict[str, Any] = {
         "data": data or None, "model": model, "weights": weights, "transfer": transfer, "two_phase": two_phase,
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
-        "schedule": schedule, "input_size": input_size, "policy": policy, "class_weights": class_weights, "seed": seed,
+        "schedule": schedule, "input_size": input_size,
+        "resize": resize, "policy": policy, "class_weights": class_weights, "seed": seed,
         "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by, "label_from": label_from,
         "list_root": root, "list_suffix": suffix, "list_columns": columns, "class_list": classes,
         "device": device, "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard,

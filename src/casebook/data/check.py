@@ -11,12 +11,15 @@ from ..errors import DataError
 from ..progress import Advanced, Reporter, silent
 from .duplicates import Duplicates, duplicates
 from .pictures import SPLITS, Source
-from .scan import Scan, choose_value_range, scan
+from .scan import PictureFacts, Scan, choose_value_range, scan
 from .sources import load_source
 from .split import Split, groups_of, split_source, straddling
 
 SHOWN = 5  # examples of each finding in the text; the dictionary has all
 IMBALANCE = 3.0  # pictures of the largest class for each of the smallest, from which on it is a finding
+
+
+MANY = 0.05  # share of the pictures from which on a central crop is a finding
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ def check(
         *_copies(source, duplicates),
         *_mislabelled(source, duplicates),
         *_imbalance(source, scan),
+        *_aspects(source, scan),
     ]
     given = {part: [index for index, picture in enumerate(source.pictures) if picture.split == part] for part in SPLITS}
     leaking_copies = straddling(duplicates.groups, given)
@@ -293,6 +297,35 @@ def _imbalance(source: Source, scan: Scan) -> Iterable[Finding]:
         line = f"{source.classes[most]} has {high} pictures, {source.classes[least]} {low}"
         action = "Every part gets each class in the same proportion; training can weight the classes"
         yield Finding("imbalance", 1, (line,), action)
+
+
+def lost_ends(facts: Iterable[PictureFacts]) -> str:
+    """What a central crop costs, where at least MANY of the pictures lose half of themselves or more; else ""."""
+    shares = [min(one.width, one.height) / max(one.width, one.height) for one in facts if one.error is None]
+    halved = sum(share <= 0.5 for share in shares)
+    if not shares or halved < MANY * len(shares):
+        return ""
+    return (
+        f"{halved} of {len(shares)} pictures are at least twice as long as wide, and a central crop keeps half of each "
+        f"or less ({100 * min(shares):.0f} % of the longest); --resize letterbox or --resize squash keeps all of them"
+    )
+
+
+def _aspects(source: Source, scan: Scan) -> Iterable[Finding]:
+    if not (note := lost_ends(scan.facts)):
+        return
+    ratios = {
+        index: max(one.width, one.height) / min(one.width, one.height)
+        for index, one in enumerate(scan.facts)
+        if one.error is None
+    }
+    longest = sorted((index for index in ratios if ratios[index] >= 2), key=lambda index: -ratios[index])
+    lines = tuple(
+        f"{source.pictures[index].name} is {scan.facts[index].width} x {scan.facts[index].height}; "
+        f"a central square keeps {100 / ratios[index]:.0f} %"
+        for index in longest
+    )
+    yield Finding("wide or tall pictures", len(longest), lines, note[0].upper() + note[1:])
 
 
 def _set_lines(source: Source, sets: Iterable[Sequence[int]]) -> tuple[str, ...]:

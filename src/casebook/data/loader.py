@@ -160,8 +160,8 @@ class Pictures(Dataset):
         return _Sampled(sizes, parameters, geometry, list(map(Part, sizes.tolist(), boxes.tolist())))
 
     def _sample(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
-        size = self.preprocessing.size
-        return sample(self.policy, self.seed, epoch, self.sample_keys[places], sizes, size, self.components)
+        size, resize = self.preprocessing.size, self.preprocessing.resize
+        return sample(self.policy, self.seed, epoch, self.sample_keys[places], sizes, size, self.components, resize)
 
 
 class Batches:

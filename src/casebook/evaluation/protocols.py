@@ -289,11 +289,11 @@ def check_sides(protocol: Protocol, preprocessing: Preprocessing, smallest: int)
 def views(protocol: Protocol, preprocessing: Preprocessing, picture_size: Size) -> list[View]:
     """The views of a picture of (width, height), as many as `protocol.num_views`; equal ones come as often as due.
 
-    Where the network's preprocessing squeezes the whole picture to a square, every scale does.
+    Where the network's preprocessing makes a square of the whole picture, every scale does.
     """
     found: list[View] = []
     for side in sides(protocol, preprocessing):
-        target = resized(preprocessing, picture_size, side)
+        target = preprocessing.resized_size(picture_size, side)
         whole: Box = (0, 0, *target)
         square: Size = (preprocessing.size, preprocessing.size)
         if protocol.dense:
@@ -306,15 +306,6 @@ def views(protocol: Protocol, preprocessing: Preprocessing, picture_size: Size) 
             if protocol.mirror:
                 found.append(View(target, box, output, True))
     return found
-
-
-def resized(preprocessing: Preprocessing, picture_size: Size, side: int) -> Size:
-    """The (width, height) to which the preprocessing would bring a picture, were its own side this one."""
-    width, height = picture_size
-    if preprocessing.resize == "exact":
-        return side, side
-    short = min(width, height)
-    return side * width // short, side * height // short  # truncated, as Preprocessing.pixels does
 
 
 def _square(place: str, target: Size) -> Box:
@@ -349,12 +340,11 @@ def pixels(
     picture: Image.Image, wanted: Iterable[View], preprocessing: Preprocessing
 ) -> Iterable[tuple[View, NDArray[np.uint8]]]:
     """(view, (height, width, channels) uint8) for each view of an upright picture, by the network's preprocessing."""
-    picture = picture if picture.mode == preprocessing.mode else picture.convert(preprocessing.mode)
     method = RESAMPLING[preprocessing.interpolation]
-    target, large = picture.size, picture
+    target, large = None, picture
     for view in wanted:
         if view.target != target:  # views of one scale stand together
-            target, large = view.target, picture.resize(view.target, method)
+            target, large = view.target, preprocessing.resized(picture, min(view.target))
         shown = large if view.box == (0, 0, *large.size) else large.crop(view.box)
         shown = shown if shown.size == view.output else shown.resize(view.output, method)
         array = np.asarray(shown, np.uint8).reshape(view.output[1], view.output[0], preprocessing.channels)

@@ -17,6 +17,7 @@ from ..augmentation.augment import fill_colour
 from ..augmentation.augment_tensors import augment_tensors
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.policy import POLICIES, Policy
+from ..data.check import lost_ends
 from ..data.colours import source_colours
 from ..data.duplicates import duplicates
 from ..data.loader import Batch
@@ -139,6 +140,11 @@ def set_up_model(recipe: Recipe, data: Data) -> ModelSetup:
     if size != given.size:
         fraction = 1.0 if size <= SMALL_INPUT else given.crop_fraction
         preprocessing = dataclasses.replace(given, size=size, crop_fraction=fraction)
+    if recipe.resize != "auto":
+        preprocessing = dataclasses.replace(preprocessing, resize=recipe.resize)
+    trained = [data.scan.facts[index] for index in data.split.train]
+    if preprocessing.resize == "shorter" and (note := lost_ends(trained)):
+        notes.append(note)
     options: dict[str, Any] = dict(weights.options) if weights else {}
     options |= {"num_classes": len(source.classes), "in_channels": preprocessing.channels}
     if not weights and size <= SMALL_INPUT and "small_stem" in card.options and card.input_size > SMALL_INPUT:

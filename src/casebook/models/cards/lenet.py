@@ -10,7 +10,7 @@ PAPER = Paper(
     link="http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf",
 )
 # Paper (0) becomes -0.1 and ink (1) 1.175: the mean is about 0 and the variance about 1 (section II-B).
-PREPARE = {"resize": "exact", "mode": "L", "mean": (0.1 / 1.275,), "std": (1 / 1.275,)}
+PREPARE = {"resize": "squash", "mode": "L", "mean": (0.1 / 1.275,), "std": (1 / 1.275,)}
 
 CARDS = {
     "lenet5": ModelCard(

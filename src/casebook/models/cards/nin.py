@@ -17,7 +17,7 @@ CARDS = {
         paper=PAPER,
         parameters=966_986,
         multiply_adds=222_486_528,
-        prepare={"resize": "exact", "mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
+        prepare={"resize": "squash", "mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
         published=(
             Figure("test_error", 10.41, "%", "CIFAR-10 test", "Table 1"),
             Figure("test_error", 8.81, "%", "CIFAR-10 test, trained with shifts and mirroring", "Table 1"),

@@ -4,7 +4,7 @@ from ..card import Departure, Figure, ModelCard, PublishedWeights
 from .resnet import PAPER
 
 PREPARE = {
-    "resize": "exact",
+    "resize": "squash",
     "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2470, 0.2435, 0.2616),
 }
