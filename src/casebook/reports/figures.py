@@ -24,7 +24,7 @@ def canvas(width: float = 7.2, height: float = 4.2, columns: int = 1, rows: int 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(rows, columns, **options)
-    for part in np.atleast_1d(axes):
+    for part in np.ravel(axes):
         part.grid(alpha=0.25, linewidth=0.5)
         part.spines[["top", "right"]].set_visible(False)
     return figure, axes

@@ -24,7 +24,7 @@ NUM_NOTES = 12  # further notes are folded
 
 
 class Column(NamedTuple):
-    """A column of a table: "text", "number", or "bar" for cells that are `Bar`s on an axis from `start` to 1."""
+    """A column of a table: "text", "number", "date", or "bar" for `Bar`s on an axis from `start` to 1."""
 
     title: str
     kind: str = "text"

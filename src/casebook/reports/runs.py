@@ -48,7 +48,7 @@ def _table(rows: Sequence[RunRow]) -> Table:
         Column("95 % interval", "bar", start),
         Column("Multiply-adds", "number"),
         Column("Seconds", "number"),
-        Column("Date"),
+        Column("Date", "date", first="descending"),
     ]
     return Table(columns, [_cells(row) for row in rows])
 

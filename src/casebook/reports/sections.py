@@ -225,6 +225,8 @@ def _value(value: Any) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

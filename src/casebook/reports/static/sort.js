@@ -13,7 +13,7 @@
       const value = (row) => row.cells[column].dataset.value;
       const compare = (a, b) => {
         const [x, y] = [value(a), value(b)];
-        if (header.dataset.kind === "text") return sign * x.localeCompare(y, undefined, { numeric: true });
+        if (header.dataset.kind !== "number") return sign * x.localeCompare(y, undefined, { numeric: true });
         if (x === "" || y === "") return (x === "") - (y === ""); // what has no value stays last
         return sign * (Number(x) - Number(y));
       };
