@@ -23,20 +23,21 @@ from PIL import Image
 
 import casebook
 from casebook.device import tune_allocator
+from casebook.evaluation.classifier import Classifier
 from casebook.explanation.deconvnet import class_gradient, project
 from casebook.explanation.filters import feature_maps
 from casebook.explanation.grad_cam import grad_cam
 from casebook.explanation.occlusion import occlusion
 from casebook.explanation.sheet import Settings
 from casebook.explanation.sheets import BY_PICTURE
-from casebook.explanation.views import Subject, View, look
+from casebook.explanation.views import View, look
 from casebook.workflows.explain import Writer
 
 LAYER = "stages.4"
 
 
-def numbers(subject: Subject, view: View) -> dict[str, Callable[[], Any]]:
-    network, image, of = subject.network, view.image, [view.target]
+def numbers(classifier: Classifier, view: View) -> dict[str, Callable[[], Any]]:
+    network, image, of = classifier.model, view.image, [view.target]
     return {
         "forward pass": lambda: forward(network, image),
         "grad-cam": lambda: grad_cam(network, image, of),
@@ -53,9 +54,9 @@ def forward(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
     return network(image)
 
 
-def written(subject: Subject, view: View, method: str, writer: Writer) -> None:
+def written(classifier: Classifier, view: View, method: str, writer: Writer) -> None:
     settings = Settings(layer=LAYER, channels=(0,)) if method == "deconvnet" else Settings()
-    found = BY_PICTURE[method](subject, view, settings)
+    found = BY_PICTURE[method](classifier, view, settings)
     writer.image(method, found.sheet)
     writer.array(method, found.array)  # type: ignore[arg-type]
 
@@ -73,10 +74,10 @@ def main() -> None:
     network = casebook.create_model(options.model, weights=options.weights).eval()
     preprocessing = casebook.model_card(options.model).preprocessing
     classes = tuple(str(i) for i in range(next(iter(network.head.classifier.state_dict().values())).shape[0]))
-    subject = Subject(options.model, network, classes, preprocessing)
+    classifier = Classifier(options.model, network, preprocessing, classes)
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
-    view = look(subject, Image.fromarray(pixels).resize((500, 400), Image.Resampling.BICUBIC), "noise")
-    methods = numbers(subject, view)
+    view = look(classifier, Image.fromarray(pixels).resize((500, 400), Image.Resampling.BICUBIC), "noise")
+    methods = numbers(classifier, view)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     whole: dict[str, list[float]] = {name: [] for name in methods if name in BY_PICTURE}
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +88,7 @@ def main() -> None:
                 compute()
                 middle = time.process_time()
                 if name in whole:
-                    written(subject, view, name, writer)
+                    written(classifier, view, name, writer)
                 if number:  # the first warms up
                     seconds[name].append(middle - began)
                     if name in whole:

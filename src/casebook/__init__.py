@@ -8,11 +8,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .cost.count import count
     from .cost.latency import measure_latency
-    from .errors import CasebookError
+    from .errors import CasebookError, Interrupted
+    from .evaluation.classifier import Answer, Classifier, load
+    from .evaluation.views import Asking
     from .models import create_model, list_models, model_card
     from .models.keras.network import to_keras
     from .models.keras.weights import load_keras_weights
     from .preprocessing import Preprocessing
+    from .scores import Scores
     from .training.recipe import Recipe, make_recipe
     from .training.run import Run, open_run
     from .workflows.evaluate import Evaluation, evaluate
@@ -23,16 +26,22 @@ if TYPE_CHECKING:
     from .workflows.train import train
 
 _HOMES = {
+    "Answer": ".evaluation.classifier",
+    "Asking": ".evaluation.views",
     "CasebookError": ".errors",
+    "Classifier": ".evaluation.classifier",
     "Evaluation": ".workflows.evaluate",
     "Preprocessing": ".preprocessing",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
+    "Scores": ".scores",
     "count": ".cost.count",
     "create_model": ".models",
     "evaluate": ".workflows.evaluate",
+    "Interrupted": ".errors",
     "explain": ".workflows.explain",
     "list_models": ".models",
+    "load": ".evaluation.classifier",
     "load_keras_weights": ".models.keras.weights",
     "make_recipe": ".training.recipe",
     "measure_latency": ".cost.latency",
@@ -47,17 +56,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answer",
+    "Asking",
     "CasebookError",
+    "Classifier",
     "Evaluation",
+    "Interrupted",
     "Preprocessing",
     "Recipe",
     "Run",
+    "Scores",
     "__version__",
     "count",
     "create_model",
     "evaluate",
     "explain",
     "list_models",
+    "load",
     "load_keras_weights",
     "make_recipe",
     "measure_latency",

@@ -35,7 +35,8 @@ def test_fewer_classes_are_scored_against_all(command: Command, small_run: Path,
         shutil.copytree(digit_folder / name, Path("part") / name)
     document = command("evaluate", small_run, "part", "--json").json
     assert document["split"] == "all"
-    assert document["n"] == 80
+    assert document["seen"]["all"]["n"] == 80
+    assert document["n"] == 80 - document["seen"]["pictures"]
     assert {row["class"] for row in document["per_class"] if row["n"]} == {"digit_1", "digit_3"}
     assert any("2 of the network's 4 classes" in note for note in document["notes"])
 
@@ -51,10 +52,10 @@ def test_a_named_network_with_weights_and_a_class_list(command: Command, small_r
     named = ("lenet5", "data", "--weights", "weights.safetensors", "--classes", "classes.csv", "--json")
     document = command("evaluate", *named).json
     assert {row["class"] for row in document["per_class"] if row["n"]} == {"digit 0", "digit 2"}
-    whole = command("evaluate", small_run, digit_folder, "--json").json
-    rows = {row["class"]: row for row in whole["per_class"]}
-    right = sum(round(rows[name]["recall"] * rows[name]["n"]) for name in ("digit_0", "digit_2"))
-    assert round(document["top1"] * document["n"]) == right
+    for name in ("digit_0", "digit_2"):
+        shutil.copytree(digit_folder / name, Path("same") / name)
+    whole = command("evaluate", small_run, "same", "--json").json["seen"]["all"]
+    assert (document["n"], document["top1"]) == (whole["n"], whole["top1"])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,22 @@ def test_what_a_user_can_mend_is_one_line(
 
 @pytest.mark.parametrize("flag", ["--batch-size", "--workers"])
 def test_wrong_usage(command: Command, small_run: Path, flag: str) -> None:
-    assert flag in one_line(command("evaluate", small_run, flag, "-1"), code=2)
+    assert flag in one_line(command("evaluate", small_run, flag, "-2"), code=2)
+
+
+def test_pictures_it_has_learnt_from_are_told_apart(command: Command, small_run: Path, digit_folder: Path) -> None:
+    result = command("evaluate", small_run, digit_folder)
+    assert "was trained or validated on 136 of these 160 pictures (136 found by name, 136 by content)" in result.err
+    first, second, _ = result.out.splitlines()
+    assert first.endswith(", 24 pictures")
+    assert second.startswith("with the 136 pictures it has learnt from: top-1 ")
+    assert second.endswith(", 160 pictures")
+
+
+def test_several_runs_are_compared_without_a_flag(command: Command, ten_runs: tuple[Path, Path]) -> None:
+    result = command("evaluate", *ten_runs)
+    assert result.code == 0
+    assert "no detectable difference" in result.out or "better" in result.out or "worse" in result.out
 
 
 @pytest.fixture(scope="module")
@@ -161,18 +177,16 @@ def test_the_page_of_a_comparison(command: Command, small_run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
-        (["RUN", "RUN2"], 2, "2 models; add --ensemble or --soup"),
-        (["RUN", "RUN2", "data"], 2, "3 models; add --ensemble or --soup"),
-        (["RUN", "RUN2", "--data", "data"], 2, "2 models and --data"),
-        (["RUN", "--html", "p.html"], 2, "add --protocol, --ensemble or --soup"),
+        (["RUN", "RUN2", "--weights", "w.pt"], 2, "--weights and --classes go with one network"),
+        (["RUN", "--html", "p.html"], 2, "add --protocol, or a second run"),
         (["RUN", "--save", "p.txt"], 1, "saved as .csv or .parquet"),
         (["RUN", "-p", "10crop"], 1, "did you mean '10-crop'?"),
         (["RUN", "-p", "dense"], 1, "takes 32x32 pixels alone"),
-        (["RUN", "--ensemble"], 1, "alone makes no ensemble"),
+        (["RUN", "--ensemble"], 1, "an ensemble or a soup needs at least two runs; got one"),
         (["RUN", "RUN/", "--ensemble"], 1, "is named twice"),
-        (["RUN", "--fit-weights"], 1, "weights are fitted for an ensemble"),
+        (["RUN", "--fit-weights"], 2, "add --ensemble"),
         (["gone.csv"], 1, "there is no file of predictions 'gone.csv'"),
-        (["RUN", "gone", "--ensemble"], 1, "alone makes no ensemble"),
+        (["RUN", "gone", "--ensemble"], 1, "needs at least two runs; got one"),
         (["RUN", "gone", "RUN2", "--ensemble"], 1, "there is no run folder and no network 'gone'"),
     ],
 )

@@ -70,7 +70,7 @@ def test_json_is_as_documented_and_predict_agrees(command: Command, small_run: P
     all_keys(known, seen, check(filters, known))
     assert document["errors"] == 1
     assert "is not a picture" in document["explanations"][-1]["error"]
-    best = next(iter(casebook.predict(small_run, [picture])))["predictions"][0]
+    best = next(iter(casebook.predict(small_run, [picture]))).to_dict()["predictions"][0]
     for record in document["explanations"][:3]:
         assert record["predicted"] == best["class"]
         assert record["predicted_probability"] == pytest.approx(best["probability"], abs=1e-6)
@@ -169,7 +169,7 @@ def test_hostile_names(command: Command, small_run: Path, picture: Path) -> None
         (["one.png", "-m", "occlusion", "--square", "33"], "the square is 33 pixels, expected 1 to 32"),
         (["one.png", "-m", "deconvnet", "--rule", "smooth"], "the rule is 'smooth', expected deconvnet"),
         (["one.png", "-m", "filters", "--layer", "head"], "expected a convolution"),
-        ([], "no picture is named"),
+        ([], "name pictures or a folder"),
         (["one.png", "--out", "one.png"], "cannot write one.png"),
         (["one.png", "--weights", "x"], "is a run folder and has weights of its own"),
     ],

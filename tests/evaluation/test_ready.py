@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from casebook.evaluation.ready import Ready, with_classes_of
 
 from casebook.data.pictures import Picture, Source
 from casebook.errors import DataError
-from casebook.evaluation.ready import Ready, with_classes_of
 from casebook.preprocessing import Preprocessing
 
 CAFE, CAFE_DECOMPOSED = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))

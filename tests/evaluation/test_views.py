@@ -11,9 +11,10 @@ from torch import nn
 import casebook
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError, ModelError
-from casebook.evaluation.inference import predict_probabilities
+from casebook.evaluation import views as views_module
+from casebook.evaluation.classifier import Classifier
 from casebook.evaluation.protocols import CENTER, PROTOCOLS, Protocol, decode_side, find_protocols, pixels, views
-from casebook.evaluation.views import Shown, predict_views
+from casebook.evaluation.views import Asking, Shown
 from casebook.models import create_model
 from casebook.preprocessing import Preprocessing
 
@@ -48,7 +49,9 @@ def ask(
     network: nn.Module, source: Source, protocol: Protocol, preprocessing: Preprocessing = SMALL, **options
 ) -> Shown:
     indices = options.pop("indices", range(len(source)))
-    return predict_views(network, source, indices, preprocessing, source.classes, protocol, device=CPU, **options)
+    device, dtype = options.pop("device", CPU), options.pop("dtype", torch.float32)
+    classifier = Classifier("x", network, preprocessing, source.classes, device=device, dtype=dtype)
+    return views_module.ask(classifier, source, indices, protocol, Asking(**({"counted": True} | options)))
 
 
 @pytest.mark.parametrize("name", ["flip", "10-crop", "144-crop", "dense", "multi-scale"])
@@ -68,17 +71,18 @@ def test_probabilities_of_the_views_are_averaged(name: str, photos: Source, netw
     assert np.ptp(found.predictions.probabilities[:, 0]) > 1e-4
 
 
-def test_center_is_what_evaluation_gives_to_the_bit(photos: Source, network: nn.Module) -> None:
-    plain, readable, skipped = predict_probabilities(
-        network, photos, range(12), SMALL, photos.classes, device=CPU, batch_size=5
-    )
+def test_center_is_the_preprocessing_itself_to_the_bit(photos: Source, network: nn.Module) -> None:
     found = ask(network, photos, CENTER, batch_size=5)
-    assert np.array_equal(found.predictions.probabilities, plain.probabilities)
-    assert found.predictions.names == plain.names
-    assert (found.readable, found.skipped) == (readable, skipped)
+    assert found.readable == tuple(range(12))
+    for first in (0, 5):  # in the batches of 5 that were run
+        arrays = [SMALL.pixels(photos.open(i, min_side=SMALL.decode_side)) for i in range(first, first + 5)]
+        with torch.inference_mode():
+            logits = network(SMALL.normalise_tensor(torch.from_numpy(np.stack(arrays))))
+        expected = torch.softmax(logits, 1).numpy()
+        assert np.array_equal(found.predictions.probabilities[first : first + 5], expected)
     # The same view by the protocols' own way.
     again = ask(network, photos, Protocol("mine"), batch_size=5)
-    assert again.predictions.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
+    assert again.predictions.probabilities == pytest.approx(found.predictions.probabilities, abs=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 1}, {"batch_size": 7}, {"workers": 3}])
@@ -169,7 +173,7 @@ def test_broken_pictures_are_left_out_and_named(photos: Source, network: nn.Modu
         assert set(found.skipped) == {"a/0.png", "b/9.png"}
         assert len(found.predictions.names) == 11
     bad = load_source(tmp_path / "p")
-    with pytest.raises(DataError, match=r"not one of 1 pictures could be shown; the first: a/0\.png"):
+    with pytest.raises(DataError, match=r"not one of 1 pictures could be read; the first: a/0\.png"):
         ask(network, bad, PROTOCOLS["10-crop"], indices=[0])
 
 
@@ -211,6 +215,6 @@ def test_cuda_says_the_same(photos: Source, network: nn.Module) -> None:
     for name in ("10-crop", "multi-scale"):
         one = ask(network, photos, PROTOCOLS[name]).predictions.probabilities
         cuda = torch.device("cuda")
-        other = predict_views(network, photos, range(12), SMALL, photos.classes, PROTOCOLS[name], device=cuda)
+        other = ask(network, photos, PROTOCOLS[name], device=cuda)
         assert other.predictions.probabilities == pytest.approx(one, abs=1e-3)
     network.to(CPU)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from casebook.data.lists import ClassEntry
 from casebook.errors import ModelError
+from casebook.evaluation.classifier import Classifier
 from casebook.explanation import drawing
 from casebook.explanation.class_sheets import explain_occlusion
 from casebook.explanation.overlays import overlays
 from casebook.explanation.sheet import Settings
-from casebook.explanation.views import Subject, displayed, look
+from casebook.explanation.views import displayed, look
 from casebook.preprocessing import Preprocessing
 
 from .conftest import with_statistics
@@ -73,35 +75,36 @@ def test_people_see_what_the_network_sees(size, side) -> None:
 
 
 @pytest.fixture
-def subject() -> Subject:
+def classifier() -> Classifier:
     classes = tuple(f"class {i}" for i in range(7))
     preprocessing = Preprocessing(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
-    return Subject("resnet20", with_statistics("resnet20"), classes, preprocessing, ids=tuple("abcdefg"))
+    entries = tuple(ClassEntry(i, letter, f"class {i}") for i, letter in enumerate("abcdefg"))
+    return Classifier("resnet20", with_statistics("resnet20"), preprocessing, classes, entries)
 
 
-def test_classes_by_name_id_and_number(subject) -> None:
-    assert [subject.class_index(name) for name in ("class 3", "d", "3")] == [3, 3, 3]
+def test_classes_by_name_id_and_number(classifier) -> None:
+    assert [classifier.class_index(name) for name in ("class 3", "d", "3")] == [3, 3, 3]
     for name in ("7", "-1", "²", "", "clas 3"):
         with pytest.raises(ModelError, match="unknown class"):
-            subject.class_index(name)
-    twins = Subject("x", subject.network, ("crane", "crane", "1"), subject.preprocessing)
+            classifier.class_index(name)
+    twins = Classifier("x", classifier.model, classifier.preprocessing, ("crane", "crane", "1"))
     with pytest.raises(ModelError, match="2 classes are called 'crane'; give the number of one"):
         twins.class_index("crane")
     assert twins.class_index("1") == 2  # a name comes before a number
 
 
-def test_weights_that_are_no_numbers_are_said(subject) -> None:
-    subject.network.head.classifier.bias.data.fill_(float("nan"))
+def test_weights_that_are_no_numbers_are_said(classifier) -> None:
+    classifier.model.head.classifier.bias.data.fill_(float("nan"))
     with pytest.raises(ModelError, match=r"gives no numbers for x\.png"):
-        look(subject, Image.new("RGB", (40, 40)), "x.png")
+        look(classifier, Image.new("RGB", (40, 40)), "x.png")
 
 
-def test_overlays_for_a_report(untouched, subject) -> None:
-    untouched(subject.network)
+def test_overlays_for_a_report(untouched, classifier) -> None:
+    untouched(classifier.model)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 60, 3), np.uint8))
-    taken = look(subject, picture, "").predicted
+    taken = look(classifier, picture, "").predicted
     truth = (taken + 1) % 7
-    found = overlays(subject, picture, taken=taken, truth=truth, side=96)
+    found = overlays(classifier, picture, taken=taken, truth=truth, side=96)
     assert [one.method for one in found] == ["grad-cam", "grad-cam", "occlusion", "guided", "deconvnet"]
     assert f"class {taken}" in found[0].caption
     assert f"class {truth}" in found[1].caption
@@ -112,15 +115,15 @@ def test_overlays_for_a_report(untouched, subject) -> None:
         assert image.size == (96, 96)
         assert image.format == "JPEG"
         assert len(one.uri) < 20_000
-    alone = overlays(subject, picture, truth=taken, methods=("gradient", "grad-cam"))
+    alone = overlays(classifier, picture, truth=taken, methods=("gradient", "grad-cam"))
     assert [one.method for one in alone] == ["gradient", "grad-cam"]
 
 
-def test_a_report_and_explain_say_the_same_about_occlusion(subject) -> None:
+def test_a_report_and_explain_say_the_same_about_occlusion(classifier) -> None:
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (50, 60, 3), np.uint8))
-    view = look(subject, picture, "p.png")
-    sheet = explain_occlusion(subject, view, Settings())
-    (small,) = overlays(subject, picture, taken=view.target, methods=("occlusion",))
+    view = look(classifier, picture, "p.png")
+    sheet = explain_occlusion(classifier, view, Settings())
+    (small,) = overlays(classifier, picture, taken=view.target, methods=("occlusion",))
     square, effect = sheet.panel.lines
     assert small.caption == f"occlusion for {view.classes[view.target]}: {square}; {effect}"
     lost = 100 * (view.probability - sheet.facts["least_probability"])

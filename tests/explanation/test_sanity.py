@@ -38,7 +38,7 @@ def trained(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> nn.
         digit_folder, out=out, model="lenet5", epochs=12, batch_size=16, mirror=False, warmup_epochs=0, workers=0,
         learning_rate=0.05, near_duplicates=False,
     )  # fmt: skip
-    assert run.test["top1"] > 0.9
+    assert run.test.top1 > 0.9
     return run.network()
 
 

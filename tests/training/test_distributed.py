@@ -33,7 +33,7 @@ def test_two_processes_equal_one(digit_folder: Path, tmp_path: Path) -> None:
     assert len(first) == 10  # LeNet-5: no batch norm, no dropout
     for name in first:
         torch.testing.assert_close(second[name], first[name], rtol=0, atol=1e-5)
-    assert two.test["n"] == one.test["n"]  # the sharded evaluation counts every picture once
-    assert two.test["top1"] == one.test["top1"]
+    assert two.test.n == one.test.n  # the sharded evaluation counts every picture once
+    assert two.test.top1 == one.test.top1
     assert [row["val_top1"] for row in two.history] == [row["val_top1"] for row in one.history]
     assert two.environment["processes"] == 2

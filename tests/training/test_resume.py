@@ -63,7 +63,7 @@ def outcome(run: Path) -> tuple:
     ]
     last = read_checkpoint(run / "last.ckpt")
     network = {name: value.numpy().tobytes() for name, value in last["network"].items()}
-    return rows, network, (run / "model.safetensors").read_bytes(), json.dumps(Run(run).test)
+    return rows, network, (run / "model.safetensors").read_bytes(), json.dumps(Run(run).evaluation["test"])
 
 
 @pytest.fixture(scope="module")

@@ -38,19 +38,20 @@ def test_a_run_folder_holds_what_is_promised(run: Run) -> None:
 
 def test_the_locked_test_set_is_scored_with_an_interval(run: Run) -> None:
     test = run.test
-    low, high = test["top1_interval"]
-    assert test["n"] == run.evaluation["pictures"]["test"] == 24
-    assert 0 <= low <= test["top1"] <= high <= 1
-    assert test["top1"] + test["top1_error"] == pytest.approx(1)
-    assert test["top1"] > 0.8
-    assert "top5" not in test  # four classes
+    low, high = test.top1_interval
+    assert test.n == run.evaluation["pictures"]["test"] == 24
+    assert 0 <= low <= test.top1 <= high <= 1
+    assert test.top1 + test.top1_error == pytest.approx(1)
+    assert test.top1 > 0.8
+    assert test.top5 is None  # four classes
 
 
 def test_evaluate_gives_the_same_again(run: Run) -> None:
     evaluation = casebook.evaluate(run.path)
-    assert {key: evaluation.metrics[key] for key in run.test} == run.test
-    assert evaluation.top1 == run.test["top1"]
-    assert casebook.evaluate(run.path, split="all").n == 160
+    before = run.evaluation["test"]
+    assert {key: evaluation.document[key] for key in before} == before
+    assert evaluation.top1 == run.test.top1
+    assert casebook.evaluate(run.path, split="all").document["seen"]["all"]["n"] == 160
 
 
 def test_the_test_pictures_are_not_read_before_the_end(
@@ -94,9 +95,9 @@ def test_new_data_is_matched_by_class_name(run: Run, digit_folder: Path, tmp_pat
     shutil.copytree(digit_folder / "digit_2", tmp_path / "some" / "digit_2")
     shutil.copytree(digit_folder / "digit_0", tmp_path / "some" / "digit_0")
     evaluation = casebook.evaluate(run.path, tmp_path / "some")
-    assert evaluation.n == 80
+    assert evaluation.document["seen"]["all"]["n"] == 80
     assert evaluation.top1 > 0.8  # would be near 0 if folders were numbered anew
-    assert "2 of the network's 4 classes" in " ".join(evaluation.metrics["notes"])
+    assert "2 of the network's 4 classes" in " ".join(evaluation.document["notes"])
     (tmp_path / "some" / "digit_0").rename(tmp_path / "some" / "zero")
     with pytest.raises(DataError, match=r"1 classes that .* does not know: zero"):
         casebook.evaluate(run.path, tmp_path / "some")
@@ -110,35 +111,36 @@ def test_a_named_network_is_scored_against_all_its_outputs(photo_folder: Path, t
         f"{i},n{i:03d},{name}" for i, name in enumerate(["a", "b", "c", "stripes", "e", "spots"])
     ]
     (tmp_path / "classes.csv").write_text("\n".join(rows) + "\n")
-    by_name = casebook.evaluate(
-        "resnet20", photo_folder, weights=tmp_path / "w.safetensors", classes=tmp_path / "classes.csv"
-    )
+    named = casebook.load("resnet20", weights=tmp_path / "w.safetensors", classes=tmp_path / "classes.csv")
+    by_name = casebook.evaluate(named, photo_folder)
     shutil.copytree(photo_folder / "stripes", tmp_path / "ids" / "n003")
     shutil.copytree(photo_folder / "spots", tmp_path / "ids" / "n005")
-    by_id = casebook.evaluate(
-        "resnet20", tmp_path / "ids", weights=tmp_path / "w.safetensors", classes=tmp_path / "classes.csv"
-    )
+    by_id = casebook.evaluate(named, tmp_path / "ids")
     assert by_name.predictions.probabilities.shape == (48, 6)
     assert by_name.top1 == by_id.top1
     assert set(by_name.predictions.labels.tolist()) == {3, 5}
-    assert by_name.n == 48
-    assert by_name.top5 >= by_name.top1
+    assert by_name.scores.n == 48
+    assert by_name.scores.top5 >= by_name.top1
 
 
 def test_predictions_are_those_of_evaluate(run: Run, digit_folder: Path) -> None:
-    evaluation = casebook.evaluate(run.path, digit_folder, split="all")
-    records = list(casebook.predict(run.path, digit_folder, top=4))
-    assert len(records) == 160
+    evaluation = casebook.evaluate(run.path)
+    answers = list(casebook.predict(run.path, digit_folder, top=4))
+    assert len(answers) == 160
     expected = {
         name: dict(zip(run.classes, row, strict=True))
         for name, row in zip(evaluation.predictions.names, evaluation.predictions.probabilities, strict=True)
     }
-    for record in records:
-        name = Path(record["picture"]).relative_to(digit_folder).as_posix()
-        for answer in record["predictions"]:
-            assert answer["probability"] == pytest.approx(float(expected[name][answer["class"]]), abs=1e-6)
-        probabilities = [answer["probability"] for answer in record["predictions"]]
+    compared = 0
+    for answer in answers:
+        name = Path(answer.picture).relative_to(digit_folder).as_posix()
+        probabilities = [probability for _, probability in answer.classes]
         assert probabilities == sorted(probabilities, reverse=True)
+        if name in expected:
+            compared += 1
+            for class_name, probability in answer.classes:
+                assert probability == pytest.approx(float(expected[name][class_name]), abs=1e-6)
+    assert compared == evaluation.scores.n
 
 
 def test_a_bad_picture_is_one_error_and_the_others_are_answered(run: Run, digit_folder: Path, tmp_path: Path) -> None:
@@ -147,8 +149,8 @@ def test_a_bad_picture_is_one_error_and_the_others_are_answered(run: Run, digit_
     good = digit_folder / "digit_1" / "000.png"
     named = [tmp_path / "bad.png", good, tmp_path / "none.png", tmp_path / "*.gif", tmp_path / "empty"]
     records = list(casebook.predict(run.path, named))
-    assert ["error" in record for record in records] == [True, False, True, True, True]
-    assert len(records[1]["predictions"]) == 4
+    assert [record.error is not None for record in records] == [True, False, True, True, True]
+    assert len(records[1].classes) == 4
 
 
 def test_a_network_for_small_pictures_is_not_said_to_be_fed_smaller_ones(digit_folder: Path, tmp_path: Path) -> None:
@@ -257,13 +259,11 @@ def test_16_bit_and_rotated_pictures_train_like_others(tmp_path: Path) -> None:
     run = casebook.train(
         tmp_path / "data", recipe="digits", model="lenet5", epochs=40, batch_size=8, out=tmp_path / "r"
     )
-    assert run.test["top1"] == 1.0  # both levels would saturate to white if 16 bits were cut
+    assert run.test.top1 == 1.0  # both levels would saturate to white if 16 bits were cut
 
 
 def test_evaluation_answers_by_name(run: Run) -> None:
     evaluation = casebook.evaluate(run.path)
-    with pytest.raises(AttributeError):
-        _ = evaluation.nonsense
     assert dataclasses.is_dataclass(evaluation)
 
 
@@ -301,8 +301,8 @@ def test_a_thin_picture_does_not_fill_the_memory(run: Run, digit_folder: Path, t
     Image.new("L", (3_000_000, 1)).save(tmp_path / "thin.png")
     good = digit_folder / "digit_1" / "000.png"
     records = list(casebook.predict(run.path, [tmp_path / "thin.png", good, "~nosuchuser/x.png", "x" * 5000]))
-    assert ["error" in record for record in records] == [True, False, True, True]
-    assert "3000000 x 1 pixels" in records[0]["error"]
+    assert [record.error is not None for record in records] == [True, False, True, True]
+    assert "3000000 x 1 pixels" in str(records[0].error)
 
 
 def test_a_network_that_cannot_be_explained_does_not_cost_a_finished_training(

@@ -14,8 +14,8 @@ def evaluate(
     models: list[str] = typer.Argument(
         ...,
         metavar="MODEL [DATA]",
-        help="Run folder, the name of a network (then with --weights), or saved predictions; several with --ensemble "
-        "or --soup. Last the data: folder, CSV file or built-in name; default: the run's own locked test set.",
+        help="Run folder, the name of a network (then with --weights), or saved predictions; several are compared on "
+        "the same pictures. Last the data: folder, CSV file or built-in name; default: the run's own locked test set.",
     ),
     data: str = typer.Option(None, "--data", metavar="DATA", help="The data, where it should not come last."),
     protocol: list[str] = typer.Option(
@@ -46,29 +46,40 @@ def evaluate(
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     precision: str = typer.Option("fp32", help="fp32, bf16 or auto."),
     batch_size: int = typer.Option(0, "--batch-size", "-b", min=0, help="Pictures at a time; 0 chooses."),
-    workers: int = typer.Option(0, min=0, help="Processes, with a protocol threads, that read pictures."),
+    workers: int = typer.Option(-1, min=-1, help="Threads that read pictures; -1: one for each core."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:  # fmt: skip
     """Score a run, or a network with given weights, on labelled pictures; or several, or several ways, side by side."""
     import casebook
-    from casebook.evaluation.saved import check_suffix, save_predictions
+    from casebook.evaluation.saved import check_suffix, is_saved, save_predictions
 
-    members, pictures = models_and_data(models, data, ensemble or soup)
-    if html and not (protocol or ensemble or soup):
-        raise wrong_usage("--html shows what is compared; add --protocol, --ensemble or --soup")
+    members, pictures = models_and_data(models, data)
+    combine = [*(["ensemble"] if ensemble and not fit_weights else []), *(["soup"] if soup else [])]
+    combine += ["fitted ensemble"] if fit_weights else []
+    if fit_weights and not ensemble:
+        raise wrong_usage("--fit-weights weighs the runs of an ensemble; add --ensemble")
+    if len(members) > 1 and (weights or classes):
+        raise wrong_usage("--weights and --classes go with one network; several are compared as run folders")
+    if html and not (protocol or len(members) > 1):
+        raise wrong_usage("--html shows what is compared; add --protocol, or a second run")
     if save:
         check_suffix(save)
     source = formatted(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
     display = TerminalDisplay()
     try:
+        loaded = [
+            member if is_saved(member) else casebook.load(
+                member, weights=weights, classes=classes, device=device, precision=precision
+            )
+            for member in members
+        ]  # fmt: skip
         evaluation = casebook.evaluate(
-            members if ensemble or soup else members[0], source, protocol=protocol or None, ensemble=ensemble,
-            fit_weights=fit_weights, soup=soup, weights=weights, classes=classes, split=split, device=device,
-            precision=precision, batch_size=batch_size, workers=workers, progress=display,
+            loaded, source, protocol=protocol or None, combine=combine, split=split,
+            asking=casebook.Asking(batch_size, workers), progress=display,
         )  # fmt: skip
     finally:
         display.close()
-    metrics = evaluation.metrics
+    metrics = evaluation.document
     if save:
         save_predictions(save, evaluation.predictions)
         say(f"predictions: {save}")
@@ -89,29 +100,25 @@ def evaluate(
         return
     print("\n".join(accuracy_lines(metrics)))
     ece, log_loss, macro_f1 = (metrics[name] for name in ("ece", "log_loss", "macro_f1"))
+    _print_seen(metrics)
     print(f"calibration error {ece:.4f}, log loss {log_loss:.4f}, macro F1 {macro_f1:.4f}")
 
 
-def models_and_data(given: Sequence[str], data: str | None, several: bool) -> tuple[list[str], str | None]:
-    """The models and the data among the arguments: of several, the last is the data unless it can be a model."""
+def models_and_data(given: Sequence[str], data: str | None) -> tuple[list[str], str | None]:
+    """The models and the data among the arguments: the last of several is the data unless it can be a model."""
     from pathlib import Path
 
     from casebook.evaluation.saved import is_saved
 
-    def is_run(name: str) -> bool:
-        return (Path(name) / "model.json").is_file()
-
-    if data is not None:
-        if len(given) > 1 and not several:
-            raise wrong_usage(f"{len(given)} models and --data; add --ensemble or --soup, or name one model")
+    if data is not None or len(given) == 1 or is_saved(given[0]) or (Path(given[-1]) / "model.json").is_file():
         return list(given), data
-    if several:
-        saved = is_saved(given[0])
-        last_is_data = len(given) > 1 and not saved and not is_run(given[-1])
-        return (list(given[:-1]), given[-1]) if last_is_data else (list(given), None)
-    if len(given) > 2 or (len(given) == 2 and is_run(given[1])):
-        raise wrong_usage(f"{len(given)} models; add --ensemble or --soup to set them side by side")
-    return [given[0]], given[1] if len(given) == 2 else None
+    return list(given[:-1]), given[-1]
+
+
+def _print_seen(metrics: dict[str, Any]) -> None:
+    """The figure on all pictures, where the run has learnt from some of them."""
+    if seen := metrics.get("seen"):
+        print(f"with the {seen['pictures']} pictures it has learnt from: {accuracy_lines(seen['all'])[0]}")
 
 
 def _print_comparison(metrics: dict[str, Any]) -> None:

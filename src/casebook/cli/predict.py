@@ -26,15 +26,15 @@ def predict(
     if not named:
         say("no picture is named on stdin; expected one path a line")
     records, failed = [], 0
-    for record in casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device):
-        failed += "error" in record
+    for answer in casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device):
+        failed += answer.error is not None
         if json_:
-            records.append(record)
-        elif "error" in record:
-            say(f"Error: {record['picture']}: {record['error']}")
+            records.append(answer.to_dict())
+        elif answer.error is not None:
+            say(f"Error: {answer.picture}: {answer.error}")
         else:
-            answers = ", ".join(f"{p['class']} {percent(p['probability'])}" for p in record["predictions"])
-            print(one_line(f"{record['picture']}: {answers}"))
+            named_classes = ", ".join(f"{name} {percent(probability)}" for name, probability in answer.classes)
+            print(one_line(f"{answer.picture}: {named_classes}"))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
     if failed:

@@ -31,6 +31,11 @@ def on_common_pictures(rows: Sequence[Scored]) -> list[Scored]:
     return [row._replace(predictions=_restricted(row.predictions, common)) for row in rows]
 
 
+def without(row: Scored, names: set[str]) -> Scored:
+    """The row without the pictures of these names."""
+    return row._replace(predictions=_restricted(row.predictions, set(row.predictions.names) - names))
+
+
 def _restricted(predictions: Predictions, names: set[str]) -> Predictions:
     if len(names) == len(predictions.names):
         return predictions
@@ -50,8 +55,11 @@ def best_member(rows: Sequence[Scored], protocol: str) -> Scored:
 
 
 def references(row: Scored, rows: Sequence[Scored]) -> list[Scored]:
-    """What a row is set against: itself at `center`; a whole against its best member and against its parts."""
+    """What a row is set against: itself at `center`, a network against the first one, a whole against its best member
+    and its parts."""
     found = [other for other in rows if other.name == row.name and other.protocol == "center" != row.protocol]
+    if row.kind == "network" and not any(other.kind in ("ensemble", "soup") for other in rows):
+        found += [other for other in rows[:1] if other.name != row.name and other.protocol == row.protocol]
     if row.kind in ("ensemble", "soup"):
         found.append(best_member(rows, row.protocol))
         kinds = ("without",) if row.kind == "ensemble" else ("ensemble",)

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RunError
-from .ready import Ready
+from .classifier import Classifier
 
 NORM_PICTURES = 2048  # training pictures that batch norm's statistics are computed from
 
 State = dict[str, Tensor]
 
 
-def check_alike(members: Sequence[Ready]) -> list[str]:
+def check_alike(members: Sequence[Classifier]) -> list[str]:
     """Remarks on runs that can be averaged. Raises RunError for those that are not one network of one kind."""
     first = members[0]
     for member in members:

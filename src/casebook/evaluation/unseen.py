@@ -62,6 +62,39 @@ def unseen(
     return left, notes
 
 
+class SeenAmong(NamedTuple):
+    """The pictures of an evaluation that a run has learnt from."""
+
+    indices: tuple[int, ...]
+    by_name: int
+    by_content: int
+    notes: tuple[str, ...]
+
+
+def seen_among(run: Run, source: Source, indices: Sequence[int], parts: Sequence[str] = ("train", "val")) -> SeenAmong:
+    """Which of `indices` the run was trained or validated on, and a sentence about it.
+
+    Raises RunError for a run without its split.
+    """
+    seen = seen_by(run, source, parts)
+    named = {index for index in indices if source.pictures[index].name in seen.names}
+    known = {index for index in indices if seen.contents and content(source, index) in seen.contents}
+    found = tuple(index for index in indices if index in named | known)
+    notes = [seen.note] if seen.note else []
+    if found:
+        which = "every one" if len(found) == len(indices) else f"{len(found)}"
+        figures = (
+            "the figures are those of pictures it has learnt from"
+            if len(found) == len(indices)
+            else f"the figures are of the other {len(indices) - len(found)}"
+        )
+        notes.append(
+            f"{run.path} was trained or validated on {which} of these {len(indices)} pictures ({len(named)} found by "
+            f"name, {len(known)} by content): {figures}"
+        )
+    return SeenAmong(found, len(named), len(known), tuple(notes))
+
+
 def seen_by(run: Run, source: Source, parts: Sequence[str]) -> Seen:
     """The pictures in these parts of a run's split. Raises RunError where split.csv is missing or damaged."""
     rows = [name for name, part in _split_rows(run) if part in parts]

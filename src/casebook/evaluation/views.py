@@ -1,33 +1,29 @@
 """A network, pictures and a protocol -> the mean of the class probabilities of each picture's views."""
 
 import contextlib
-import itertools
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..cost.count import count
 from ..data.decode import MAX_PIXELS
 from ..data.sources import Source
-from ..device import autocast
 from ..errors import DataError, ModelError, PictureError
-from ..models.layers import Network
 from ..preprocessing import Preprocessing
+from ..progress import Advanced, Reporter, silent
+from ..training.distributed import ALONE, World, gather_from_all
+from .classifier import Classifier
 from .dense import dense_form
-from .inference import predict_probabilities
 from .predictions import Predictions
 from .protocols import CENTER, Protocol, Size, View, check_sides, decode_side, pixels, views
+from .reading import ahead
 
 MOST_DENSE_PIXELS = 8_000_000  # of a picture that a network runs over at once
-READ_AHEAD = 2  # pictures for each thread that reads
-
-Progress = Callable[[int, int], None]
 
 
 class Shown(NamedTuple):
@@ -40,76 +36,80 @@ class Shown(NamedTuple):
     """For one picture, all its views together, counted at the sizes that were run; the mean where these differ."""
 
 
-def predict_views(
-    network: Network,
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """How a classifier is asked about many pictures.
+
+    `batch_size` 0 means the classifier's own. `workers` are threads that read pictures, -1 one for each core.
+    `counted` asks for the multiply-adds. With several processes (`world`) each asks about its share.
+    """
+
+    batch_size: int = 0
+    workers: int = -1
+    counted: bool = False
+    world: World = ALONE
+    report: Reporter = silent
+
+
+def ask(
+    classifier: Classifier,
     source: Source,
     indices: Sequence[int],
-    preprocessing: Preprocessing,
-    classes: Sequence[str],
     protocol: Protocol = CENTER,
-    *,
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
-    batch_size: int = 0,
-    workers: int = 0,
-    counted: bool = True,
-    progress: Progress = lambda done, total: None,
+    asking: Asking = Asking(),
 ) -> Shown:
     """The mean of the probabilities over a protocol's views, for each picture that can be read.
 
-    `center` is `predict_probabilities` itself. Views of one size go through the network together, about as many
-    pixels at a time as `batch_size` views of the network's own size have. `counted` asks for the multiply-adds.
+    Views of one size go through the network together, about as many pixels at a time as `batch_size` views of the
+    network's own size have.
 
     Raises ModelError for a network that cannot be shown its pictures so, DataError when no picture can be read.
     """
-    network = network.to(device).eval()
-    if protocol == CENTER:
-        answer = predict_probabilities(
-            network, source, indices, preprocessing, classes, device=device, dtype=dtype, batch_size=batch_size,
-            workers=workers, progress=progress,
-        )  # fmt: skip
-        size = (preprocessing.size, preprocessing.size)
-        cost = multiply_adds(network, preprocessing.channels, Counter({size: 1}), {}, 1) if counted else None
-        return Shown(*answer, cost)
-    module = form_for(protocol, network, preprocessing)
-    runner = _Runner(module, preprocessing, device, dtype, batch_size or (32 if device.type == "cpu" else 256))
+    module, preprocessing = form_for(protocol, classifier), classifier.preprocessing
+    runner = _Runner(classifier, module, asking.batch_size or classifier.batch_size, asking.counted)
+    mine = indices[asking.world.rank :: asking.world.world_size]
     skipped: dict[str, str] = {}
-    readable: list[int] = []
-    with torch.inference_mode():
-        for index, shown in _read(source, indices, preprocessing, protocol, workers):
-            if isinstance(shown, str):
-                skipped[source.pictures[index].name] = shown
-            else:
-                readable.append(index)
-                for array, weight in shown:
-                    runner.add(index, weight, array)
-            progress(len(readable) + len(skipped), len(indices))
-        runner.finish()
+    for done, (index, shown) in enumerate(_read(source, mine, preprocessing, protocol, asking.workers), 1):
+        if isinstance(shown, str):
+            skipped[source.pictures[index].name] = shown
+        else:
+            for array, weight in shown:
+                runner.add(index, weight, array)
+        asking.report(Advanced("evaluate", done * asking.world.world_size, len(indices)))
+    runner.finish()
+    sums: dict[int, NDArray[np.float64]] = {}
+    for part, bad in gather_from_all((runner.sums, skipped), asking.world):
+        sums |= part
+        skipped |= bad
+    readable = tuple(index for index in indices if index in sums)
     if not readable:
         reason = next(iter(skipped.items()), ("", "none given"))
         raise DataError(
-            f"{source.name}: not one of {len(indices)} pictures could be shown; the first: {': '.join(reason)}"
+            f"{source.name}: not one of {len(indices)} pictures could be read; the first: {': '.join(reason)}"
         )
-    probabilities = np.stack([runner.sums[index] for index in readable]) / protocol.num_views
+    probabilities = np.stack([sums[index] for index in readable]) / protocol.num_views
     predictions = Predictions(
         tuple(source.pictures[i].name for i in readable),
         np.array([source.pictures[i].label for i in readable], np.int64),
         probabilities.astype(np.float32),
-        tuple(classes),
+        classifier.classes,
     )
     cost = None
-    if counted:
+    if asking.counted:
         cost = multiply_adds(module, preprocessing.channels, runner.sizes, runner.seen, len(readable))
-    return Shown(predictions, tuple(readable), skipped, cost)
+    return Shown(predictions, readable, skipped, cost)
 
 
-def form_for(protocol: Protocol, network: Network, preprocessing: Preprocessing) -> nn.Module:
-    """The network, or its dense form where the protocol asks for it.
+def form_for(protocol: Protocol, classifier: Classifier) -> nn.Module:
+    """The classifier's network, or its dense form where the protocol asks for it.
 
     Raises ModelError for a network that has none, or takes no views of the protocol's sizes.
     """
-    module, smallest = dense_form(network, preprocessing.size) if protocol.dense else (network, preprocessing.size)
-    check_sides(protocol, preprocessing, smallest)
+    network: Any = classifier.model
+    size = classifier.preprocessing.size
+    module, smallest = dense_form(network, size) if protocol.dense else (network, size)
+    if protocol != CENTER:
+        check_sides(protocol, classifier.preprocessing, smallest)
     return module
 
 
@@ -160,11 +160,9 @@ class _Meter:
 class _Runner:
     """Gathers views of equal size into batches, runs them, and sums the probabilities of each picture."""
 
-    def __init__(
-        self, module: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype, batch_size: int
-    ):
-        self.module, self.preprocessing, self.device, self.dtype = module, preprocessing, device, dtype
-        self.most_pixels = batch_size * preprocessing.size**2
+    def __init__(self, classifier: Classifier, module: nn.Module, batch_size: int, counted: bool):
+        self.classifier, self.module, self.counted = classifier, module, counted
+        self.most_pixels = batch_size * classifier.preprocessing.size**2
         self.waiting: dict[Size, list[tuple[int, int, NDArray[np.uint8]]]] = {}
         self.waiting_pixels: Counter[Size] = Counter()
         self.sums: dict[int, NDArray[np.float64]] = {}
@@ -191,14 +189,12 @@ class _Runner:
         if not entries:
             return
         self.sizes[size] += len(entries)
-        pixels = torch.from_numpy(np.stack([array for _, _, array in entries]))
-        images = self.preprocessing.normalise_tensor(pixels.to(self.device))
-        with autocast(self.device, self.dtype), contextlib.ExitStack() as stack:
-            meter = stack.enter_context(_Meter(self.module)) if size not in self.seen else None
-            logits = self.module(images)
+        images = self.classifier.images([array for _, _, array in entries])
+        with contextlib.ExitStack() as stack:
+            meter = stack.enter_context(_Meter(self.module)) if self.counted and size not in self.seen else None
+            probabilities = self.classifier.answers(images, self.module).astype(np.float64)
         if meter is not None:
             self.seen[size] = meter.total
-        probabilities = torch.softmax(logits.float(), 1).cpu().numpy().astype(np.float64)
         for (index, weight, _), row in zip(entries, probabilities, strict=True):
             self.sums[index] = self.sums.get(index, 0) + weight * row
 
@@ -211,30 +207,20 @@ def _read(
 ) -> Iterator[tuple[int, Rendered | str]]:
     """(index, its distinct views with how often each counts) in order, or the reason why there are none."""
 
-    def render(index: int) -> Rendered | str:
+    def render(index: int) -> tuple[int, Rendered | str]:
         try:
             options = preprocessing.decode_options
             options["min_side"] = decode_side(protocol, preprocessing)
             picture = source.open(index, **options)
+            if protocol == CENTER:
+                return index, [(preprocessing.pixels(picture), 1)]
             wanted = Counter(views(protocol, preprocessing, picture.size))
             _check_pixels(source.pictures[index].name, wanted, protocol)
-            return [(array, wanted[view]) for view, array in pixels(picture, wanted, preprocessing)]
+            return index, [(array, wanted[view]) for view, array in pixels(picture, wanted, preprocessing)]
         except PictureError as error:
-            return error.reason
+            return index, error.reason
 
-    if workers < 1:
-        yield from ((index, render(index)) for index in indices)
-        return
-    with ThreadPoolExecutor(workers) as pool:  # Pillow frees the interpreter while it decodes and resizes
-        left = iter(indices)
-        ahead: list[tuple[int, Future[Rendered | str]]] = [
-            (index, pool.submit(render, index)) for index in itertools.islice(left, READ_AHEAD * workers)
-        ]
-        while ahead:
-            index, future = ahead.pop(0)
-            shown = future.result()
-            ahead += [(following, pool.submit(render, following)) for following in itertools.islice(left, 1)]
-            yield index, shown
+    return map(render, indices) if workers == 0 else ahead(render, indices, max(0, workers))
 
 
 def _check_pixels(name: str, wanted: Counter[View], protocol: Protocol) -> None:

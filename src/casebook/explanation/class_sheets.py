@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..evaluation.classifier import Classifier
 from ..formatting import short
 from . import drawing
 from .deconvnet import class_gradient, project
@@ -12,13 +13,13 @@ from .drawing import BALANCE, HEAT, Panel
 from .grad_cam import grad_cam
 from .occlusion import Occlusion, occlusion
 from .sheet import NAMES, Explanation, Settings, page, pattern_panels, picture_panel, row
-from .views import Subject, View
+from .views import View
 
 MOST_KEYED = 5  # classes that an occlusion's key names
 
 
-def explain_grad_cam(subject: Subject, view: View, settings: Settings) -> Explanation:
-    found = grad_cam(subject.network, view.image, [view.target], layer=settings.layer)
+def explain_grad_cam(classifier: Classifier, view: View, settings: Settings) -> Explanation:
+    found = grad_cam(classifier.model, view.image, [view.target], layer=settings.layer)
     heat, most = found.maps[0], float(found.maps[0].max())
     rows, columns = found.coarse.shape[1:]
     shown = drawing.overlay(view.picture, heat / most if most > 0 else heat)
@@ -31,11 +32,13 @@ def explain_grad_cam(subject: Subject, view: View, settings: Settings) -> Explan
     blocks = Image.fromarray(drawing.colours(coarse, HEAT)).resize(shown.size, Image.Resampling.NEAREST)
     body = row([picture_panel(view), main, Panel(blocks, "as the layer has it", legend=legend)])
     facts = {"layer": found.layer, "largest": most}
-    return Explanation("grad-cam", page(subject, view, "where the layer speaks for the class", body), main, heat, facts)
+    return Explanation(
+        "grad-cam", page(classifier, view, "where the layer speaks for the class", body), main, heat, facts
+    )
 
 
-def explain_occlusion(subject: Subject, view: View, settings: Settings) -> Explanation:
-    found = occlusion(subject.network, view.image, view.target, square=settings.square, stride=settings.stride)
+def explain_occlusion(classifier: Classifier, view: View, settings: Settings) -> Explanation:
+    found = occlusion(classifier.model, view.image, view.target, square=settings.square, stride=settings.stride)
     most = float(np.abs(found.drop).max())
     shares = 0.5 + 0.5 * found.drop / most if most > 0 else np.full_like(found.drop, 0.5)
     shown = drawing.overlay(view.picture, shares, BALANCE)
@@ -47,7 +50,7 @@ def explain_occlusion(subject: Subject, view: View, settings: Settings) -> Expla
         "square": found.square, "stride": found.stride, "largest": float(found.drop.max()),
         "least_probability": float(found.probabilities.min()),
     }  # fmt: skip
-    sheet = page(subject, view, "what hiding a part does to the class", body)
+    sheet = page(classifier, view, "what hiding a part does to the class", body)
     return Explanation("occlusion", sheet, main, found.drop, facts)
 
 
@@ -75,12 +78,12 @@ def _winners_panel(view: View, found: Occlusion) -> Panel:
     return Panel(Image.blend(grey, Image.fromarray(pixels[rows][:, columns]), 0.6), "the answer by place", (), key)
 
 
-def explain_guided(subject: Subject, view: View, settings: Settings) -> Explanation:
-    return _gradient(subject, view, settings, "guided")
+def explain_guided(classifier: Classifier, view: View, settings: Settings) -> Explanation:
+    return _gradient(classifier, view, settings, "guided")
 
 
-def explain_gradient(subject: Subject, view: View, settings: Settings) -> Explanation:
-    return _gradient(subject, view, settings, "gradient")
+def explain_gradient(classifier: Classifier, view: View, settings: Settings) -> Explanation:
+    return _gradient(classifier, view, settings, "gradient")
 
 
 ABOUT = {
@@ -89,20 +92,20 @@ ABOUT = {
 }
 
 
-def _gradient(subject: Subject, view: View, settings: Settings, rule: str) -> Explanation:
+def _gradient(classifier: Classifier, view: View, settings: Settings, rule: str) -> Explanation:
     """Of the class's logit, or of a channel's strongest unit where a layer is named."""
     facts: dict[str, Any] = {}
     if settings.layer is None:
-        pattern, of = class_gradient(subject.network, view.image, [view.target], rule=rule)[0], "the class's logit"
+        pattern, of = class_gradient(classifier.model, view.image, [view.target], rule=rule)[0], "the class's logit"
     else:
         channels = settings.channels[:1] or None
-        found = project(subject.network, view.image, settings.layer, channels, num_channels=1, rule=rule)[0]
+        found = project(classifier.model, view.image, settings.layer, channels, num_channels=1, rule=rule)[0]
         pattern, of = found.pattern, f"{found.layer}, channel {found.channel}"
         facts = {"layer": found.layer, "channel": found.channel, "activation": found.activation}
     main, strength = pattern_panels(view, pattern, NAMES[rule], f"of {of}")
     body = row([picture_panel(view), main, strength])
     facts |= {"largest": float(np.abs(pattern).max())}
-    sheet = page(subject, view, f"{ABOUT[rule]}{' of' if rule == 'guided' else ''} {of}", body)
+    sheet = page(classifier, view, f"{ABOUT[rule]}{' of' if rule == 'guided' else ''} {of}", body)
     return Explanation(rule, sheet, main, pattern, facts)
 
 

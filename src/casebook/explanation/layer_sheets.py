@@ -5,22 +5,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ModelError
+from ..evaluation.classifier import Classifier
 from ..formatting import short
 from . import drawing
 from .drawing import HEAT, Panel
 from .filters import feature_maps, first_filters
 from .sheet import TILE, Explanation, Settings, page, picture_panel
-from .views import Subject, View
+from .views import View
 from .watching import stages_of
 
 MOST_MAPS = 64  # feature maps of a sheet
 MOST_FILTERS = 256
 
 
-def explain_features(subject: Subject, view: View, settings: Settings) -> Explanation:
+def explain_features(classifier: Classifier, view: View, settings: Settings) -> Explanation:
     """The maps of a layer, by default of the first stage: those with the largest values, each on its own scale."""
-    layer = settings.layer or stages_of(subject.network)[:2][-1]
-    maps = feature_maps(subject.network, view.image, layer)
+    layer = settings.layer or stages_of(classifier.model)[:2][-1]
+    maps = feature_maps(classifier.model, view.image, layer)
     for channel in settings.channels:
         if not 0 <= channel < len(maps):
             raise ModelError(f"channel {channel} is asked for, but {layer!r} has {len(maps)} channels, from 0")
@@ -42,7 +43,7 @@ def explain_features(subject: Subject, view: View, settings: Settings) -> Explan
     mosaic = drawing.grid([map_tile(maps[i], view.picture.width // few - 2) for i in order[: few * few]], few, gap=2)
     mosaic = mosaic.resize(view.picture.size, Image.Resampling.BILINEAR)
     first = Panel(mosaic, "feature maps", (f"{layer}, {few * few} of {len(maps)} channels",), legend)
-    sheet = page(subject, view, f"feature maps of {layer}", body)
+    sheet = page(classifier, view, f"feature maps of {layer}", body)
     return Explanation("features", sheet, first, maps, {"layer": layer, "shown": order})
 
 
@@ -55,9 +56,9 @@ def map_tile(values: NDArray[np.float32], side: int = TILE) -> Image.Image:
     return tile.resize(size, Image.Resampling.NEAREST)
 
 
-def explain_filters(subject: Subject, settings: Settings) -> Explanation:
+def explain_filters(classifier: Classifier, settings: Settings) -> Explanation:
     """The filters of the first convolution, or of the one that is named; needs no picture."""
-    found = first_filters(subject.network, subject.image_shape, settings.layer)
+    found = first_filters(classifier.model, classifier.image_shape, settings.layer)
     weights = found.weights
     for channel in settings.channels:
         if not 0 <= channel < len(weights):
@@ -74,8 +75,8 @@ def explain_filters(subject: Subject, settings: Settings) -> Explanation:
         f"{'in colour' if weights.shape[1] == 3 else 'one channel'}",
         "grey is 0; each filter on its own scale, the largest weight at full strength",
     ]
-    sheet = drawing.page(f"{subject.name}: first filters", lines, body)
+    sheet = drawing.page(f"{classifier.name}: first filters", lines, body)
     if settings.layer:
-        sheet = drawing.page(f"{subject.name}: filters of {found.layer}", lines, body)
+        sheet = drawing.page(f"{classifier.name}: filters of {found.layer}", lines, body)
     facts = {"layer": found.layer, "shown": order}
     return Explanation("filters", sheet, Panel(body, "filters", (found.layer,)), weights, facts)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ..evaluation.classifier import Classifier
 from . import drawing
 from .deconvnet import class_gradient, project
 from .descent import has_switches
@@ -14,7 +15,7 @@ from .drawing import BALANCE
 from .grad_cam import grad_cam
 from .occlusion import occlusion
 from .sheet import NAMES
-from .views import Subject, look
+from .views import look
 from .watching import as_leaf, evaluating, last_with_places, run, stages_of
 
 METHODS = ("grad-cam", "occlusion", "guided", "deconvnet")
@@ -31,7 +32,7 @@ class Overlay(NamedTuple):
 
 
 def overlays(
-    subject: Subject,
+    classifier: Classifier,
     picture: Image.Image,
     *,
     taken: int | None = None,
@@ -47,34 +48,34 @@ def overlays(
 
     Raises ModelError for a network without stages.
     """
-    view = look(subject, picture, "", taken)
+    view = look(classifier, picture, "", taken)
     small = view.picture.resize((side, side), Image.Resampling.LANCZOS)
     found: list[Overlay] = []
     for method in methods:
         if method == "grad-cam":
             for index in dict.fromkeys((view.target, view.target if truth is None else truth)):
-                heat = grad_cam(subject.network, view.image, [index]).maps[0]
+                heat = grad_cam(classifier.model, view.image, [index]).maps[0]
                 most = float(heat.max())
                 shown = drawing.overlay(small, heat / most if most > 0 else heat)
                 nothing = "" if most > 0 else ": nothing"
                 found.append(_overlay(method, f"Grad-CAM for {view.classes[index]}{nothing}", shown))
         elif method == "occlusion":
-            hidden = occlusion(subject.network, view.image, view.target)  # with the settings of `explain`
+            hidden = occlusion(classifier.model, view.image, view.target)  # with the settings of `explain`
             most = float(np.abs(hidden.drop).max())
             shares = 0.5 + 0.5 * hidden.drop / most if most > 0 else np.full_like(hidden.drop, 0.5)
             caption = f"occlusion for {view.classes[view.target]}: {'; '.join(hidden.said)}"
             found.append(_overlay(method, caption, drawing.overlay(small, shares, BALANCE)))
         elif method == "deconvnet":
-            layers = stages_of(subject.network)
-            with evaluating(subject.network):
-                _, kept = run(subject.network, as_leaf(view.image), layers)
+            layers = stages_of(classifier.model)
+            with evaluating(classifier.model):
+                _, kept = run(classifier.model, as_leaf(view.image), layers)
             layer = last_with_places(kept, layers)
-            rule = "deconvnet" if has_switches(subject.network) else "guided"
-            first = project(subject.network, view.image, layer, num_channels=1, rule=rule, whole_map=True)[0]
+            rule = "deconvnet" if has_switches(classifier.model) else "guided"
+            first = project(classifier.model, view.image, layer, num_channels=1, rule=rule, whole_map=True)[0]
             shown = drawing.enlarged(drawing.signed_picture(first.pattern), (side, side))
             found.append(_overlay(method, f"{NAMES[rule]} of {layer}, channel {first.channel}", shown))
         else:
-            pattern = class_gradient(subject.network, view.image, [view.target], rule=method)[0]
+            pattern = class_gradient(classifier.model, view.image, [view.target], rule=method)[0]
             shown = drawing.enlarged(drawing.signed_picture(pattern), (side, side))
             found.append(_overlay(method, f"{NAMES[method]} for {view.classes[view.target]}", shown))
     return found

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..evaluation.classifier import Classifier
 from ..formatting import short
 from . import drawing
 from .drawing import HEAT, Panel
-from .views import Subject, View
+from .views import View
 
 TILE = 128
 NAMES = {"deconvnet": "deconvnet", "guided": "guided backpropagation", "gradient": "gradient"}
@@ -19,14 +20,23 @@ NAMES = {"deconvnet": "deconvnet", "guided": "guided backpropagation", "gradient
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What may be chosen; None and () leave it to each method."""
+    """What may be chosen; None and () leave it to each method.
+
+    `layer` is a module's dotted name, such as "stages.3". `class_name` is the name, id or number of the class to
+    explain; without it each picture's answer is explained. `square` and `stride` are occlusion's, in pixels of the
+    network's input. `rule` ("deconvnet", "guided" or "gradient") is how "deconvnet" and "top9" project down;
+    `whole_map` makes "deconvnet" take all units of a channel. `sanity` also randomises the weights from the head down
+    and reports how the map changes.
+    """
 
     layer: str | None = None
     channels: tuple[int, ...] = ()
     square: int | None = None
     stride: int | None = None
     whole_map: bool = False
-    rule: str = "deconvnet"  # of "deconvnet" and "top9"
+    rule: str = "deconvnet"
+    class_name: str | None = None
+    sanity: bool = False
     num_channels: int = 4
 
 
@@ -49,8 +59,8 @@ def row(panels: Sequence[Panel]) -> Image.Image:
     return drawing.beside([drawing.panel(part) for part in panels], gap=18)
 
 
-def page(subject: Subject, view: View, subtitle: str, body: Image.Image) -> Image.Image:
-    return drawing.page(f"{view.answer}", (subtitle, f"{subject.name}, {view.name}"), body)
+def page(classifier: Classifier, view: View, subtitle: str, body: Image.Image) -> Image.Image:
+    return drawing.page(f"{view.answer}", (subtitle, f"{classifier.name}, {view.name}"), body)
 
 
 def pattern_panels(view: View, pattern: NDArray[np.float32], heading: str, of: str) -> tuple[Panel, Panel]:

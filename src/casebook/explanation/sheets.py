@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..evaluation.classifier import Classifier
 from . import drawing
 from .class_sheets import explain_grad_cam, explain_gradient, explain_guided, explain_occlusion
 from .deconvnet import class_gradient, project
@@ -17,9 +18,9 @@ from .occlusion import occlusion
 from .sanity import Step
 from .sheet import Explanation, Settings, page, picture_panel
 from .unit_sheets import explain_deconvnet
-from .views import Subject, View
+from .views import View
 
-BY_PICTURE: dict[str, Callable[[Subject, View, Settings], Explanation]] = {
+BY_PICTURE: dict[str, Callable[[Classifier, View, Settings], Explanation]] = {
     "grad-cam": explain_grad_cam,
     "occlusion": explain_occlusion,
     "deconvnet": explain_deconvnet,
@@ -29,7 +30,7 @@ BY_PICTURE: dict[str, Callable[[Subject, View, Settings], Explanation]] = {
 }
 
 
-def overview(subject: Subject, view: View, explanations: Sequence[Explanation]) -> Image.Image:
+def overview(classifier: Classifier, view: View, explanations: Sequence[Explanation]) -> Image.Image:
     """One panel of each, on one page."""
     parts = [picture_panel(view)]
     for found in explanations:
@@ -39,7 +40,7 @@ def overview(subject: Subject, view: View, explanations: Sequence[Explanation]) 
             image = image.resize((view.picture.width, round(scale * image.height)), Image.Resampling.NEAREST)
         parts.append(found.panel._replace(image=image))
     panels = [drawing.panel(part) for part in parts]
-    return page(subject, view, "one picture, several ways of looking", drawing.grid(panels, 3, gap=18))
+    return page(classifier, view, "one picture, several ways of looking", drawing.grid(panels, 3, gap=18))
 
 
 def strength(method: str, view: View, settings: Settings, layer: str, channel: int) -> Callable[[Any], NDArray[Any]]:
@@ -63,7 +64,7 @@ def strength(method: str, view: View, settings: Settings, layer: str, channel: i
     return explain
 
 
-def sanity_sheet(subject: Subject, view: View, method: str, steps: Sequence[Step]) -> Image.Image:
+def sanity_sheet(classifier: Classifier, view: View, method: str, steps: Sequence[Step]) -> Image.Image:
     """The maps from the trained network to the wholly random one, with their rank correlations."""
     panels = []
     for place, step in enumerate(steps):
@@ -79,4 +80,4 @@ def sanity_sheet(subject: Subject, view: View, method: str, steps: Sequence[Step
         number = number if step.correlation is None else f"{step.correlation:+.2f}"
         panels.append(drawing.panel(Panel(shown, heading, (number,))))
     subtitle = f"{method}: all from the head down to the part above each map is random; rank correlation below"
-    return page(subject, view, subtitle, drawing.grid(panels, 5))
+    return page(classifier, view, subtitle, drawing.grid(panels, 5))

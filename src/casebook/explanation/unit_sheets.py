@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..evaluation.classifier import Classifier
 from ..formatting import short
 from . import drawing
 from .deconvnet import Projection, project
@@ -13,7 +14,7 @@ from .descent import has_switches
 from .drawing import Panel
 from .sheet import NAMES, TILE, Explanation, Settings, page, pattern_panels, picture_panel, row
 from .top_patches import NUM_PATCHES, Excitement, top_patches
-from .views import Subject, View
+from .views import View
 from .watching import as_leaf, evaluating, run, stages_of
 from .windows import Window
 
@@ -21,16 +22,16 @@ MOST_LAYERS = 5  # of a deconvnet sheet
 NUM_OF_A_LAYER = 12  # channels where one layer is named
 
 
-def explain_deconvnet(subject: Subject, view: View, settings: Settings) -> Explanation:
+def explain_deconvnet(classifier: Classifier, view: View, settings: Settings) -> Explanation:
     """One channel in full where it is named, else the strongest channels of a layer or of layers of all depths."""
-    layers = [settings.layer] if settings.layer else _spread_layers(subject, view)
+    layers = [settings.layer] if settings.layer else _spread_layers(classifier, view)
     if settings.layer and len(settings.channels) == 1:
-        return _one_channel(subject, view, settings, settings.layer)
+        return _one_channel(classifier, view, settings, settings.layer)
     num_channels = NUM_OF_A_LAYER if settings.layer else settings.num_channels
     rows, patterns, channels = [], [], {}
     for layer in layers:
         found = project(
-            subject.network, view.image, layer, settings.channels or None, num_channels=num_channels,
+            classifier.model, view.image, layer, settings.channels or None, num_channels=num_channels,
             rule=settings.rule, whole_map=settings.whole_map,
         )  # fmt: skip
         rows.append(_projections_row(view, layer, found))
@@ -43,7 +44,7 @@ def explain_deconvnet(subject: Subject, view: View, settings: Settings) -> Expla
     body = drawing.beside([lead, drawing.stacked(rows, gap=16)], gap=24)
     of = "the excited units" if settings.whole_map else "the strongest unit"
     about = f"{NAMES[settings.rule]}: {of} of each channel projected down, beside what it sees; channel: activation"
-    sheet = page(subject, view, about + no_switches(subject, settings.rule), body)
+    sheet = page(classifier, view, about + no_switches(classifier, settings.rule), body)
     deepest = project_panel(view, settings, layers[-1], patterns[-1][0], channels[layers[-1]][0])
     facts = {"rule": settings.rule, "layers": layers, "channels": channels}
     return Explanation("deconvnet", sheet, deepest, array, facts)
@@ -57,16 +58,16 @@ def project_panel(view: View, settings: Settings, layer: str, pattern: NDArray[n
     return Panel(shown, NAMES[settings.rule], (f"{layer}, channel {channel}, {of}",), legend)
 
 
-def no_switches(subject: Subject, rule: str) -> str:
+def no_switches(classifier: Classifier, rule: str) -> str:
     """What to know of a deconvnet of a network without max pooling."""
-    if rule != "deconvnet" or has_switches(subject.network):
+    if rule != "deconvnet" or has_switches(classifier.model):
         return ""
     return ". This network has no max pooling, so no switches tell pictures apart: compare --rule guided"
 
 
-def _one_channel(subject: Subject, view: View, settings: Settings, layer: str) -> Explanation:
+def _one_channel(classifier: Classifier, view: View, settings: Settings, layer: str) -> Explanation:
     rule, whole_map = settings.rule, settings.whole_map
-    found = project(subject.network, view.image, layer, settings.channels, rule=rule, whole_map=whole_map)[0]
+    found = project(classifier.model, view.image, layer, settings.channels, rule=rule, whole_map=whole_map)[0]
     of = f"{layer}, channel {found.channel}, activation {short(found.activation)}"
     main, strength = pattern_panels(view, found.pattern, NAMES[rule], of)
     first = picture_panel(view)
@@ -76,18 +77,18 @@ def _one_channel(subject: Subject, view: View, settings: Settings, layer: str) -
         )
     place = "all excited units" if found.position is None else f"the strongest unit, at {_at(found.position)}"
     sheet = page(
-        subject, view, f"{NAMES[rule]}: {place} of {of}{no_switches(subject, rule)}", row([first, main, strength])
+        classifier, view, f"{NAMES[rule]}: {place} of {of}{no_switches(classifier, rule)}", row([first, main, strength])
     )
     facts = {"rule": rule, "layer": layer, "channel": found.channel, "activation": found.activation}
     facts |= {"position": found.position and list(found.position), "window": found.window and list(found.window)}
     return Explanation("deconvnet", sheet, main, found.pattern, facts)
 
 
-def _spread_layers(subject: Subject, view: View) -> list[str]:
+def _spread_layers(classifier: Classifier, view: View) -> list[str]:
     """Stem and stages, thinned out to a few of all depths."""
-    names = stages_of(subject.network)
-    with evaluating(subject.network):
-        _, kept = run(subject.network, as_leaf(view.image), names)
+    names = stages_of(classifier.model)
+    with evaluating(classifier.model):
+        _, kept = run(classifier.model, as_leaf(view.image), names)
     names = [name for name in names if kept[name].ndim == 4 and kept[name].shape[1] > view.image.shape[1]] or names
     if len(names) <= MOST_LAYERS:
         return names
@@ -143,13 +144,17 @@ def _at(position: tuple[int, int]) -> str:
 
 
 def top_patches_sheet(
-    subject: Subject, found: Excitement, channels: Sequence[int], view: Callable[[int], View], rule: str = "deconvnet"
+    classifier: Classifier,
+    found: Excitement,
+    channels: Sequence[int],
+    view: Callable[[int], View],
+    rule: str = "deconvnet",
 ) -> Explanation:
     """For each channel the projections of its nine pictures, and beside them what its units see of these."""
-    patches = top_patches(subject.network, found, channels, lambda row: view(row).image, rule=rule)
+    patches = top_patches(classifier.model, found, channels, lambda row: view(row).image, rule=rule)
     blocks, names = [], {}
     for channel, nine in zip(channels, patches, strict=True):
-        windows = [projection.window or Window(0, 0, *subject.image_shape[1:]) for _, projection in nine]
+        windows = [projection.window or Window(0, 0, *classifier.image_shape[1:]) for _, projection in nine]
         views = [view(row) for row, _ in nine]
         left = [projected_tile(p.pattern, window) for (_, p), window in zip(nine, windows, strict=True)]
         right = [picture_tile(seen, window) for seen, window in zip(views, windows, strict=True)]
@@ -158,7 +163,7 @@ def top_patches_sheet(
         line = f"the strongest unit of each gives {short(high)} to {short(low)}"
         blocks.append(drawing.panel(Panel(both, f"channel {channel}", (line,))))
         names[str(channel)] = [seen.name for seen in views]
-    array = np.zeros((len(channels), NUM_PATCHES, *subject.image_shape), np.float32)
+    array = np.zeros((len(channels), NUM_PATCHES, *classifier.image_shape), np.float32)
     for place, nine in enumerate(patches):
         for rank, (_, projection) in enumerate(nine):
             array[place, rank] = projection.pattern
@@ -166,9 +171,9 @@ def top_patches_sheet(
     lines = (
         f"for each channel the {len(patches[0])} of {total} pictures that excite it most: what "
         f"{NAMES[rule].replace('deconvnet', 'the deconvnet')} brings down, and what the unit sees"
-        f"{no_switches(subject, rule)}",
+        f"{no_switches(classifier, rule)}",
     )
     body = drawing.grid(blocks, min(2, len(blocks)), gap=26)
-    sheet = drawing.page(f"{subject.name}: what excites {found.layer}", lines, body)
+    sheet = drawing.page(f"{classifier.name}: what excites {found.layer}", lines, body)
     facts = {"rule": rule, "layer": found.layer, "pictures": total, "channels": names}
     return Explanation("top9", sheet, Panel(body), array, facts)

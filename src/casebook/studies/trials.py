@@ -27,10 +27,10 @@ from ..data.loader import Batches
 from ..data.sources import Source
 from ..device import choose_precision, choose_workers
 from ..errors import DivergedError
-from ..evaluation.inference import predict_probabilities
+from ..evaluation.classifier import Classifier
 from ..evaluation.predictions import Predictions
 from ..evaluation.protocols import Protocol
-from ..evaluation.views import Shown, predict_views
+from ..evaluation.views import Asking, Shown, ask
 from ..files import write_json
 from ..models.weights import read_weights
 from ..progress import EpochEnded, Event, Remark, Reporter, silent
@@ -369,19 +369,15 @@ def predict(
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Predictions, list[int]]:
     """The network's predictions for the readable ones of the pictures, and their indices."""
-    predictions, readable, _ = predict_probabilities(
-        network, pictures.source, indices, pictures.preprocessing, pictures.source.classes, device=device, dtype=dtype,
-        batch_size=PREDICT_BATCH,
-    )  # fmt: skip
+    classifier = Classifier("", network, pictures.preprocessing, pictures.source.classes, device=device, dtype=dtype)
+    predictions, readable, _, _ = ask(classifier, pictures.source, indices, asking=Asking(PREDICT_BATCH))
     return predictions, list(readable)
 
 
 def predict_with_protocol(network: Any, pictures: PictureSet, protocol: Protocol, device: torch.device) -> Shown:
     """The predictions for the test pictures when the network sees the views of a protocol, and their cost."""
-    return predict_views(
-        network, pictures.source, pictures.test, pictures.preprocessing, pictures.source.classes, protocol,
-        device=device, batch_size=PREDICT_BATCH,
-    )  # fmt: skip
+    classifier = Classifier("", network, pictures.preprocessing, pictures.source.classes, device=device)
+    return ask(classifier, pictures.source, pictures.test, protocol, Asking(PREDICT_BATCH, counted=True))
 
 
 def learning_parts(network: nn.Module, *, strategy: str, folded_norms: bool) -> Learning:

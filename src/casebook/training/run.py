@@ -20,6 +20,7 @@ from ..files import write_atomically, write_json
 from ..models import create_model, model_card
 from ..models.weights import read_weights
 from ..preprocessing import Preprocessing
+from ..scores import Scores
 from .recipe import Recipe, validated
 
 FORMAT = 1
@@ -78,12 +79,22 @@ class Run:
         return self._json("evaluation.json")
 
     @property
-    def test(self) -> dict[str, Any]:
-        return self.evaluation["test"]
+    def test(self) -> Scores:
+        """How well the best weights do on the locked test set."""
+        return Scores.from_dict(self.evaluation["test"])
 
     @property
     def is_complete(self) -> bool:
         return (self.path / "evaluation.json").is_file()
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.test}" if self.is_complete else f"{self.path}: not finished"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        scores = self.test._repr_html_() if self.is_complete else "<p>not finished</p>"
+        return f"<p><b>{escape(str(self.path))}</b>: {escape(self.model['architecture'])}</p>{scores}"
 
     def network(self) -> nn.Module:
         """The trained network with its best weights, in evaluation mode."""

@@ -4,138 +4,184 @@ What needs torch is loaded where a network is asked; saved predictions do withou
 """
 
 import dataclasses
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.pictures import Source
-from ..errors import DataError
+from ..device import Stopwatch
+from ..errors import DataError, did_you_mean
 from ..evaluation.comparison import Scored, best_member, compare
 from ..evaluation.ensemble import aligned, with_ensembles
-from ..evaluation.metrics import evaluate_probabilities
+from ..evaluation.metrics import evaluate_probabilities, headline
 from ..evaluation.predictions import Predictions
 from ..evaluation.protocols import CENTER, Protocol, find_protocols
 from ..evaluation.saved import is_saved, read_predictions
 from ..progress import Reporter, reporter_of
+from ..scores import Scores
+
+if TYPE_CHECKING:
+    from ..data.sources import Source
+    from ..evaluation.classifier import Classifier
+    from ..evaluation.views import Asking
 
 Protocols = str | Path | Protocol | Iterable[str | Path | Protocol]
+COMBINATIONS = ("ensemble", "fitted ensemble", "soup")
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """`metrics` as `evaluate --json` prints them, the predictions behind them, and all that was compared."""
+    """The scores, the predictions behind them, all that was compared, and the JSON that `evaluate --json` prints.
 
-    metrics: dict[str, Any]
+    Where the run has learnt from some of the pictures, the scores are those of the others.
+    """
+
+    scores: Scores
     predictions: Predictions
-    compared: tuple[Scored, ...] = ()
+    compared: tuple[Scored, ...]
+    document: dict[str, Any]
 
-    def __getattr__(self, name: str) -> Any:
-        """`evaluation.top1` for `evaluation.metrics["top1"]`."""
-        if name.startswith("__") or name not in self.metrics:
-            raise AttributeError(name)
-        return self.metrics[name]
+    @property
+    def top1(self) -> float:
+        return self.scores.top1
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        return self.scores.top1_interval
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return tuple(self.document["notes"])
+
+    def __str__(self) -> str:
+        return str(self.scores)
+
+    def _repr_html_(self) -> str:
+        return self.scores._repr_html_()
 
 
 def evaluate(
-    model: str | Path | Sequence[str | Path],
-    data: str | Path | Source | None = None,
+    model: "str | Path | Classifier | Sequence[str | Path | Classifier]",
+    data: "str | Path | Source | None" = None,
     *,
     protocol: Protocols | None = None,
-    ensemble: bool = False,
-    fit_weights: bool = False,
-    soup: bool = False,
-    weights: str | Path | None = None,
-    classes: str | Path | None = None,
+    combine: str | Sequence[str] = (),
     split: str = "auto",
-    device: str = "auto",
-    precision: str = "fp32",
-    batch_size: int = 0,
-    workers: int = 0,
+    asking: "Asking | None" = None,
     progress: bool | Reporter = False,
 ) -> Evaluation:
-    """Scores a run (`model` is its folder), or a named network with `weights`, on labelled pictures.
+    """Scores a classifier on labelled pictures, or several side by side.
 
-    Without `data`, a run is scored on its own locked test set. A `Source` is data, too. Folders are matched to the
-    network's classes by name, or with `classes` (a CSV of index, id, name) by id or name, and scored
-    against all of the network's outputs. `split` is "train", "val", "test", "all", or "auto": the test part where the
-    data has one, else everything.
+    `model` is a run folder or what `casebook.load` gives, such as a named network with weights; several are compared
+    on pictures that none of them has learnt from. Without `data`, a run is scored on its own locked test set. Classes
+    are matched by name, or by the classifier's class list, and scored against all of its outputs. `split` is "train",
+    "val", "test", "all", or "auto": the test part where the data has one, else everything.
 
     `protocol` says how pictures are shown, such as "10-crop", a list of names, or a file of your own: each is set
-    beside "center", and the metrics are those of the last. With `ensemble` or `soup`, `model` is a list of runs: the
-    average of their probabilities (with weights fitted on validation pictures if `fit_weights`), or one network with
-    the average of their weights, is set beside the members, on pictures that no member has seen in training.
+    beside "center", and the scores are those of the last. `combine` makes one of several runs: "ensemble" averages
+    their probabilities, "fitted ensemble" with weights fitted on validation pictures, "soup" averages their weights.
 
     Files of saved predictions (.csv, .parquet) stand for runs whose networks are not needed any more; they bring
     their pictures' labels, so `data` and what needs a network are left out.
 
     Raises DataError, ModelError, WeightsError or RunError.
     """
-    names = [str(model)] if isinstance(model, str | Path) else [str(name) for name in model]
-    _check_names(names, ensemble or soup)
-    if fit_weights and not ensemble:
-        raise DataError("weights are fitted for an ensemble; ask for one, or leave the fitting out")
+    models: list[Any] = [model] if _is_one(model) else list(model)  # type: ignore[arg-type]
+    wanted = _combination(combine)
+    _check_models(models, bool(wanted))
     protocols = [CENTER] if protocol is None else find_protocols(protocol)
-    if any(map(is_saved, names)):
-        needless = {"data": data, "a protocol": protocol, "weights": weights, "a class list": classes, "a soup": soup,
-                    "fitted weights": fit_weights, "a split": split != "auto"}  # fmt: skip
+    if any(isinstance(one, str | Path) and is_saved(one) for one in models):
+        needless = {"data": data, "a protocol": protocol, "a soup": "soup" in wanted,
+                    "fitted weights": "fitted ensemble" in wanted, "a split": split != "auto"}  # fmt: skip
         if given := [what for what, value in needless.items() if value]:
             raise DataError(f"saved predictions are all that there is of a network; {given[0]} needs the run itself")
-        return _evaluate_saved(names, ensemble)
+        return _evaluate_saved([str(one) for one in models], bool(wanted))
 
-    from ..evaluation.asking import Asking, score_together
+    from ..evaluation.classifier import load
+    from ..evaluation.together import Combination, score_together
+    from ..evaluation.views import Asking
 
-    began = time.monotonic()
-    asking = Asking(
-        device, precision, batch_size, workers, reporter_of(progress), counted=protocol is not None or len(names) > 1
+    watch = Stopwatch()
+    counted = protocol is not None or len(models) > 1
+    how = dataclasses.replace(asking or Asking(), counted=counted, report=reporter_of(progress))
+    classifiers = [load(one) for one in models]
+    combination = Combination(
+        ensemble=bool({"ensemble", "fitted ensemble"} & wanted),
+        fitted="fitted ensemble" in wanted,
+        soup="soup" in wanted,
     )
-    answer = score_together(
-        asking, names, data, protocols, split=split, weights=weights, classes=classes, ensemble=ensemble,
-        fit=fit_weights, soup=soup,
-    )  # fmt: skip
-    seconds = answer.seconds if len(answer.rows) == 1 else time.monotonic() - began
-    return _evaluation(
-        names, answer.source, answer.part, answer.rows, seconds, answer.skipped, answer.notes, asking.counted
+    found = score_together(classifiers, data, protocols, combination, split=split, asking=how)
+    seconds = found.seconds if len(found.rows) == 1 else watch.seconds
+    names = [one.name for one in classifiers]
+    evaluation = _evaluation(
+        names, (found.source, found.part), found.rows, seconds, found.skipped, found.notes, counted
     )
+    if found.seen is not None:
+        said = found.seen.all_rows[-1].predictions
+        evaluation.document["seen"] = {
+            "pictures": found.seen.number,
+            "by_name": found.seen.by_name,
+            "by_content": found.seen.by_content,
+            "all": headline(said.probabilities, said.labels),
+        }
+    return evaluation
 
 
-def _check_names(names: Sequence[str], together: bool) -> None:
-    if not names:
-        raise DataError("no run is named; give at least one")
-    if len(names) > 1 and not together:
-        raise DataError(f"{len(names)} runs came without ensemble or soup; say which, or evaluate one at a time")
-    if together and len(names) < 2:
-        raise DataError(f"{names[0]} alone makes no ensemble and no soup; name two runs or more")
-    places = [Path(name).resolve() for name in names]
-    if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
+def _is_one(model: object) -> bool:
+    return isinstance(model, str | Path) or not isinstance(model, Sequence)
+
+
+def _combination(combine: str | Sequence[str]) -> set[str]:
+    """Raises DataError for an unknown word."""
+    words = {combine} if isinstance(combine, str) else set(combine)
+    if unknown := sorted(words - set(COMBINATIONS)):
+        suggestion = did_you_mean(unknown[0], COMBINATIONS) or ";"
+        raise DataError(f"combine is {unknown[0]!r}{suggestion} expected {', '.join(COMBINATIONS)}")
+    return words
+
+
+def _check_models(models: Sequence[Any], together: bool) -> None:
+    """Raises DataError for no model, one where several are needed, or one that is given twice."""
+    if not models:
+        raise DataError("name at least one run")
+    if together and len(models) < 2:
+        raise DataError("an ensemble or a soup needs at least two runs; got one")
+    places = [Path(one).resolve() if isinstance(one, str | Path) else id(one) for one in models]
+    if twice := [one for one, place in zip(models, places, strict=True) if places.count(place) > 1]:
         raise DataError(f"{twice[-1]} is named twice; a member counts once")
 
 
 def _evaluate_saved(names: Sequence[str], ensemble: bool) -> Evaluation:
     """Scores files of predictions."""
     if others := [name for name in names if not is_saved(name)]:
-        raise DataError(f"{others[0]} is no file of predictions, as others here are; save its predictions first")
-    began = time.monotonic()
+        raise DataError(f"{others[0]} is a run and the others are saved predictions; save its predictions first")
+    watch = Stopwatch()
     members = aligned([read_predictions(name) for name in names], names)
     rows = [Scored(name, "network", CENTER.name, 1, said, None) for name, said in zip(names, members, strict=True)]
     rows = with_ensembles(rows) if ensemble else rows
-    return _evaluation(names, "", "all", rows, time.monotonic() - began, {}, [], ensemble)
+    return _evaluation(names, ("", "all"), rows, watch.seconds, {}, [], len(names) > 1)
 
 
 def _evaluation(
-    names: Sequence[str], data: str, part: str, rows: Sequence[Scored], seconds: float, skipped: dict[str, str],
-    notes: Sequence[str], compared: bool,
-) -> Evaluation:  # fmt: skip
+    names: Sequence[str],
+    data_and_part: tuple[str, str],
+    rows: Sequence[Scored],
+    seconds: float,
+    skipped: dict[str, str],
+    notes: Sequence[str],
+    compared: bool,
+) -> Evaluation:
     """Of the last of the rows, with the comparison of all where that was asked for."""
     final, notes = rows[-1], list(notes)
     said = final.predictions
     if final.kind != "network":
         best = best_member(rows, final.protocol)
-        notes.append(f"the best member, {best.name}, was chosen on these very pictures, which is to its advantage")
+        notes.append(f"the best member, {best.name}, was chosen on these very pictures, which flatters it")
     document: dict[str, Any] = {
         "model": names[0] if final.kind == "network" else f"{final.name} of {', '.join(names)}",
-        "data": data,
-        "split": part,
+        "data": data_and_part[0],
+        "split": data_and_part[1],
         **evaluate_probabilities(said.probabilities, said.labels, said.classes),
         "seconds": round(seconds, 3),
         "images_per_second": round(len(said.names) / max(seconds, 1e-9), 2),
@@ -144,4 +190,4 @@ def _evaluation(
     }
     if compared:
         document |= {"protocol": final.protocol, "compared": compare(rows)}
-    return Evaluation(document, said, tuple(rows))
+    return Evaluation(Scores.from_dict(document), said, tuple(rows), document)

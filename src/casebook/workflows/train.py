@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..data.sources import Source
-from ..device import choose_workers
 from ..errors import DataError, ModelError, PictureError
-from ..evaluation.inference import predict_probabilities
+from ..evaluation.classifier import Classifier
 from ..evaluation.metrics import evaluate_probabilities
 from ..evaluation.predictions import Predictions
+from ..evaluation.views import Asking, ask
 from ..files import write_json
 from ..progress import Reporter, RunComplete, ScoringStarted, reporter_of
 from ..reports.run import ReportData, write_report
@@ -65,15 +64,9 @@ def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
     network = run.network()
     if outcome.world.is_first:
         report(ScoringStarted(len(data.split.test)))
-    predictions, readable, skipped = predict_probabilities(
-        network,
-        data.source,
-        data.split.test,
-        run.preprocessing,
-        run.classes,
-        device=outcome.device,
-        workers=choose_workers(run.recipe.workers, outcome.device, outcome.world.world_size),
-        world=outcome.world,
+    classifier = Classifier(run.path.name, network, run.preprocessing, run.classes, run=run, device=outcome.device)
+    predictions, readable, skipped, _ = ask(
+        classifier, data.source, data.split.test, asking=Asking(world=outcome.world, report=report)
     )
     if not outcome.world.is_first:
         return
@@ -102,7 +95,7 @@ def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
         evaluation=document["test"],
         predictions=predictions,
         thumbnails=_thumbnails(data.source, readable, run.preprocessing.value_range),
-        explanations=_explanations(outcome, network, predictions, readable),
+        explanations=_explanations(classifier, data.source, predictions, readable),
         notes=[*document["notes"], *left_out],
         model=model,
         recipe=run.recipe.model_dump(mode="json"),
@@ -115,7 +108,7 @@ def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
 
 
 def _explanations(
-    outcome: Outcome, network: nn.Module, predictions: Predictions, readable: Sequence[int]
+    classifier: Classifier, source: Source, predictions: Predictions, readable: Sequence[int]
 ) -> Callable[[int], Sequence[tuple[str, str]]]:
     """Explains the answer of a prediction's row.
 
@@ -123,17 +116,13 @@ def _explanations(
     does not fail for that.
     """
     from ..explanation.overlays import overlays
-    from ..explanation.views import Subject
 
-    run = outcome.run
-    preprocessing = run.preprocessing
-    subject = Subject(run.path.name, network, run.classes, preprocessing, device=outcome.device)
-    taken = predictions.predicted()
+    preprocessing, taken = classifier.preprocessing, predictions.predicted()
 
     def explain(row: int) -> Sequence[tuple[str, str]]:
         try:
-            picture = outcome.data.source.open(readable[row], **preprocessing.decode_options)
-            found = overlays(subject, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
+            picture = source.open(readable[row], **preprocessing.decode_options)
+            found = overlays(classifier, picture, taken=int(taken[row]), truth=int(predictions.labels[row]))
         except (PictureError, ModelError, torch.OutOfMemoryError):
             return ()
         return [(overlay.caption, overlay.uri) for overlay in found]
