@@ -97,7 +97,7 @@ def breeds(digit_folder: Path) -> Path:
 
 
 def test_a_list_without_folder_and_suffix(command: Command, breeds: Path) -> None:
-    assert "They are found with --root dogs/train --suffix .png" in one_line(command("data", "check", breeds))
+    assert "they are found with --root dogs/train --suffix .png" in one_line(command("data", "check", breeds))
     flags = ("--root", "dogs/train", "--suffix", ".png", "--classes", "names.txt")
     document = command("data", "check", breeds, *flags, "--json").json
     assert {name: count["pictures"] for name, count in document["classes"].items()} == {"terrier": 40, "pug": 40}

@@ -204,7 +204,7 @@ def test_cifar10(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ("content", "message"),
     [
         (cifar_archive([0] * 12, data_batch_3=b"short"), "cannot be read"),
-        (cifar_archive([10] * 12), "a label of 10 where there are 10 classes"),
+        (cifar_archive([10] * 12), "the files hold the label 10, but there are 10 classes"),
         (b"no archive", "cannot be read"),
     ],
 )

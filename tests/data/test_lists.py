@@ -131,7 +131,7 @@ def test_suffix_and_root(folder: Path) -> None:
     (folder / "lists").mkdir()
     path = folder / "lists/labels.csv"
     path.write_text("id,breed\n3,dog\n4 é.PNG,cat\n")
-    message = rf"2 of 2 listed files .*: 3, 4 é\.PNG\. They are found with --root {folder}/photos --suffix \.png"
+    message = rf"2 of 2 listed files .*: 3, 4 é\.PNG; they are found with --root {folder}/photos --suffix \.png"
     (folder / "photos/4 é.png").rename(folder / "photos/4 é.PNG")
     with pytest.raises(DataError, match="do not exist"):
         load_source(path)
@@ -193,7 +193,7 @@ def test_labels_in_both_unicode_forms_are_one_class(folder: Path) -> None:
 
 def test_a_list_that_is_not_in_utf8(folder: Path) -> None:
     with pytest.raises(
-        DataError, match=r"1 of 4 listed files do not exist .* The list is not in UTF-8; save it as CSV"
+        DataError, match=r"1 of 4 listed files do not exist .* the list is not in UTF-8, so save it as CSV"
     ):
         listed(folder, "path,label\n" + ROWS, "cp1252")
 

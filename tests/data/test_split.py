@@ -15,7 +15,16 @@ from casebook.data.duplicates import Duplicates, duplicates
 from casebook.data.pictures import Picture, Source
 from casebook.data.scan import PictureFacts, Scan, scan
 from casebook.data.sources import load_source
-from casebook.data.split import Split, read_split, split_source, straddling, tied, write_split
+from casebook.data.split import (
+    Split,
+    _cost,
+    _give_train_every_class,
+    read_split,
+    split_source,
+    straddling,
+    tied,
+    write_split,
+)
 from casebook.errors import DataError
 
 
@@ -142,7 +151,7 @@ def test_missing_parts_are_taken_from_train_and_said() -> None:
     assert len(split.val) == 8
     assert set(split.val) < set(range(40))
     assert split.test == tuple(range(40, 50))
-    assert split.notes == ("data has no val part: 20% of its train part are taken",)
+    assert split.notes == ("data has no val part: 20% of its train part become one",)
     split = split_source(parts_of(40, 0, 0), val_fraction=0.2, test_fraction=0.1)
     assert (len(split.train), len(split.val), len(split.test)) == (28, 8, 4)
     assert len(split.notes) == 2
@@ -161,8 +170,8 @@ def test_leaks_of_an_own_split_are_said_and_not_moved() -> None:
     assert split.train == tuple(range(10))
     assert split.notes == (
         "1 sets of copies lie in more than one part of data's own split, such as 0000.png and 0019.png; "
-        "they are left where they are",
-        "1 groups lie in more than one part of data's own split, such as 'p1'; they are left where they are",
+        "they stay where they are",
+        "1 groups lie in more than one part of data's own split, such as 'p1'; they stay where they are",
     )
 
 
@@ -183,6 +192,49 @@ def test_train_gets_every_class_even_from_large_groups() -> None:
         assert 1 in {labels[index] for index in split.train}
         assert split.val
         assert split.test
+
+
+@pytest.mark.parametrize(
+    ("counts", "have", "targets"),
+    [
+        ({0: 1}, {}, {0: 6}),
+        ({0: 3}, {0: 5}, {0: 6}),
+        ({0: 3, 1: 2}, {0: 5}, {0: 60, 1: 1}),
+        ({1: 2}, {0: 1}, {0: 6, 1: 0}),
+        ({0: 1, 2: 4}, {0: 90, 2: 3}, {0: 100, 1: 7, 2: 2}),
+    ],
+)
+def test_a_class_weighs_in_proportion_to_its_target(
+    counts: dict[int, int], have: dict[int, int], targets: dict[int, int]
+) -> None:
+    """The cost is what the units add to the sum of (have - target)^2 / target, with 1/4 for a target of 0."""
+
+    def distance(held: Counter[int]) -> float:
+        return sum((held[label] - target) ** 2 / (target or 0.25) for label, target in targets.items())
+
+    expected = distance(Counter(have) + Counter(counts)) - distance(Counter(have))
+    assert _cost(Counter(counts), Counter(have), targets) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_of_several_classes_leave_the_rare_class_in_every_part(seed: int) -> None:
+    """20 groups have 20 pictures of the common class and one of the rare; 20 have common ones only."""
+    labels, groups = [], []
+    for group in range(40):
+        found = [0] * 20 + [1] * (group % 2)
+        labels += found
+        groups += [f"g{group}"] * len(found)
+    split = split_source(source_of(labels, groups), val_fraction=0.15, test_fraction=0.15, seed=seed)
+    counts = {name: Counter(labels[index] for index in part) for name, part in split.parts().items()}
+    assert {name: count[1] for name, count in counts.items()} == {"train": 14, "val": 3, "test": 3}
+    assert {name: count[0] for name, count in counts.items()} == {"train": 560, "val": 120, "test": 120}
+
+
+def test_the_smallest_unit_of_a_class_moves_to_training() -> None:
+    units = [(0, 1, 2), (3, 4), (5,)]
+    parts = {"train": [], "val": [0, 1, 2, 3, 4], "test": [5]}
+    _give_train_every_class(parts, units, [Counter({0: 3}), Counter({0: 2}), Counter({0: 1})], {0})
+    assert parts == {"train": [5], "val": [0, 1, 2, 3, 4], "test": []}
 
 
 def test_a_fraction_of_zero_makes_no_part() -> None:

@@ -10,16 +10,16 @@ from ..augmentation.colour import Components, principal_colours
 from ..errors import DataError, PictureError
 from .pictures import Source
 
-COLOUR_SAMPLE = 1000  # pictures that principal colours are taken from
-COLOUR_SIDE = 64  # pixels of each, across and down
+COLOUR_SAMPLE = 1000  # pictures to read at most
+COLOUR_SIDE = 64  # pixels; each picture is resized to a square of this side
 
 
 def source_colours(
     source: Source, indices: Sequence[int], value_range: tuple[float, float] | None = None
 ) -> Components:
-    """The principal colours of up to COLOUR_SAMPLE of these pictures, evenly chosen, each counting the same.
+    """The principal colours of up to COLOUR_SAMPLE of these pictures, spread evenly and with equal weight.
 
-    Raises DataError where not one of them can be read.
+    Raises DataError if none of them can be read.
     """
     step = max(1, -(-len(indices) // COLOUR_SAMPLE))
     samples = []
@@ -28,5 +28,5 @@ def source_colours(
             picture = source.open(index, min_side=COLOUR_SIDE, value_range=value_range)
             samples.append(np.asarray(picture.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST)))
     if not samples:
-        raise DataError(f"{source.name}: not one picture could be read, so it has no principal colours")
+        raise DataError(f"{source.name}: no picture could be read, so there are no principal colours")
     return principal_colours(samples)

@@ -1,4 +1,4 @@
-"""The public data sets by name -> arrays of pictures and labels, from their official files.
+"""Names of public data sets -> arrays of pictures and labels, from the official files.
 
 Sources: CIFAR-10, https://www.cs.toronto.edu/~kriz/cifar.html (the binary version: the Python version is a
 pickle, which could run code); MNIST, LeCun et al. 1998, from a mirror of the original files; Fashion-MNIST,
@@ -35,10 +35,9 @@ class Pictures(NamedTuple):
 
 
 def load(name: str, *, progress: Progress | None = None) -> Pictures:
-    """The data set `name` of DATA_SETS, downloaded to the cache folder the first time.
+    """The data set `name` of DATA_SETS. The first call downloads it to the cache folder.
 
-    Raises DownloadError without network and for a wrong checksum, DataError for a damaged file, saying what to put
-    where.
+    Raises DownloadError without a network or for a wrong checksum, and DataError for a damaged file.
     """
     data_set = DATA_SETS[name]
     folder = cache_folder() / "data" / name
@@ -48,7 +47,9 @@ def load(name: str, *, progress: Progress | None = None) -> Pictures:
     except (OSError, EOFError, KeyError, ValueError, struct.error, tarfile.TarError) as error:
         raise DataError(f"{name}: the files in {folder} cannot be read ({error}); delete them and try again") from error
     if int(pictures.labels.max(initial=-1)) >= len(data_set.classes):
-        raise DataError(f"{name}: a label of {pictures.labels.max()} where there are {len(data_set.classes)} classes")
+        raise DataError(
+            f"{name}: the files hold the label {pictures.labels.max()}, but there are {len(data_set.classes)} classes"
+        )
     return pictures
 
 

@@ -1,9 +1,9 @@
-"""Copies of pictures: equal files, and one picture compressed, resized, brightened or cropped a little.
+"""A scan -> copies: equal files, and pictures that were compressed, resized, brightened or cropped a little.
 
-Near copies are found in two steps. Candidates are pairs whose 64-bit hashes differ in at most MAX_DISTANCE
-bits, where one of the two may first lose its border. Each candidate is confirmed on the two 32 x 32 thumbnails:
-one is moved and stretched onto the other, and the fine detail, which different pictures of alike things do not
-share, must agree.
+Near copies are found in two steps. Candidates are pairs whose 64-bit hashes differ in at most MAX_DISTANCE bits, with
+or without the border of one of the two. Each candidate is then checked on the two 32 x 32 thumbnails: one is shifted
+and stretched onto the other, and their fine detail must agree, which it does not in different pictures of similar
+things.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ from .scan import THUMBNAIL, Scan, perceptual_hashes
 
 MAX_DISTANCE = 11  # bits of 64; the bands below find every pair up to this distance
 BANDS = 4  # of 16 bits: of 11 differing bits, some band has at most 2
-MOST_IN_BUCKET = 512  # and MOST_CANDIDATES keep thousands of almost equal pictures from taking hours:
-MOST_CANDIDATES = 20  # only the closest ones of each picture are compared,
-ROUND = 2048  # so many pairs at a time
-BORDER = 1.5  # thumbnail pixels, about 5 %, lost on each side before the second search
-MIN_LIKENESS = 0.95  # of CIFAR-10's pairs just above it, all that were looked at are copies
-MIN_SIDE = 32  # of smaller pictures, such as digits, many are alike: only equal ones count as copies
-MIN_DEVIATION = 4.0  # grey levels; flatter pictures have nothing to compare: only equal ones count
+MOST_IN_BUCKET = 512  # with MOST_CANDIDATES, keeps thousands of almost equal pictures from taking hours
+MOST_CANDIDATES = 20  # of each picture, only the closest are compared
+ROUND = 2048  # pairs to compare at a time
+BORDER = 1.5  # thumbnail pixels, about 5 %, cut from each side before the second search
+MIN_LIKENESS = 0.95  # in CIFAR-10, all pairs inspected just above this are copies
+MIN_SIDE = 32  # many smaller pictures, such as digits, look alike: only equal ones count as copies
+MIN_DEVIATION = 4.0  # grey levels; flatter pictures have no detail to compare: only equal ones count
 MAX_ASPECT = 1.15  # ratio of the two aspect ratios
 BITS = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)  # NumPy 1.26 has no bitwise_count
 
@@ -39,14 +39,14 @@ class Pair(NamedTuple):
 
 
 class Duplicates(NamedTuple):
-    """Sets of copies of one picture, connected directly or through others, and the pairs that say so."""
+    """Sets of copies of one picture, and the pairs that connect each set."""
 
     groups: tuple[tuple[int, ...], ...]  # each sorted and of at least two pictures
-    pairs: tuple[Pair, ...]  # sorted; in large sets not each with each
+    pairs: tuple[Pair, ...]  # sorted; in large sets not every pair
 
 
 def duplicates(scan: Scan, source: Source, *, near: bool = True) -> Duplicates:
-    """The copies among the readable pictures of a source; with `near=False` only equal files."""
+    """The copies among the readable pictures of a source; only equal files with `near=False`."""
     first_of: dict[str, int] = {}
     pairs: list[Pair] = []
     for index, facts in enumerate(scan.facts):
@@ -59,7 +59,7 @@ def duplicates(scan: Scan, source: Source, *, near: bool = True) -> Duplicates:
 
 
 class _Sets:
-    """Sets that grow together (union-find); the root of a set is its least member."""
+    """Disjoint sets that can be merged (union-find); the root of a set is its smallest member."""
 
     def __init__(self, count: int):
         self.parent = list(range(count))
@@ -77,7 +77,7 @@ class _Sets:
 
 
 def joined(count: int, links: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
-    """The sets of two or more of `count` members that the links connect, each sorted, in order."""
+    """The connected sets of two or more of `count` members, each sorted, in order of their first member."""
     sets = _Sets(count)
     for first, second in links:
         sets.join(first, second)
@@ -88,7 +88,7 @@ def joined(count: int, links: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...
 
 
 def _near_pairs(scan: Scan, members: NDArray[np.int64]) -> Iterator[Pair]:
-    """Pairs of different files among `members` (in ascending order) that look alike, enough to connect them."""
+    """Pairs of different files among `members` (ascending) that look alike; enough pairs to connect each set."""
     facts = [scan.facts[member] for member in members]
     sides = np.array([min(fact.width, fact.height) for fact in facts])
     deviations = scan.thumbnails[members].std(axis=(1, 2))
@@ -98,7 +98,7 @@ def _near_pairs(scan: Scan, members: NDArray[np.int64]) -> Iterator[Pair]:
     hashes = np.array([facts[place].phash for place in kept], np.uint64)
     first, second = _candidates(hashes, perceptual_hashes(_without_border(thumbnails)), aspects)
     sets = _Sets(len(kept))
-    while len(first):  # the closest first: what they have joined already needs no comparing
+    while len(first):  # the closest first: pairs within a set need no comparison later
         now, later = slice(0, ROUND), slice(ROUND, None)
         values = likeness(thumbnails[first[now]], thumbnails[second[now]])
         for a, b, value in zip(first[now].tolist(), second[now].tolist(), values.tolist(), strict=True):
@@ -113,7 +113,7 @@ def _near_pairs(scan: Scan, members: NDArray[np.int64]) -> Iterator[Pair]:
 def _candidates(
     hashes: NDArray[np.uint64], inner: NDArray[np.uint64], aspects: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places first < second of the pairs worth comparing, each once, the closest first."""
+    """Indices first < second of the pairs worth comparing, each once, the closest first."""
     count = len(hashes)
     found = [np.zeros(0, np.int64)]
     for queries in (hashes, inner):
@@ -134,7 +134,7 @@ def _candidates(
 
 
 def _ranks(owners: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The place of each value among those of its owner, from the least."""
+    """The rank of each value among those of its owner, from the smallest."""
     order = np.lexsort((values, owners))
     places = np.arange(len(owners))
     starts = np.concatenate([[True], np.diff(owners[order]) > 0])[: len(owners)]
@@ -146,10 +146,10 @@ def _ranks(owners: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.i
 def close_hashes(
     queries: NDArray[np.uint64], targets: NDArray[np.uint64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Places of all queries and targets that differ in at most MAX_DISTANCE bits, in blocks, some twice.
+    """Indices of all queries and targets that differ in at most MAX_DISTANCE bits, in blocks; some come twice.
 
-    Multi-index hashing (Norouzi et al., CVPR 2012): 11 bits over four bands leave one with at most two, so each
-    band is looked up with none, one and two of its bits flipped. That takes two seconds for 50,000 hashes.
+    Multi-index hashing (Norouzi et al., CVPR 2012): if 11 bits differ over four bands, one band differs in at most
+    two. So each band is looked up with zero, one and two bits flipped. 50,000 hashes take two seconds.
     """
     flips = [0, *(1 << i for i in range(16)), *(1 << i | 1 << j for i in range(16) for j in range(i))]
     for band in range(BANDS):
@@ -175,10 +175,10 @@ def _bit_counts(values: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(N, 32, 32) twice -> (N,) -1 to 1: how their fine detail correlates, one laid over the other.
+    """(N, 32, 32) twice -> (N,) -1 to 1: the correlation of their fine detail after alignment.
 
-    Fine detail is what differs from the mean of the 7 x 7 pixels around. Without that step different
-    photographs of alike shapes on alike grounds correlate by 0.95 and more; with it, hardly any do.
+    Fine detail is the difference from the mean of the 7 x 7 pixels around. Without this step, different photographs of
+    similar shapes on similar backgrounds correlate by 0.95 and more; with it, hardly any do.
     """
     result = np.empty(len(first))
     for start in range(0, len(first), 256):
@@ -188,10 +188,10 @@ def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.
 
 
 def _overlaid(moving: NDArray[np.float32], fixed: NDArray[np.float32], steps: int = 4) -> NDArray[np.float64]:
-    """The correlation after `moving` has been shifted and stretched along each axis (Gauss-Newton).
+    """The correlation after shifting and stretching `moving` along each axis (Gauss-Newton).
 
-    Each step fits `fixed` by the moved picture, a constant, and the changes that the four movements make to
-    first order; the fit's first weight is the change of contrast, which the others are relative to.
+    Each step fits `fixed` by the moved picture, a constant, and the first-order changes of the four movements. The
+    first weight of the fit is the change of contrast; the other weights are relative to it.
     """
     count, side = len(moving), THUMBNAIL
     place = np.linspace(-1, 1, side, dtype=np.float32)
@@ -203,9 +203,9 @@ def _overlaid(moving: NDArray[np.float32], fixed: NDArray[np.float32], steps: in
         changes = np.stack((moved, down, right, down * place[:, None], right * place), axis=1).reshape(count, 5, -1)
         changes -= changes.mean(axis=2, keepdims=True)
         squares = (changes @ changes.transpose(0, 2, 1)).astype(np.float64)
-        ridge = 1e-6 * np.trace(squares, axis1=1, axis2=2) + 1e-6  # flat pictures have no direction to move in
+        ridge = 1e-6 * np.trace(squares, axis1=1, axis2=2) + 1e-6  # flat pictures have no gradient
         weights = np.linalg.solve(squares + ridge[:, None, None] * np.eye(5), changes @ target)[..., 0]
-        contrast = np.where(weights[:, :1] > 0.2, weights[:, :1], np.inf)  # a negative is no copy
+        contrast = np.where(weights[:, :1] > 0.2, weights[:, :1], np.inf)  # an inverted picture is not a copy
         motion = np.clip(motion + weights[:, 1:] / contrast, -0.1 * side, 0.1 * side).astype(np.float32)
         moved = _moved(moving, motion)
     a, b = _detail(moved), _detail(fixed)
@@ -214,7 +214,7 @@ def _overlaid(moving: NDArray[np.float32], fixed: NDArray[np.float32], steps: in
 
 
 def _moved(pictures: NDArray[np.float32], motion: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, S, S) pictures, each read at shifted and stretched places, bilinearly; edges are repeated."""
+    """(N, S, S) pictures, each shifted and stretched with bilinear interpolation; edges are repeated."""
     places = np.arange(pictures.shape[1], dtype=np.float32)
     unit = np.linspace(-1, 1, len(places), dtype=np.float32)
     read = np.clip(places + motion[:, :2, None] + motion[:, 2:, None] * unit, 0, places[-1])  # (N, 2, S)
@@ -223,7 +223,7 @@ def _moved(pictures: NDArray[np.float32], motion: NDArray[np.float32]) -> NDArra
 
 
 def _without_border(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The inner part of each thumbnail, stretched to its full size."""
+    """The inner part of each thumbnail, stretched to full size."""
     result = np.empty_like(thumbnails)
     for start in range(0, len(thumbnails), 4096):
         block = thumbnails[start : start + 4096].astype(np.float32)
@@ -233,12 +233,12 @@ def _without_border(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _smooth(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, S, S) blurred by 1 2 1 along both axes, so that reading between pixels loses little."""
+    """(N, S, S) blurred by 1 2 1 along both axes, so that interpolation loses little."""
     return _filtered(pictures, (0.25, 0.5, 0.25))
 
 
 def _detail(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, S, S) less the mean of the 7 x 7 pixels around each."""
+    """(N, S, S) minus the mean of the 7 x 7 pixels around each."""
     return pictures - _filtered(pictures, (1 / 7,) * 7)
 
 

@@ -278,17 +278,17 @@ def _spelled(root: Path, names: Iterable[str]) -> dict[str, str]:
 def _hint(root: Path, name: str) -> str:
     """The settings with which a missing file would be found, if it is near."""
     if any("\udc80" <= character <= "\udcff" for character in name):
-        return ". The list is not in UTF-8; save it as CSV in UTF-8"
+        return "; the list is not in UTF-8, so save it as CSV in UTF-8"
     inside = list_folder(root).folders
     deeper = [inner for folder in inside for inner in list_folder(folder).folders]
     for folder in (root, *inside, *deeper, root.parent):
         place = folder / name
         root_flag = "" if folder == root else f" --root {folder}"
         if place.is_file():
-            return f". They are found with{root_flag}"
+            return f"; they are found with{root_flag}"
         for picture in list_folder(place.parent).pictures if place.parent.is_dir() else ():
             if picture.name.removesuffix(picture.suffix) == place.name and picture.suffix.lower() in PICTURE_SUFFIXES:
-                return f". They are found with{root_flag} --suffix {picture.suffix}"
+                return f"; they are found with{root_flag} --suffix {picture.suffix}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Labelled pictures -> training, validation and test pictures that share no copy and no group."""
+"""Labelled pictures -> training, validation and test pictures that have no copy and no group in common."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ class Split(NamedTuple):
     train: tuple[int, ...]
     val: tuple[int, ...]
     test: tuple[int, ...]
-    left_out: dict[int, str] = {}  # noqa: RUF012  # never changed; index -> why the picture cannot be used
+    left_out: dict[int, str] = {}  # noqa: RUF012  # never changed; index -> why the picture is unusable
     notes: tuple[str, ...] = ()  # what the user should know
 
     def parts(self) -> dict[str, tuple[int, ...]]:
@@ -40,12 +40,12 @@ def split_source(
     test_fraction: float = 0.15,
     seed: int = 0,
 ) -> Split:
-    """The source's own split, completed; or a new one, stratified by class and the same for the same seed.
+    """The source's own split with missing parts added, or a new split, stratified by class and fixed by the seed.
 
-    Copies and groups never straddle parts made here. A source with a split of its own keeps it: a missing
-    validation or test part is taken from its training pictures, and what its parts share is said in the notes.
-    A fraction is a share of the pictures that are divided; 0 makes no such part. Pictures that the scan found
-    broken are left out. Raises DataError where a class or a part would have no pictures.
+    A new part never shares a copy or a group with another. A source keeps its own split: a missing validation or test
+    part comes from its training pictures, and the notes report what its parts have in common. A fraction is a share of
+    the pictures to divide; 0 makes no such part. Broken pictures are left out. Raises DataError if a class or a part
+    would be empty.
     """
     for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if not 0 <= fraction < 1 or val_fraction + test_fraction >= 1:
@@ -62,7 +62,7 @@ def split_source(
     wanted = {name: share for name, share in fractions.items() if share and not given[name]}
     if presplit:
         notes += [
-            f"{source.name} has no {name} part: {share:.0%} of its train part are taken"
+            f"{source.name} has no {name} part: {share:.0%} of its train part become one"
             for name, share in wanted.items()
         ]
     _check_classes(source, divided, wanted)
@@ -82,7 +82,7 @@ def split_source(
 
 
 def tied(source: Source, duplicates: Duplicates | None, indices: Sequence[int]) -> list[tuple[int, ...]]:
-    """The given pictures in sets that must stay together: copies, groups, and what these connect."""
+    """The given pictures in sets that must stay together: copies, groups, and sets that overlap."""
     together = [*(duplicates.groups if duplicates else ()), *groups_of(source)]
     links = ((members[0], other) for members in together for other in members[1:])
     inside = set(indices)
@@ -92,7 +92,7 @@ def tied(source: Source, duplicates: Duplicates | None, indices: Sequence[int]) 
 
 
 def groups_of(source: Source) -> list[tuple[int, ...]]:
-    """The pictures of each of the user's groups."""
+    """The pictures of each group that the user defined."""
     members: dict[str, list[int]] = {}
     for index, picture in enumerate(source.pictures):
         if picture.group:
@@ -119,7 +119,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _divide(source: Source, units: list[tuple[int, ...]], wanted: dict[str, float], seed: int) -> dict[str, list[int]]:
-    """Deal the units out, large ones first, each to the part that it brings closest to its share of classes."""
+    """Deals out the units, large ones first, each to the part that it brings closest to its targets."""
     generator = np.random.default_rng(seed)
     units = [units[place] for place in generator.permutation(len(units))]
     units.sort(key=len, reverse=True)  # stable: units of one size keep their random order
@@ -147,14 +147,14 @@ def _divide(source: Source, units: list[tuple[int, ...]], wanted: dict[str, floa
 
 
 def _cost(counts: Counter[int], have: Counter[int], targets: dict[int, int]) -> float:
-    """How much the squared distance to the targets, relative to each, grows by a unit with these counts."""
+    """How much a unit with these counts adds to the squared distance from the targets, relative to each target."""
     return sum(k * (2 * (have[c] - targets[c]) + k) / max(targets[c], 0.25) for c, k in counts.items())
 
 
 def _give_train_every_class(
     parts: dict[str, list[int]], units: list[tuple[int, ...]], labels: list[Counter[int]], classes: set[int]
 ) -> None:
-    """Move the smallest unit of each class that large units kept out of training."""
+    """For each class without training pictures, moves its smallest unit to training."""
     place = {index: name for name, part in parts.items() for index in part}
     present = {
         label for unit, counts in zip(units, labels, strict=True) if place[unit[0]] == "train" for label in counts
@@ -179,12 +179,12 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
         example = " and ".join(source.pictures[index].name for index in leaks[0][:2])
         notes.append(
             f"{len(leaks)} sets of copies lie in more than one part of {source.name}'s own split, such as "
-            f"{example}; they are left where they are"
+            f"{example}; they stay where they are"
         )
     if presplit and (leaks := straddling(groups_of(source), split.parts())):
         notes.append(
             f"{len(leaks)} groups lie in more than one part of {source.name}'s own split, such as "
-            f"{source.pictures[leaks[0][0]].group!r}; they are left where they are"
+            f"{source.pictures[leaks[0][0]].group!r}; they stay where they are"
         )
     for name, part in split.parts().items():
         missing = set(range(len(source.classes))) - {source.pictures[index].label for index in part}
@@ -194,7 +194,7 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
 
 
 def write_split(path: Path, source: Source, split: Split) -> None:
-    """A CSV with name, label, split and reason for every picture, so that a run can be repeated exactly."""
+    """Writes a CSV with name, label, split and reason for every picture, so that a run can be repeated exactly."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "label", "split", "reason"])
@@ -206,7 +206,7 @@ def write_split(path: Path, source: Source, split: Split) -> None:
 
 
 def read_split(path: Path, source: Source) -> Split:
-    """The split written for this source. Raises DataError if the file is damaged or the source changed."""
+    """Reads the split written for this source. Raises DataError if the file is damaged or the source has changed."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
         header, *cells = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -228,7 +228,7 @@ def read_split(path: Path, source: Source) -> Split:
     changes = {"vanished": vanished, "were added": added, "changed their class": moved}
     if said := [f"{len(names)} {what}, such as {names[0]}" for what, names in changes.items() if names]:
         raise DataError(
-            f"{source.name} is no longer what {path} divided: pictures {'; '.join(said)}. "
+            f"{source.name} has changed since {path} was written: pictures {'; '.join(said)}. "
             "Restore the data, or start a new run with a new split"
         )
     parts: dict[str, list[int]] = {name: [] for name in (*SPLITS, LEFT_OUT)}
