@@ -35,7 +35,7 @@ def test_leaks_are_said_and_fatal_when_strict(command: Command, leaking: Path) -
     } == {("train", "test")}
     strict = command("data", "check", leaking, "--strict")
     assert strict.code == 1
-    assert "Error: 2 leaks between splits, and --strict was given" in strict.err
+    assert "Error: 2 leaks between splits, and --strict is set" in strict.err
     assert command("data", "check", leaking, "--strict", "--json").json["leaks"] == 2
 
 
@@ -78,7 +78,7 @@ def test_a_run_remembers_where_its_classes_come_from(command: Command, years: Pa
     assert [row["class"] for row in document["test"]["per_class"]] == ["digit_0", "digit_1"]
     assert command("evaluate", "run", "--json").json["n"] == document["test"]["n"]
     assert "the same folders" in one_line(command("evaluate", "run", years))
-    assert command("evaluate", "run", years, "--label-from", "parent", "--json").json["n"] == 80
+    assert command("evaluate", "run", years, "--label-from", "parent", "--json").json["seen"]["all"]["n"] == 80
     assert "--label-from needs the data" in one_line(command("evaluate", "run", "--label-from", "top"), code=2)
 
 
@@ -115,7 +115,7 @@ def test_a_run_remembers_how_its_list_is_read(
     trained = command("train", breeds, *flags, "--classes", "names.txt", *arguments, "--out", "run", "--json").json
     assert [row["class"] for row in trained["test"]["per_class"]] == ["terrier", "pug"]
     every = command("evaluate", "run", breeds, *flags, "--classes", "names.txt", "--json").json
-    assert every["n"] == 80
+    assert every["seen"]["all"]["n"] == 80
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")  # the run has the paths in full
     assert command("evaluate", tmp_path / "run", "--json").json["n"] == trained["test"]["n"]

@@ -19,7 +19,7 @@ def _group() -> None:
 def check(
     data: str = typer.Argument(..., help="Folder of class folders, CSV file, or built-in name."),
     group_by: str = typer.Option(
-        None, "--group-by", help="CSV column, or pattern over file names, of pictures that stay together."
+        None, "--group-by", help="Keep pictures together by a CSV column or a pattern over file names."
     ),
     label_from: str = LABEL_FROM,
     root: str = ROOT,
@@ -27,11 +27,11 @@ def check(
     columns: str = COLUMNS,
     classes: str = CLASS_LIST,
     strict: bool = typer.Option(
-        False, "--strict", help="End with code 1 if copies or groups lie in more than one split."
+        False, "--strict", help="Exit with code 1 if copies or groups lie in more than one split."
     ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
-    """Report broken pictures, copies, leaks between splits, balance and sizes, and what training does about each."""
+    """Check a data set: broken pictures, copies, leaks between splits, balance and sizes."""
     from casebook.data.check import check_data
     from casebook.data.sources import load_source
 
@@ -47,7 +47,7 @@ def check(
     else:
         print("\n".join(one_line(line) for line in found.text().split("\n")))
     if strict and found.leaks:
-        say(f"Error: {found.leaks} leaks between splits, and --strict was given")
+        say(f"Error: {found.leaks} leaks between splits, and --strict is set")
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The data doctor: a source -> what is odd about it, and what will be done about each finding."""
+"""The data doctor: a source -> findings, each with what training will do about it."""
 
 import statistics
 from collections import Counter
@@ -16,7 +16,7 @@ from .sources import load_source
 from .split import Split, groups_of, split_source, straddling
 
 SHOWN = 5  # examples of each finding in the text; the dictionary has all
-IMBALANCE = 3.0  # pictures of the largest class for each of the smallest, from which on it is a finding
+IMBALANCE = 3.0  # a finding if the largest class has at least this many times the pictures of the smallest
 
 
 MANY = 0.05  # share of the pictures from which on a central crop is a finding
@@ -24,32 +24,32 @@ MANY = 0.05  # share of the pictures from which on a central crop is a finding
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of oddity."""
+    """One kind of problem in a data set."""
 
     kind: str  # "broken", "exact copies", "near copies", "copies across splits", "groups across splits", ...
     count: int
-    examples: tuple[str, ...]  # all of them, in words
-    action: str  # what will be done about it
+    examples: tuple[str, ...]  # one line for each case
+    action: str  # what training does about it, and what the user can do
 
 
 @dataclass(frozen=True)
 class Check:
-    """What is known of a data set; `to_dict` is the document that `--json` prints."""
+    """The result of checking a data set; `to_dict` gives the document that `--json` prints."""
 
     source: Source
     scan: Scan
     duplicates: Duplicates
-    split: Split | None  # as training with the same settings would split it; None where that cannot be done
+    split: Split | None  # the split that training with the same settings makes; None if it fails
     split_error: str | None
     findings: tuple[Finding, ...]
-    leaks: int  # sets of copies and groups that lie in more than one part of the source's own split
+    leaks: int  # sets of copies, and groups, in more than one part of the source's own split
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with the keys
 
         source, pictures, classes: the name, the number of pictures, and {class: {"pictures", "train", "val", "test"}}
-        split: {"train", "val", "test", "left_out"}, numbers of pictures; null where no split can be made
-        own_split: whether the source came with a split; leaks: what lies in more than one part of it
+        split: {"train", "val", "test", "left_out"}, numbers of pictures; null if no split can be made
+        own_split: whether the source has a split of its own; leaks: sets in more than one part of it
         findings: [{"kind", "count", "examples", "action"}]; notes: [text]
         broken: [{"name", "reason"}]
         pairs: [{"first", "second", "first_class", "second_class", "first_split", "second_split", "exact",
@@ -196,7 +196,7 @@ def check_data(
     report: Reporter = silent,
     cache_dir: Path | None = None,
 ) -> Check:
-    """Load, scan and check a data set, with the settings of a training.
+    """Loads, scans and checks a data set; the fractions and the seed are those of the recipe.
 
     `report` gets Advanced events. Raises DataError as load_source does.
     """
@@ -219,7 +219,7 @@ def check(
     test_fraction: float = 0.15,
     seed: int = 0,
 ) -> Check:
-    """Findings from what is known already; nothing is read."""
+    """The findings from a scan and its duplicates; this reads no files."""
     split, split_error = None, None
     try:
         split = split_source(
@@ -242,7 +242,7 @@ def check(
     given = {part: [index for index, picture in enumerate(source.pictures) if picture.split == part] for part in SPLITS}
     leaking_copies = straddling(duplicates.groups, given)
     leaking_groups = straddling(groups_of(source), given)
-    kept = "The data set's own split is kept, so results on it are flattered; move or remove them"
+    kept = "Training keeps the data set's own split, so its test results are too good; move or remove them"
     if leaking_copies:
         lines = _set_lines(source, leaking_copies)
         findings.append(Finding("copies across splits", len(leaking_copies), lines, kept))
@@ -253,7 +253,7 @@ def check(
         )
         findings.append(Finding("groups across splits", len(leaking_groups), lines, kept))
     if split_error is not None:
-        findings.append(Finding("no split", 1, (split_error,), "Training is not possible until this is mended"))
+        findings.append(Finding("no split", 1, (split_error,), "Training needs this to be fixed first"))
     leaks = len(leaking_copies) + len(leaking_groups)
     return Check(source, scan, duplicates, split, split_error, tuple(findings), leaks)
 
@@ -261,11 +261,11 @@ def check(
 def _broken(source: Source, scan: Scan) -> Iterable[Finding]:
     if broken := scan.broken:
         lines = tuple(f"{source.pictures[index].name} {reason}" for index, reason in broken.items())
-        yield Finding("broken pictures", len(broken), lines, "They are left out (with --strict, training refuses)")
+        yield Finding("broken pictures", len(broken), lines, "Training leaves them out, or stops with --strict")
 
 
 def _copies(source: Source, duplicates: Duplicates) -> Iterable[Finding]:
-    action = "A set of copies stays in one part when a split is made"
+    action = "A new split keeps each set of copies in one part"
     exact = [pair for pair in duplicates.pairs if pair.exact]
     near = [pair for pair in duplicates.pairs if not pair.exact]
     names = [picture.name for picture in source.pictures]
@@ -283,7 +283,7 @@ def _copies(source: Source, duplicates: Duplicates) -> Iterable[Finding]:
 def _mislabelled(source: Source, duplicates: Duplicates) -> Iterable[Finding]:
     mixed = [group for group in duplicates.groups if len({source.pictures[index].label for index in group}) > 1]
     if mixed:
-        action = "They stay as they are; one of the labels is wrong, or the picture shows both"
+        action = "Training keeps them; one of the labels is wrong, or the picture shows both classes"
         yield Finding("copies with different classes", len(mixed), _set_lines(source, mixed), action)
 
 
@@ -295,7 +295,7 @@ def _imbalance(source: Source, scan: Scan) -> Iterable[Finding]:
     (most, high), *_, (least, low) = counts.most_common()
     if high >= IMBALANCE * low:
         line = f"{source.classes[most]} has {high} pictures, {source.classes[least]} {low}"
-        action = "Every part gets each class in the same proportion; training can weight the classes"
+        action = "A new split keeps the proportions; --class-weights balanced makes up for them in training"
         yield Finding("imbalance", 1, (line,), action)
 
 

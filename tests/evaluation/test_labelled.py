@@ -2,21 +2,21 @@
 
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import pytest
-from casebook.evaluation.ready import Ready, with_classes_of
+from torch import nn
 
 from casebook.data.pictures import Picture, Source
 from casebook.errors import DataError
+from casebook.evaluation.classifier import Classifier
+from casebook.evaluation.labelled import with_classes_of
 from casebook.preprocessing import Preprocessing
 
 CAFE, CAFE_DECOMPOSED = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
 
-def ready(*classes: str) -> Ready:
-    network: Any = None
-    return Ready("run", network, classes, None, Preprocessing(), None)
+def knowing(*classes: str) -> Classifier:
+    return Classifier("run", nn.Identity(), Preprocessing(), classes)
 
 
 def source(*classes: str) -> Source:
@@ -26,17 +26,17 @@ def source(*classes: str) -> Source:
 
 def test_classes_match_whatever_their_unicode_form() -> None:
     for here, there in ((CAFE, CAFE_DECOMPOSED), (CAFE_DECOMPOSED, CAFE)):
-        found, notes = with_classes_of(source(here, "tea"), ready("tea", there))
+        found, notes = with_classes_of(source(here, "tea"), knowing("tea", there))
         assert [picture.label for picture in found.pictures] == [1, 0]
         assert found.classes == ("tea", there)
         assert notes == []
 
 
 def test_classes_match_in_another_case_where_one_fits() -> None:
-    found, notes = with_classes_of(source("CAT", "dog"), ready("cat", "dog"))
+    found, notes = with_classes_of(source("CAT", "dog"), knowing("cat", "dog"))
     assert [picture.label for picture in found.pictures] == [0, 1]
     assert notes == ["the class 'CAT' is scored as 'cat'"]
-    found, notes = with_classes_of(source("Cat", "cat"), ready("cat", "Cat"))
+    found, notes = with_classes_of(source("Cat", "cat"), knowing("cat", "Cat"))
     assert [picture.label for picture in found.pictures] == [1, 0]
     with pytest.raises(DataError, match="1 classes that run does not know: CAT"):
-        with_classes_of(source("CAT", "dog"), ready("cat", "Cat", "dog"))
+        with_classes_of(source("CAT", "dog"), knowing("cat", "Cat", "dog"))
