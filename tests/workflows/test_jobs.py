@@ -345,3 +345,32 @@ def test_whole_pictures_where_a_central_crop_would_lose_what_matters(tmp_path: P
         top1[resize] = run.test["top1"]
     assert top1["shorter"] < 0.8
     assert top1["letterbox"] == top1["squash"] == 1
+
+
+def test_12_bit_values_are_scaled_by_the_range_of_the_training_pictures(tmp_path: Path) -> None:
+    """The pictures at 8 bits and at 12 bits in 16-bit files give the same run, and the same answers."""
+    random = np.random.default_rng(0)
+    for name, rows in (("top", slice(0, 16)), ("bottom", slice(16, 32))):
+        for number in range(30):
+            values = random.integers(0, 128, (32, 32), np.uint8)
+            values[rows] += 127
+            values[0, 0], values[31, 31] = 0, 255
+            for kind, levels in (("8", values), ("12", np.rint(values * (4095 / 255)).astype(np.uint16))):
+                (tmp_path / kind / name).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(levels).save(tmp_path / kind / name / f"{number}.png")
+    runs = [
+        casebook.train(
+            tmp_path / kind, recipe="digits", model="lenet5", epochs=2, batch_size=8, crop="resized", test_fraction=0.4,
+            near_duplicates=False, out=tmp_path / f"run{kind}",
+        )
+        for kind in ("8", "12")
+    ]  # fmt: skip
+    assert [run.preprocessing.value_range for run in runs] == [None, (0, 4095)]
+    assert runs[0].evaluation["test"] == runs[1].evaluation["test"]
+    weights = [(run.path / "model.safetensors").read_bytes() for run in runs]
+    assert weights[0] == weights[1]
+    shallow, deep = (
+        casebook.predict(run.path, tmp_path / kind / "top") for run, kind in zip(runs, ("8", "12"), strict=True)
+    )
+    assert [item["predictions"] for item in shallow] == [item["predictions"] for item in deep]
+    assert casebook.evaluate(runs[1].path).top1 == runs[1].test["top1"]

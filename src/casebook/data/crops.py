@@ -60,7 +60,9 @@ class CropSource:
         self.whole: NDArray[np.uint8] | None = None
         self.bad: dict[int, str] = {}
         self.cache: PictureCache | None = None
-        self.format = settings.format or StoredFormat(preprocessing.decode_side, preprocessing.mode)
+        self.format = settings.format or StoredFormat(
+            preprocessing.decode_side, preprocessing.mode, value_range=preprocessing.value_range
+        )
         self.prepared = settings.prepared if cuts_crops else None
         reduced_sizes: NDArray[np.int64] | None = None
         if cuts_crops and settings.sizes is not None:
@@ -123,8 +125,9 @@ class CropSource:
         if path is None:
             return in_memory(self.source, index, self.format)
         content = read_file(path, name=name)
+        options = {"mode": self.format.mode, "side": self.format.side, "value_range": self.format.value_range}
         if part is not None:
-            return decode_part(content, name=name, mode=self.format.mode, side=self.format.side, part=part)
+            return decode_part(content, name=name, part=part, **options)
         picture, payload = picture_and_payload(content, name, self.format)
         if self.prepared is not None and picture.shape == self.prepared.layout.shapes[index]:
             self.prepared.put(index, payload, content)

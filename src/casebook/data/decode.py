@@ -132,7 +132,14 @@ def read_file(path: Path, *, name: str) -> bytes:
         raise PictureError(name, _reason(path, name, error)) from error
 
 
-def decode_reduced(content: bytes, *, name: str, mode: Literal["RGB", "L"], side: int) -> NDArray[np.uint8]:
+def decode_reduced(
+    content: bytes,
+    *,
+    name: str,
+    mode: Literal["RGB", "L"],
+    side: int,
+    value_range: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
     """(H, W, channels) uint8, upright, its shorter side brought down to `side`: what training cuts its crops from.
 
     A function of the file's content alone. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as `side` pixels
@@ -148,7 +155,7 @@ def decode_reduced(content: bytes, *, name: str, mode: Literal["RGB", "L"], side
     except Exception:  # Pillow says what is wrong, or finds a way
         pixels = size = None
     if pixels is None or size is None:
-        found = decode(content, name=name, mode=mode, min_side=side)
+        found = decode(content, name=name, mode=mode, min_side=side, value_range=value_range)
         pixels, size = np.asarray(found.picture, np.uint8), (found.width, found.height)
     return _resized(pixels, reduced_size(size, side))
 
@@ -160,7 +167,15 @@ class Part(NamedTuple):
     box: Sequence[int]  # left, top, right, bottom
 
 
-def decode_part(content: bytes, *, name: str, mode: Literal["RGB", "L"], side: int, part: Part) -> NDArray[np.uint8]:
+def decode_part(
+    content: bytes,
+    *,
+    name: str,
+    mode: Literal["RGB", "L"],
+    side: int,
+    part: Part,
+    value_range: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
     """As `decode_reduced`, pixel by pixel, but outside of the part's box pixels may be anything.
 
     Where the result has another size than expected, and where parts cannot be decoded by themselves, all pixels are
@@ -172,7 +187,9 @@ def decode_part(content: bytes, *, name: str, mode: Literal["RGB", "L"], side: i
         raise
     except Exception:  # whoever decodes the whole picture says what is wrong, or finds a way
         pixels = None
-    return decode_reduced(content, name=name, mode=mode, side=side) if pixels is None else pixels
+    if pixels is not None:
+        return pixels
+    return decode_reduced(content, name=name, mode=mode, side=side, value_range=value_range)
 
 
 def _part(content: bytes, name: str, mode: Literal["RGB", "L"], side: int, part: Part) -> NDArray[np.uint8] | None:

@@ -38,7 +38,7 @@ from .decode import decode_reduced, read_file, reduce_pixels, reduced_size
 from .pictures import Source
 from .scan import PictureFacts
 
-PIXEL_VERSION = 1  # of what a slot holds: a change of decode_reduced or of the encoding makes old files worthless
+PIXEL_VERSION = 2  # of what a slot holds: a change of decode_reduced or of the encoding makes old files worthless
 MAGIC = b"casebook pictures\n"
 SUFFIX = ".pictures"
 ENTRY = struct.Struct("<IIII")  # length in bytes, CRC-32 of the slot, CRC-32 of the picture's place and these two, 0
@@ -58,6 +58,7 @@ class StoredFormat(NamedTuple):
     side: int
     mode: Literal["RGB", "L"] = "RGB"
     format: Literal["raw", "jpeg"] = "raw"
+    value_range: tuple[float, float] | None = None  # as in Preprocessing
 
     @property
     def channels(self) -> int:
@@ -69,7 +70,7 @@ def picture_and_payload(content: bytes, name: str, form: StoredFormat) -> tuple[
 
     Raises PictureError.
     """
-    pixels = decode_reduced(content, name=name, mode=form.mode, side=form.side)
+    pixels = decode_reduced(content, name=name, mode=form.mode, side=form.side, value_range=form.value_range)
     if form.format == "raw":
         return pixels, np.ascontiguousarray(pixels).reshape(-1)
     payload = encode(pixels)
@@ -410,7 +411,7 @@ class Listed(NamedTuple):
         return self.path.name.removesuffix(SUFFIX)
 
     def to_dict(self) -> dict[str, Any]:
-        form = self.form._asdict() if self.form else {"side": None, "mode": None, "format": None}
+        form = self.form._asdict() if self.form else dict.fromkeys(StoredFormat._fields)
         return {"name": self.name, "file": str(self.path), "source": self.source, **form, "pictures": self.pictures,
                 "complete": self.complete, "size_bytes": self.size_bytes}  # fmt: skip
 
@@ -426,7 +427,9 @@ def list_prepared(folder: Path | None = None) -> list[Listed]:
             continue
         try:
             header = read_header(path)
-            form = StoredFormat(int(header["side"]), header["mode"], header["format"])
+            value_range = header.get("value_range")
+            value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
+            form = StoredFormat(int(header["side"]), header["mode"], header["format"], value_range)
             with path.open("rb") as file:
                 file.seek(PAGE)
                 entries = np.frombuffer(file.read(ENTRY.size * header["slots"]), np.uint32).reshape(-1, 4)

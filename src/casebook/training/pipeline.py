@@ -30,7 +30,7 @@ from ..data.prepared import (
     open_prepared,
     prepared_folder,
 )
-from ..data.scan import PictureFacts, scan
+from ..data.scan import PictureFacts, choose_value_range, scan
 from ..data.sources import load_source
 from ..device import available_cores, free_memory_bytes
 from ..errors import DataError, RecipeError, RunError
@@ -64,7 +64,8 @@ def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> StoredFormat:
             f"expected {preprocessing.size} or more, or 0 for {preprocessing.decode_side}"
         )
     side = recipe.prepared_side or preprocessing.decode_side
-    return StoredFormat(side, preprocessing.mode, "jpeg" if recipe.prepared == "jpeg" else "raw")
+    format = "jpeg" if recipe.prepared == "jpeg" else "raw"
+    return StoredFormat(side, preprocessing.mode, format, preprocessing.value_range)
 
 
 def choose_prepared(
@@ -176,7 +177,7 @@ def prepare_pictures(
         return lambda done, total: report(Advanced(task, done, total))
 
     seen = scan(source, progress=advance("scan"), cache_dir=cache_folder() / "scans")
-    form = StoredFormat(side or preprocessing.decode_side, preprocessing.mode, format)
+    form = StoredFormat(side or preprocessing.decode_side, preprocessing.mode, format, choose_value_range(seen.facts))
     layout, folder = Layout(seen.facts, form), prepared_folder()
     size_bytes = layout.size_bytes if format == "raw" else jpeg_size_bytes(source, layout)
     pictures = len(seen.facts) - len(seen.broken)

@@ -5,7 +5,7 @@ The test set is put aside here; nothing in this room reads it.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..data.check import lost_ends
 from ..data.colours import source_colours
 from ..data.duplicates import duplicates
 from ..data.loader import Batch
-from ..data.scan import Scan, scan
+from ..data.scan import PictureFacts, Scan, choose_value_range, scan
 from ..data.sources import NAMED, Source, load_source
 from ..data.split import Split, read_split, split_source, write_split
 from ..device import choose_precision, choose_workers
@@ -143,6 +143,9 @@ def set_up_model(recipe: Recipe, data: Data) -> ModelSetup:
     if recipe.resize != "auto":
         preprocessing = dataclasses.replace(preprocessing, resize=recipe.resize)
     trained = [data.scan.facts[index] for index in data.split.train]
+    if value_range := choose_value_range(trained):
+        preprocessing = dataclasses.replace(preprocessing, value_range=value_range)
+    notes += _deep_notes(trained, value_range)
     if preprocessing.resize == "shorter" and (note := lost_ends(trained)):
         notes.append(note)
     options: dict[str, Any] = dict(weights.options) if weights else {}
@@ -165,6 +168,21 @@ def set_up_model(recipe: Recipe, data: Data) -> ModelSetup:
         notes.append(f"{recipe.model} sees grey pictures: the colours of {coloured} pictures are dropped")
     departures = [f"{d.what}: {d.here} (paper: {d.paper})" for d in network.departures]
     return ModelSetup(network, options, preprocessing, weights, departures, notes)
+
+
+def _deep_notes(facts: Sequence[PictureFacts], value_range: tuple[float, float] | None) -> list[str]:
+    """What happens to training pictures of more than 8 bits, if there are any."""
+    deep = [(one.low, one.high) for one in facts if one.low is not None and one.high is not None]
+    if not deep:
+        return []
+    if value_range is None:
+        return [
+            f"{len(deep)} pictures hold more than 8 bits, and no range suits all; each is scaled by its file's type"
+        ]
+    least, greatest = value_range
+    note = f"{len(deep)} pictures hold more than 8 bits; values from {least:g} to {greatest:g} become 0 to 255"
+    clipped = sum(low < least or high > greatest for low, high in deep)
+    return [f"{note}; {clipped} pictures have values beyond, which are clipped" if clipped else note]
 
 
 def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
@@ -193,7 +211,7 @@ def principal_colours_of(policy: Policy, preprocessing: Preprocessing, data: Dat
     """The principal colours that the policy's "pca" goes along: ImageNet's, or those of the training pictures."""
     if not policy.pca or policy.pca_of == "imagenet" or preprocessing.mode != "RGB":
         return IMAGENET_COMPONENTS
-    return source_colours(data.source, data.split.train)
+    return source_colours(data.source, data.split.train, preprocessing.value_range)
 
 
 def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_last: bool) -> Callable[[Batch], Tensor]:
