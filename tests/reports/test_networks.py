@@ -91,7 +91,9 @@ def test_the_files(rows, tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page == networks.render(rows)  # the same bytes each time
     assert page.count("<tr>") == 1 + len(rows)
-    assert "<td><bdi>resnet50</bdi></td>" in page or "<td>resnet50</td>" in page
+    assert '<td data-value="resnet50"><bdi>resnet50</bdi></td>' in page
+    assert '<td class="number" data-value="25557032"><bdi>25.6 M</bdi></td>' in page
+    assert '<td class="number" data-value="24.70"><bdi>24.70 %</bdi></td>' in page
     assert "6 networks" in page
 
 

@@ -55,7 +55,8 @@ def test_nothing_runs_but_our_own_script(name: str) -> None:
     assert rules["default-src"] == "'none'"
     assert rules["img-src"] == "data:"
     programs = [content for tag, content in found.raw if tag == "script"][1:]  # the first is the data
-    assert len(programs) == (1 if name.startswith("run") else 0)
+    needed = any("data-cell" in a or a.get("class") == "sort" for a in found.all("button"))
+    assert len(programs) == (1 if needed else 0)
     if programs:
         digest = base64.b64encode(hashlib.sha256(programs[0].encode()).digest()).decode()
         assert rules["script-src"] == f"'sha256-{digest}'"

@@ -6,9 +6,10 @@ from typing import Any
 
 from ..cost.compare import Compared, table
 from ..errors import ModelError
+from ..formatting import giga
 from . import figures
 from .labels import Circle, add_labels
-from .page import page, svg_uri, text_table, write
+from .page import Cell, Table, page, svg_uri, text_table, write
 
 TITLE = "Published error against multiply-adds"
 FEW = 24  # networks that fit the smaller drawing
@@ -85,12 +86,26 @@ def write_page(rows: Sequence[Compared], path: Path, which: str = "top1") -> Non
 
 def render(rows: Sequence[Compared], which: str = "top1") -> str:
     """The page that `write_page` writes, as text."""
-    lines = table(rows)
     return page(
         "networks.html.j2",
+        scripts=("sort.js",),
         title="Networks side by side",
         picture=svg_uri(figures.svg(draw(rows, which), outlines=True)),
         top=which[3:],
         num_networks=len(rows),
-        table=text_table(lines, text=TEXT_COLUMNS),
+        table=_page_table(table(rows)),
     )
+
+
+def _page_table(lines: Sequence[Sequence[str]]) -> Table:
+    """The table with large numbers as "25.6 M", so that it fits a page."""
+    rows = [[_page_cell(text) for text in line] for line in lines[1:]]
+    return text_table(lines, text=TEXT_COLUMNS)._replace(rows=rows)
+
+
+def _page_cell(text: str) -> Cell:
+    digits = text.replace(",", "")
+    if digits.isascii() and digits.isdigit():
+        number = int(digits)
+        return Cell(giga(number) if number >= 1_000_000 else text, sort=number)
+    return Cell(text, sort=text.removesuffix(" %"))
