@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .cost.count import count
     from .cost.latency import measure_latency
+    from .data.datasets import PictureData, PictureDataset, SplitSettings, load_data
     from .errors import CasebookError, Interrupted
     from .evaluation.classifier import Answer, Classifier, load
     from .evaluation.views import Asking
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .training.run import Run, open_run
     from .workflows.evaluate import Evaluation, evaluate
     from .workflows.explain import explain
+    from .workflows.features import features
     from .workflows.predict import predict
     from .workflows.scale import profile_device, scale
     from .workflows.study import study
@@ -31,17 +33,22 @@ _HOMES = {
     "CasebookError": ".errors",
     "Classifier": ".evaluation.classifier",
     "Evaluation": ".workflows.evaluate",
+    "PictureData": ".data.datasets",
+    "PictureDataset": ".data.datasets",
     "Preprocessing": ".preprocessing",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
     "Scores": ".scores",
+    "SplitSettings": ".data.datasets",
     "count": ".cost.count",
     "create_model": ".models",
     "evaluate": ".workflows.evaluate",
     "Interrupted": ".errors",
     "explain": ".workflows.explain",
+    "features": ".workflows.features",
     "list_models": ".models",
     "load": ".evaluation.classifier",
+    "load_data": ".data.datasets",
     "load_keras_weights": ".models.keras.weights",
     "make_recipe": ".training.recipe",
     "measure_latency": ".cost.latency",
@@ -62,17 +69,22 @@ __all__ = [
     "Classifier",
     "Evaluation",
     "Interrupted",
+    "PictureData",
+    "PictureDataset",
     "Preprocessing",
     "Recipe",
     "Run",
     "Scores",
+    "SplitSettings",
     "__version__",
     "count",
     "create_model",
     "evaluate",
     "explain",
+    "features",
     "list_models",
     "load",
+    "load_data",
     "load_keras_weights",
     "make_recipe",
     "measure_latency",

@@ -11,6 +11,7 @@ from PIL import Image
 
 from casebook.augmentation.policy import Policy
 from casebook.data import prepared as prepared_module
+from casebook.data.datasets import PictureData
 from casebook.data.prepared import Layout, StoredFormat, list_prepared, remove_prepared
 from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import load_source
@@ -22,7 +23,6 @@ from casebook.progress import Advanced, Event, PreparedSize, StepEnded
 from casebook.training import pipeline
 from casebook.training.distributed import World
 from casebook.training.pipeline import Kept, choose_prepared, prepare_pictures, worth_preparing
-from casebook.training.plan import Data
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.session import resume_run, train_run
 
@@ -37,18 +37,18 @@ def _own_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def data(photo_folder: Path) -> Data:
+def data(photo_folder: Path) -> PictureData:
     source = load_source(photo_folder)
     seen = scan(source, workers=1)
-    return Data(source, seen, split_source(source, scan=seen))
+    return PictureData(source, seen, split_source(source, scan=seen))
 
 
 @pytest.fixture
-def choose(data: Data) -> Callable[..., Kept]:
+def choose(data: PictureData) -> Callable[..., Kept]:
     """What is chosen with these settings; `choose.said` gathers the remarks."""
     said: list[str] = []
 
-    def choose(policy: Policy = RESIZED, epochs: int = 2, data: Data = data, **settings: Any) -> Kept:
+    def choose(policy: Policy = RESIZED, epochs: int = 2, data: PictureData = data, **settings: Any) -> Kept:
         recipe = Recipe(data="photos", **({"memory_share": 0.0} | settings))
         report = lambda event: said.append(event.text)  # noqa: E731
         return choose_prepared(recipe, data, SIZE, policy, epochs, World(), report)
@@ -229,7 +229,7 @@ def test_a_training_finds_what_was_prepared_for_its_network(photographs: Path) -
     prepare_pictures(photographs, model="resnet18")
     source = load_source(photographs)
     seen = scan(source, workers=1)
-    data = Data(source, seen, split_source(source, scan=seen, val_fraction=0.3, test_fraction=0))
+    data = PictureData(source, seen, split_source(source, scan=seen, val_fraction=0.3, test_fraction=0))
     kept = choose_prepared(Recipe(data="x"), data, Preprocessing(), RESIZED, 5, World(), lambda event: None)
     assert kept.prepared is not None
     assert kept.prepared.num_complete() == 6

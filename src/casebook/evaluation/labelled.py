@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..data.datasets import PictureData
 from ..data.pictures import find_names, same_name
 from ..data.sources import Source, load_source, match_classes
 from ..errors import DataError, RunError
 from ..training.distributed import ALONE
-from ..training.plan import Data, prepare_data
+from ..training.plan import prepare_data
 from ..training.run import Run
 from .classifier import Classifier
 
@@ -23,7 +24,7 @@ class Labelled(NamedTuple):
     indices: tuple[int, ...]
     part: str
     notes: tuple[str, ...]
-    own: Data | None
+    own: PictureData | None
 
 
 def find_pictures(classifier: Classifier, data: str | Path | Source | None, split: str) -> Labelled:
@@ -51,7 +52,7 @@ def find_pictures(classifier: Classifier, data: str | Path | Source | None, spli
     return Labelled(source, indices, part, (*source.notes, *notes), None)
 
 
-def own_data(run: Run) -> Data:
+def own_data(run: Run) -> PictureData:
     """The data that a run was trained on, with its split. Raises RunError where its classes are others by now."""
     data = prepare_data(run.recipe, run, ALONE, known_split=True)
     same = len(data.source.classes) == len(run.classes) and all(map(same_name, data.source.classes, run.classes))

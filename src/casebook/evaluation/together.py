@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..data.datasets import PictureData
 from ..data.loader import Batches
 from ..data.sources import Source
 from ..device import Stopwatch
 from ..errors import DataError, RunError
-from ..training.plan import UNMIRRORED, Data, make_prepare
+from ..training.plan import UNMIRRORED, make_prepare
 from .classifier import Classifier
 from .comparison import Scored, on_common_pictures, without
 from .ensemble import columns_of, fit_weights, with_ensembles
@@ -147,7 +148,7 @@ def _mirror_notes(found: Sequence[Classifier], protocols: Sequence[Protocol]) ->
     ]
 
 
-def _validation(members: Sequence[Member], own: Data | None) -> tuple[Source, tuple[int, ...]]:
+def _validation(members: Sequence[Member], own: PictureData | None) -> tuple[Source, tuple[int, ...]]:
     """The first run's data with labels as its outputs, and its validation pictures that no member was trained on.
 
     Raises RunError or DataError where there are none.
@@ -160,7 +161,7 @@ def _validation(members: Sequence[Member], own: Data | None) -> tuple[Source, tu
     return with_classes_of(data.source, members[0].classifier)[0], indices
 
 
-def _fitted_weights(members: Sequence[Member], own: Data | None, asking: Asking) -> tuple[list[float], str]:
+def _fitted_weights(members: Sequence[Member], own: PictureData | None, asking: Asking) -> tuple[list[float], str]:
     """Weights for the members with the least log loss on validation pictures, shown by `center`, and a remark."""
     source, indices = _validation(members, own)
     said = [_ordered(ask(member.classifier, source, indices, CENTER, asking).predictions, member, members[0].classifier)
@@ -171,7 +172,7 @@ def _fitted_weights(members: Sequence[Member], own: Data | None, asking: Asking)
 
 
 def _soups(
-    members: Sequence[Member], own: Data | None, asking: Asking
+    members: Sequence[Member], own: PictureData | None, asking: Asking
 ) -> tuple[list[tuple[str, nn.Module]], list[str]]:
     """(name, network) of the uniform soup, and of the greedy one where there are validation pictures; and remarks."""
     first = members[0].classifier

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..augmentation.policy import Policy
+from ..data.datasets import PictureData
 from ..data.prepared import (
     GIB,
     LARGE,
@@ -40,7 +41,6 @@ from ..models import model_card
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, PreparedSize, Remark, Reporter, Task, silent
 from .distributed import World
-from .plan import Data
 from .recipe import Recipe
 
 DISK_SHARE = 0.5  # of the free space may go to pictures that nobody asked to prepare
@@ -70,7 +70,7 @@ def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> StoredFormat:
 
 def choose_prepared(
     recipe: Recipe,
-    data: Data,
+    data: PictureData,
     preprocessing: Preprocessing,
     policy: Policy,
     epochs: int,

@@ -19,18 +19,17 @@ from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.policy import POLICIES, Policy
 from ..data.check import lost_ends
 from ..data.colours import source_colours
-from ..data.duplicates import duplicates
+from ..data.datasets import PictureData, scan_source, split_data
 from ..data.loader import Batch
-from ..data.scan import PictureFacts, Scan, choose_value_range, scan
-from ..data.sources import NAMED, Source, load_source
-from ..data.split import Split, read_split, split_source, write_split
+from ..data.scan import PictureFacts, choose_value_range
+from ..data.sources import NAMED, load_source
+from ..data.split import read_split, write_split
 from ..device import choose_precision, choose_workers
 from ..errors import DataError, RecipeError
-from ..files import cache_folder
 from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, resolve
 from ..preprocessing import Preprocessing
-from ..progress import Advanced, Reporter, silent
+from ..progress import Reporter, silent
 from .distributed import World, wait_for_all
 from .recipe import Recipe
 from .run import Run
@@ -39,19 +38,6 @@ from .transfer import Choice
 DEFAULT_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5", "cifar10": "resnet20"}
 UNMIRRORED = ("digits", "mnist")  # a mirrored digit is another sign
 SMALL_INPUT = 64  # pixels; a network made for large pictures gets its small-picture stem up to this size
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """What a training reads: the source, what is known of each picture, and the split."""
-
-    source: Source
-    scan: Scan
-    split: Split
-
-    @functools.cached_property
-    def sizes(self) -> list[tuple[int, int]]:
-        return [(facts.width, facts.height) for facts in self.scan.facts]
 
 
 def resolve_model(recipe: Recipe) -> Recipe:
@@ -69,7 +55,7 @@ def resolve_model(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, report: Reporter = silent) -> Data:
+def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, report: Reporter = silent) -> PictureData:
     """Reads the source, looks at every picture once, and splits, or takes the split that the run has already.
 
     Process 0 goes first, so that the others find the results on disk.
@@ -78,12 +64,9 @@ def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, repo
     path = run.path / "split.csv"
     if not world.is_first:
         wait_for_all(world)
-        return Data(source, scan(source, cache_dir=cache_folder() / "scans"), read_split(path, source))
+        return PictureData(source, scan_source(source), read_split(path, source))
 
-    def progress(done: int, total: int) -> None:
-        report(Advanced("scan", done, total))
-
-    seen = scan(source, progress=progress, cache_dir=cache_folder() / "scans")
+    seen = scan_source(source, report)
     broken = list(seen.broken.items())
     if broken and recipe.strict:
         first = ", ".join(f"{source.pictures[index].name} ({reason})" for index, reason in broken[:5])
@@ -92,19 +75,12 @@ def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, repo
             f"{' ...' if len(broken) > 5 else ''}; repair or remove them, or leave out --strict to skip them"
         )
     if known_split:
-        split = read_split(path, source)
+        data = PictureData(source, seen, read_split(path, source))
     else:
-        split = split_source(
-            source,
-            scan=seen,
-            duplicates=duplicates(seen, source, near=recipe.near_duplicates),
-            val_fraction=recipe.val_fraction,
-            test_fraction=recipe.test_fraction,
-            seed=recipe.seed,
-        )
-        write_split(path, source, split)
+        data = split_data(source, seen, recipe.split_settings)
+        write_split(path, source, data.split)
     wait_for_all(world)
-    return Data(source, seen, split)
+    return data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +95,7 @@ class ModelSetup:
     notes: list[str]
 
 
-def set_up_model(recipe: Recipe, data: Data) -> ModelSetup:
+def set_up_model(recipe: Recipe, data: PictureData) -> ModelSetup:
     """The recipe's network for the data's classes, with its starting weights."""
     card = model_card(recipe.model)
     source, notes = data.source, []
@@ -207,7 +183,7 @@ def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
     return policy.changed(changes)
 
 
-def principal_colours_of(policy: Policy, preprocessing: Preprocessing, data: Data) -> Components:
+def principal_colours_of(policy: Policy, preprocessing: Preprocessing, data: PictureData) -> Components:
     """The principal colours that the policy's "pca" goes along: ImageNet's, or those of the training pictures."""
     if not policy.pca or policy.pca_of == "imagenet" or preprocessing.mode != "RGB":
         return IMAGENET_COMPONENTS
@@ -236,7 +212,7 @@ class Plan:
     """Everything that a training is made of. Nothing is open any more: `recipe` is the resolved one."""
 
     recipe: Recipe
-    data: Data
+    data: PictureData
     setup: ModelSetup
     choice: Choice
     device: torch.device

@@ -3,6 +3,7 @@
 A TOML file or a named recipe gives the start, flags override it, and the resolved copy lies in the run folder.
 """
 
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,6 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..augmentation.policy import POLICIES
+from ..data.datasets import PictureData, SplitSettings
 from ..data.pictures import SourceFormat
 from ..errors import RecipeError, did_you_mean
 from ..files import write_atomically
@@ -175,6 +177,25 @@ class Recipe(BaseModel):
     @property
     def source_format(self) -> SourceFormat:
         return SourceFormat(self.label_from, self.list_root, self.list_suffix, self.list_columns, self.class_list)
+
+    @staticmethod
+    def settings_of(data: PictureData) -> dict[str, Any]:
+        """The settings of a recipe that mean this data set with this split."""
+        layout = data.format
+        return {
+            "data": data.source.name,
+            **dataclasses.asdict(data.settings),
+            "label_from": layout.label_from,
+            "list_root": layout.root,
+            "list_suffix": layout.suffix,
+            "list_columns": layout.columns,
+            "class_list": layout.class_list,
+        }
+
+    @property
+    def split_settings(self) -> SplitSettings:
+        """How a data set without a split of its own is divided."""
+        return SplitSettings(self.val_fraction, self.test_fraction, self.seed, self.group_by, self.near_duplicates)
 
     def write(self, path: Path) -> None:
         record = {key: list(v) if isinstance(v, tuple) else v for key, v in self.model_dump().items()}

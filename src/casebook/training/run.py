@@ -190,33 +190,9 @@ def discard_run(run: Run) -> None:
         run.path.rmdir()
 
 
-def write_model_file(
-    run: Run,
-    *,
-    architecture: str,
-    options: dict[str, Any],
-    classes: tuple[str, ...],
-    preprocessing: Preprocessing,
-    departures: list[str],
-    source_weights: dict[str, Any] | None,
-    transfer: dict[str, str],
-    notes: list[str],
-) -> None:
-    write_json(
-        run.path / "model.json",
-        {
-            "format": FORMAT,
-            "architecture": architecture,
-            "options": options,
-            "classes": list(classes),
-            "preprocessing": preprocessing.to_dict(),
-            "casebook": casebook.__version__,
-            "departures": departures,
-            "source_weights": source_weights,
-            "transfer": transfer,
-            "notes": notes,
-        },
-    )
+def write_model_file(run: Run, record: dict[str, Any]) -> None:
+    """model.json: `record` has architecture, options, classes, preprocessing and whatever else should be known."""
+    write_json(run.path / "model.json", {"format": FORMAT, "casebook": casebook.__version__, **record})
 
 
 def append_row(run: Run, row: dict[str, Any]) -> None:

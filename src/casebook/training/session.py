@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.datasets import PictureData
 from ..data.loader import Batches
 from ..device import (
     autocast,
@@ -31,7 +32,7 @@ from .checkpoint import read_checkpoint
 from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
 from .pipeline import choose_form, choose_prepared
-from .plan import SMALL_INPUT, Data, ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
+from .plan import SMALL_INPUT, ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe
 from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
 from .streams import PreparedStream
@@ -44,7 +45,7 @@ class Outcome:
     """What the loop left, for the evaluation that follows."""
 
     run: Run
-    data: Data
+    data: PictureData
     world: World
     device: torch.device
     transfer: Choice
@@ -189,9 +190,9 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, world
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
         recipe = _resolved(recipe, choice, setup, len(data.split.train), device, world)
-        if world.is_first:
-            _write_start(run, recipe, data, setup, choice, notes)
     plan = Plan(recipe, data, setup, choice, device, world)
+    if world.is_first and not has_checkpoint:
+        _write_start(run, plan, notes)
     report(
         TrainingStarted(
             strategy=choice.strategy,
@@ -269,20 +270,23 @@ def _resolved(
     )
 
 
-def _write_start(run: Run, recipe: Recipe, data: Data, setup: ModelSetup, choice: Choice, notes: list[str]) -> None:
+def _write_start(run: Run, plan: Plan, notes: list[str]) -> None:
     """The files of a run folder that are known before the first step."""
+    recipe, setup = plan.recipe, plan.setup
     recipe.write(run.path / "recipe.toml")
-    source = None if not setup.weights else {"source": setup.weights.source, "sha256": setup.weights.sha256}
+    weights = setup.weights
     write_model_file(
         run,
-        architecture=recipe.model,
-        options=setup.options,
-        classes=data.source.classes,
-        preprocessing=setup.preprocessing,
-        departures=setup.departures,
-        source_weights=source,
-        transfer=choice._asdict(),
-        notes=notes,
+        {
+            "architecture": recipe.model,
+            "options": setup.options,
+            "classes": list(plan.data.source.classes),
+            "preprocessing": setup.preprocessing.to_dict(),
+            "departures": setup.departures,
+            "source_weights": None if not weights else {"source": weights.source, "sha256": weights.sha256},
+            "transfer": plan.choice._asdict(),
+            "notes": notes,
+        },
     )
     (run.path / "metrics.jsonl").touch()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..data.datasets import PictureData
 from ..data.sources import Source
 from ..errors import DataError, ModelError, PictureError
 from ..evaluation.classifier import Classifier
@@ -16,7 +17,7 @@ from ..evaluation.views import Asking, ask
 from ..files import write_json
 from ..progress import Reporter, RunComplete, ScoringStarted, reporter_of
 from ..reports.run import ReportData, write_report
-from ..training.recipe import make_recipe
+from ..training.recipe import Recipe, make_recipe
 from ..training.run import Run
 from ..training.selection import kept_epoch
 from ..training.session import Outcome, resume_run, train_run
@@ -24,7 +25,7 @@ from ..training.transfer import after_training
 
 
 def train(
-    data: str | Path = "",
+    data: str | Path | PictureData = "",
     *,
     recipe: str | Path | None = None,
     out: str | Path | None = None,
@@ -34,10 +35,10 @@ def train(
 ) -> Run:
     """Trains a classifier and scores it on its locked test set; gives the run folder.
 
-    `data` is a folder of class folders, a CSV file or a built-in name; `settings` are fields of the recipe, such as
-    model="mobilenet_v2", weights="imagenet.safetensors", transfer="head", epochs=20. `resume` continues an
-    interrupted run and takes nothing else. `progress`: True shows a bar here or in the notebook; a function is called
-    with each event of casebook.progress.
+    `data` is a folder of class folders, a CSV file, a built-in name, or what `casebook.load_data` gave. `settings` are
+    fields of the recipe, such as model="mobilenet_v2", weights="imagenet.safetensors", transfer="head", epochs=20.
+    `resume` continues an interrupted run and takes nothing else. `progress`: True shows a bar here or in the notebook;
+    a function is called with each event of casebook.progress.
 
     Raises a CasebookError (DataError, RecipeError, WeightsError, RunError, ...) for what the caller can mend.
     """
@@ -48,7 +49,8 @@ def train(
             return Run(Path(resume))
         session = resume_run(resume, report=report)
     else:
-        chosen = make_recipe(recipe, **({"data": str(data)} if str(data) else {}), **settings)
+        named = Recipe.settings_of(data) if isinstance(data, PictureData) else {"data": str(data)} if str(data) else {}
+        chosen = make_recipe(recipe, **(named | settings))
         if not chosen.data:
             raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
         session = train_run(chosen, out=out, report=report)
