@@ -139,12 +139,12 @@ def _find_classes(root: Path, folder: Path, label_from: str, notes: list[str], o
 
 def _inner_folders(folder: Path, found: Found) -> dict[str, set[str]]:
     """class -> names of the folders that hold its pictures; "" stands for the class folder itself."""
-    inner: dict[str, set[str]] = {}
-    for name, paths in found.items():
-        for path in paths:
-            parts = path.relative_to(folder).parts
-            inner.setdefault(name, set()).add(parts[-2] if len(parts) > 2 else "")
-    return inner
+    depth = len(folder.parts) + 2
+    return {
+        name: {parts[-2] if len(parts) > depth else "" for parts in (path.parts for path in paths)}
+        for name, paths in found.items()
+        if paths
+    }
 
 
 def _check_plain(folder: Path, found: Found) -> None:

@@ -39,12 +39,10 @@ def list_folder(folder: Path) -> Listing:
     listing = Listing([], [], Counter())
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 _add(listing, entry)
     except OSError as error:
         raise DataError(f"cannot read the folder {folder}: {error.strerror or error}") from error
-    listing.folders.sort()
-    listing.pictures.sort()
     return listing
 
 
