@@ -213,9 +213,10 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
 
     import casebook
     from casebook.augmentation.policy import Policy
-    from casebook.data import crops
+    from casebook.data import jpeg_window
+    from casebook.data.crops import CropSettings
     from casebook.data.jpeg_window import can_decode_windows
-    from casebook.data.loader import Batches
+    from casebook.data.loader import AugmentSettings, Batches, BatchPlan
     from casebook.data.prepared import StoredFormat, fill, open_prepared
     from casebook.data.scan import scan
     from casebook.data.sources import load_source
@@ -230,11 +231,11 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
     if argument == "fresh" and not can_decode_windows():
         say("libjpeg-turbo 3 was not found, so whole pictures are decoded; see docs/how-to.md")
     if argument == "whole":
-        crops.can_decode_windows = lambda: False
+        jpeg_window._library = lambda: None
     elif argument != "fresh":
         side, format = argument.split()
         form = StoredFormat(int(side), "RGB", "jpeg" if format == "jpeg" else "raw")
-        kept["form"], kept["prepared"] = (
+        kept["format"], kept["prepared"] = (
             form, open_prepared(source, facts, form, budget_bytes=float("inf"), disk_share=1),
         )  # fmt: skip
         fill(source, kept["prepared"], workers=1)
@@ -243,12 +244,9 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
         source,
         range(len(source)),
         Preprocessing(),
-        batch_size=BATCH,
-        policy=policy,
-        shuffle=True,
-        sizes=[(picture.width, picture.height) for picture in facts],
-        memory_share=0,
-        **kept,
+        BatchPlan(BATCH, shuffle=True),
+        augmentation=AugmentSettings(policy),
+        crops=CropSettings([(picture.width, picture.height) for picture in facts], memory_share=0, **kept),
     )
     places, epoch = [], 0
 
@@ -262,7 +260,7 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
             places, count = places[BATCH:], count - len(batch.labels)
 
     about = {"casebook": casebook.__version__, "opencv": cv2.__version__, "torch": torch.__version__,
-             "decodes_windows": batches.crops.part_sizes is not None}  # fmt: skip
+             "decodes_windows": can_decode_windows()}  # fmt: skip
     if "prepared" in kept:
         about["bytes_per_picture"] = round(kept["prepared"].path.stat().st_blocks * 512 / len(source))
     answer_turns(about, read, repeat)

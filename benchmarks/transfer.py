@@ -237,7 +237,7 @@ def recomputed_worker(task: dict[str, Any]) -> None:
     import torch
 
     import casebook
-    from casebook.data.loader import Batches
+    from casebook.data.loader import Batches, BatchPlan
     from casebook.device import choose_precision, tune_allocator
     from casebook.training.distributed import World
     from casebook.training.plan import build, make_prepare, prepare_data
@@ -256,9 +256,7 @@ def recomputed_worker(task: dict[str, Any]) -> None:
         network = built.network.to(memory_format=torch.channels_last)
         learning = parts(network, "head", recipe)
         frozen = Frozen(network, learning)
-        common: dict[str, Any] = {
-            "batch_size": recipe.batch_size, "seed": recipe.seed, "sizes": data.sizes, "workers": task["workers"],
-        }  # fmt: skip
+        plan = BatchPlan(recipe.batch_size, shuffle=True, seed=recipe.seed)
 
         def report(event: dict[str, Any], turn: Any = turn) -> None:
             if event["kind"] == "epoch":
@@ -269,8 +267,11 @@ def recomputed_worker(task: dict[str, Any]) -> None:
             began = time.perf_counter()
             phase = Phase(
                 "head", network, frozen.train, learning,
-                Batches(data.source, data.split.train, built.preprocessing, shuffle=True, **common),
-                Batches(data.source, data.split.val, built.preprocessing, **common),
+                Batches(data.source, data.split.train, built.preprocessing, plan, workers=task["workers"]),
+                Batches(
+                    data.source, data.split.val, built.preprocessing, BatchPlan(recipe.batch_size),
+                    workers=task["workers"],
+                ),
                 make_prepare(built.preprocessing, device, True), turn.amount, dtype,
             )  # fmt: skip
             loop.fit(phase, 0)

@@ -11,19 +11,22 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.data import crops, decode, jpeg_window
-from casebook.data.decode import UPRIGHT, Part, decode_part, decode_reduced, reduced_size
+from casebook.augmentation.reduction import reduced_size
+from casebook.data import jpeg_window, reduced
+from casebook.data.decode import UPRIGHT
 from casebook.data.jpeg_window import OPENCV_FLAGS, can_decode_windows, decode_window
-from casebook.data.loader import Batches
-from casebook.data.scan import scan
+from casebook.data.loader import Batch
+from casebook.data.reduced import decode_reduced
 from casebook.data.sources import load_source
 from casebook.errors import PictureError
 from casebook.preprocessing import Preprocessing
 
 from ..augmentation.augmenting import noise
+from .batching import make_batches, scanned_sizes
 from .test_decode import saved
 
 # Where its wheel is installed, the library must be found.
@@ -96,7 +99,7 @@ def test_parts_of_reduced_pictures(mode: Any, side: int) -> None:
         whole = decode_reduced(content, name="picture", mode=mode, side=side)
         size = reduced_size((width, height), side)
         left, top, right, bottom = box = some_box(random, *size)
-        part = decode_part(content, name="picture", mode=mode, side=side, part=Part(size, box))
+        part = decode_reduced(content, name="picture", mode=mode, side=side, window=box)
         assert part.shape == whole.shape
         assert np.array_equal(part[top:bottom, left:right], whole[top:bottom, left:right])
 
@@ -112,19 +115,27 @@ def photographs(photo_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the pictures that were decoded as a whole."""
-    names, original = [], decode.decode_reduced
+    """The decoders that have decoded a whole picture, one entry for each."""
+    used: list[str] = []
 
-    def counting(content: bytes, *, name: str, **rest: Any) -> np.ndarray:
-        names.append(name)
-        return original(content, name=name, **rest)
+    def count(name: str) -> None:
+        original = getattr(reduced, name)
 
-    monkeypatch.setattr(decode, "decode_reduced", counting)
-    return names
+        def counting(*arguments: Any, **named: Any) -> Any:
+            pixels = original(*arguments, **named)
+            if pixels is not None:
+                used.append(name)
+            return pixels
+
+        monkeypatch.setattr(reduced, name, counting)
+
+    count("_by_opencv")
+    count("decode")
+    return used
 
 
-def part_of(content: bytes, size: tuple[int, int], box: tuple[int, int, int, int] = (10, 10, 20, 20)) -> np.ndarray:
-    return decode_part(content, name="picture", mode="RGB", side=1000, part=Part(size, box))
+def part_of(content: bytes, box: tuple[int, int, int, int] = (10, 10, 20, 20)) -> np.ndarray:
+    return decode_reduced(content, name="picture", mode="RGB", side=1000, window=box)
 
 
 def with_exif(pixels: np.ndarray, orientation: int) -> bytes:
@@ -141,16 +152,15 @@ def without_last_scans(content: bytes) -> bytes:
 
 
 PIXELS = noise(60, 80)
-NO_WINDOWS: dict[str, tuple[bytes, tuple[int, int]]] = {
-    "png": (saved(Image.fromarray(PIXELS), "PNG"), (80, 60)),
-    "cmyk": (saved(Image.fromarray(PIXELS).convert("CMYK"), "JPEG"), (80, 60)),
-    "rgb": (saved(Image.fromarray(PIXELS), "JPEG", keep_rgb=True), (80, 60)),
-    "progressive": (jpeg(PIXELS, progressive=True), (80, 60)),
-    "progressive, not all of it": (without_last_scans(jpeg(PIXELS, progressive=True)), (80, 60)),
-    "another size": (jpeg(PIXELS), (79, 60)),
-    "bytes behind its end": (jpeg(PIXELS) + b"\0", (80, 60)),
+NO_WINDOWS: dict[str, bytes] = {
+    "png": saved(Image.fromarray(PIXELS), "PNG"),
+    "cmyk": saved(Image.fromarray(PIXELS).convert("CMYK"), "JPEG"),
+    "rgb": saved(Image.fromarray(PIXELS), "JPEG", keep_rgb=True),
+    "progressive": jpeg(PIXELS, progressive=True),
+    "progressive, not all of it": without_last_scans(jpeg(PIXELS, progressive=True)),
+    "bytes behind its end": jpeg(PIXELS) + b"\0",
     **{
-        f"turned {orientation}": (with_exif(noise(64, 64), orientation), (64, 64))
+        f"turned {orientation}": with_exif(noise(64, 64), orientation)
         for orientation in UPRIGHT
     },
 }  # fmt: skip
@@ -158,16 +168,16 @@ NO_WINDOWS: dict[str, tuple[bytes, tuple[int, int]]] = {
 
 @pytest.mark.parametrize("what", list(NO_WINDOWS))
 def test_what_has_no_windows_is_decoded_as_a_whole(what: str, whole_pictures: list[str]) -> None:
-    content, size = NO_WINDOWS[what]
-    expected = decode.decode_reduced(content, name="expected", mode="RGB", side=1000)
-    assert np.array_equal(part_of(content, size), expected)
-    assert whole_pictures == ["expected", "picture"]
+    content = NO_WINDOWS[what]
+    expected = decode_reduced(content, name="expected", mode="RGB", side=1000)
+    assert np.array_equal(part_of(content), expected)
+    assert len(whole_pictures) == 2
 
 
 def test_a_picture_that_is_cut_off_says_so() -> None:
     content = jpeg(PIXELS)
     with pytest.raises(PictureError, match="cut off or damaged"):
-        part_of(content[: len(content) // 2], (80, 60))
+        part_of(content[: len(content) // 2])
 
 
 def test_no_picture_is_decoded_with_the_tables_of_another() -> None:
@@ -192,9 +202,10 @@ def test_a_damaged_header_spoils_no_picture_after_it() -> None:
 
 def test_an_upright_photograph_with_exif_needs_only_its_window(whole_pictures: list[str]) -> None:
     content = with_exif(PIXELS, 1)
-    expected = decode_reduced(content, name="picture", mode="RGB", side=1000)
-    assert np.array_equal(part_of(content, (80, 60))[10:20, 10:20], expected[10:20, 10:20])
+    found = part_of(content)
     assert whole_pictures == []
+    expected = decode_reduced(content, name="picture", mode="RGB", side=1000)
+    assert np.array_equal(found[10:20, 10:20], expected[10:20, 10:20])
 
 
 def test_damage_within_the_window_is_what_the_whole_picture_makes_of_it() -> None:
@@ -206,9 +217,9 @@ def test_damage_within_the_window_is_what_the_whole_picture_makes_of_it() -> Non
         expected = decode_reduced(damaged, name="picture", mode="RGB", side=1000)
     except PictureError as error:
         with pytest.raises(PictureError, match=error.reason[:10]):
-            part_of(damaged, (200, 200), (0, 0, 200, 200))
+            part_of(damaged, (0, 0, 200, 200))
     else:
-        assert np.array_equal(part_of(damaged, (200, 200), (0, 0, 200, 200)), expected)
+        assert np.array_equal(part_of(damaged, (0, 0, 200, 200)), expected)
 
 
 def test_random_damage_never_writes_beyond_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,9 +262,8 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header() -> None:
     content = bytearray(jpeg(noise(60, 80)))
     place = content.index(b"\xff\xc0")
     content[place + 5 : place + 9] = (60_000).to_bytes(2) + (60_000).to_bytes(2)
-    part = Part((60_000, 60_000), (0, 0, 9, 9))
     with pytest.raises(PictureError, match="megapixels"):
-        decode_part(bytes(content), name="picture", mode="RGB", side=10**6, part=part)
+        decode_reduced(bytes(content), name="picture", mode="RGB", side=10**6, window=(0, 0, 9, 9))
 
 
 def test_threads_have_decompressors_of_their_own() -> None:
@@ -343,60 +353,65 @@ def test_a_training_sees_the_same_pixels_with_and_without(
     name: str, photographs: Path, monkeypatch: pytest.MonkeyPatch, whole_pictures: list[str]
 ) -> None:
     source = load_source(photographs)
-    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
+    sizes = scanned_sizes(source)
 
     def read(policy: Policy) -> list[np.ndarray]:
-        batches = Batches(
+        batches = make_batches(
             source, range(len(source)), LARGE, batch_size=9, policy=policy, shuffle=True, seed=5, sizes=sizes,
             memory_share=0,
         )  # fmt: skip
         return [batch.images.numpy() for epoch in (0, 1) for batch in batches.epoch(epoch)]
 
-    windows, original = [], decode.decode_window
+    windows, original = [], reduced.decode_window
 
     def counting(*arguments: Any, **named: Any) -> Any:
         windows.append(original(*arguments, **named))
         return windows[-1]
 
-    monkeypatch.setattr(decode, "decode_window", counting)
+    monkeypatch.setattr(reduced, "decode_window", counting)
     with_windows = read(SETTINGS[name])
     assert len(windows) == 2 * len(source)
     assert not any(part is None for part in windows)
     assert whole_pictures == []
-    monkeypatch.setattr(crops, "can_decode_windows", lambda: False)
+    monkeypatch.setattr(reduced, "decode_window", lambda *_, **__: None)
     without = read(SETTINGS[name])
+    assert len(whole_pictures) == 2 * len(source)
     assert len(with_windows) == len(without)
     assert all(np.array_equal(a, b) for a, b in zip(with_windows, without, strict=True))
     assert len(windows) == 2 * len(source)
 
 
-def test_a_file_that_changed_since_it_was_scanned_is_read_as_it_is(photographs: Path) -> None:
+@pytest.mark.parametrize("size", [(333, 211), (80, 60)])
+def test_a_file_of_another_size_than_scanned_is_skipped(photographs: Path, size: tuple[int, int]) -> None:
     source = load_source(photographs)
-    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
+    sizes = scanned_sizes(source)
     changed = next(n for n, picture in enumerate(source.pictures) if picture.name.endswith(".jpg"))
     path = source.path(changed)
     assert path is not None
-    path.write_bytes(jpeg(noise(211, 333)))
+    path.write_bytes(jpeg(noise(size[1], size[0])))
 
-    def read(known: list[tuple[int, int]]) -> np.ndarray:
-        batches = Batches(
-            source, range(len(source)), LARGE, batch_size=len(source), policy=Policy("resized"), shuffle=True,
-            sizes=known, memory_share=0,
-        )  # fmt: skip
-        return next(batches.epoch(0)).images.numpy()
+    others = [index for index in range(len(source)) if index != changed]
 
-    now = list(sizes)
-    now[changed] = (333, 211)
-    assert np.array_equal(read(sizes), read(now))
+    def read(indices: list[int]) -> Batch:
+        batches = make_batches(
+            source, indices, LARGE, batch_size=len(source), policy=Policy("resized"), sizes=sizes, memory_share=0
+        )
+        return next(batches.epoch(0))
+
+    batch = read(list(range(len(source))))
+    [(name, reason)] = batch.skipped
+    assert name == source.pictures[changed].name
+    assert reason.startswith("has changed since the data were scanned: it has")
+    assert torch.equal(batch.images, read(others).images)
 
 
 def test_what_is_kept_is_decoded_whole_once(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = load_source(photographs)
-    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
+    sizes = scanned_sizes(source)
     windows: list[int] = []
-    monkeypatch.setattr(decode, "decode_window", lambda *_, **__: windows.append(1))
+    monkeypatch.setattr(reduced, "decode_window", lambda *_, **__: windows.append(1))
     for share, expected in ((0.25, 0), (0.0, 2 * len(source))):
-        batches = Batches(
+        batches = make_batches(
             source, range(len(source)), LARGE, batch_size=9, policy=Policy("resized"), shuffle=True, sizes=sizes,
             memory_share=share,
         )  # fmt: skip
@@ -413,22 +428,14 @@ def test_the_content_of_a_grey_jpeg_in_colour() -> None:
     assert (part[10:20, 10:20, 0] == part[10:20, 10:20, 2]).all()
 
 
-def test_pictures_that_could_not_be_scanned_are_read_if_they_can_be(photographs: Path) -> None:
+def test_pictures_that_could_not_be_scanned_are_skipped(photographs: Path) -> None:
     """Their size is 0 x 0; no warning and no number that is none comes of it."""
     source = load_source(photographs)
-    sizes = [(facts.width, facts.height) for facts in scan(source).facts]
-    unknown = [(0, 0) if number % 3 == 0 else size for number, size in enumerate(sizes)]
-    path = source.path(0)
-    assert path is not None
-    path.write_bytes(b"no picture")
-
-    def read(known: list[tuple[int, int]]) -> np.ndarray:
-        batches = Batches(
-            source, range(len(source)), LARGE, batch_size=len(source), policy=Policy("resized"), shuffle=True,
-            sizes=known, memory_share=0,
-        )  # fmt: skip
-        batch = next(batches.epoch(0))
-        assert len(batch.skipped) == 1
-        return batch.images.numpy()
-
-    assert np.array_equal(read(unknown), read(sizes))
+    known = [(0, 0) if number % 3 == 0 else size for number, size in enumerate(scanned_sizes(source))]
+    batches = make_batches(
+        source, range(len(source)), LARGE, batch_size=len(source), policy=Policy("resized"), sizes=known, memory_share=0
+    )
+    batch = next(batches.epoch(0))
+    assert len(batch.skipped) == len(range(0, len(source), 3))
+    assert {reason for _, reason in batch.skipped} == {"could not be read when the data were scanned"}
+    assert torch.equal(batch.indices, torch.tensor([n for n in range(len(source)) if n % 3]))

@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from casebook.augmentation.policy import POLICIES, Policy
 from casebook.data.cache import PictureCache
-from casebook.data.loader import Batch, Batches, order, plan
-from casebook.data.scan import scan
+from casebook.data.loader import AugmentSettings, Batch, Batches, BatchPlan, order
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError
 from casebook.preprocessing import Preprocessing
 from casebook.progress import Event, Remark
 from casebook.training.plan import make_prepare
+
+from .batching import make_batches, scanned_sizes
 
 LARGE = Preprocessing(size=72, crop_fraction=1.0)  # above the size that is held in memory as one array
 SMALL = Preprocessing(size=32, crop_fraction=1.0)
@@ -52,11 +54,10 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
 def test_the_stream_does_not_depend_on_workers_or_cache(
     source: Source, preprocessing: Preprocessing, policy: Policy
 ) -> None:
-    facts = scan(source).facts
-    sizes = [(f.width, f.height) for f in facts]
+    sizes = scanned_sizes(source)
     streams = []
     for workers, share in ((0, 0.0), (0, 0.25), (1, 0.25), (3, 0.0), (2, 0.25)):
-        batches = Batches(
+        batches = make_batches(
             source, range(len(source)), preprocessing, policy=policy, batch_size=7, shuffle=True, seed=3,
             workers=workers, sizes=sizes, memory_share=share,
         )  # fmt: skip
@@ -76,20 +77,22 @@ def test_the_stream_does_not_depend_on_workers_or_cache(
 def test_blending_comes_with_the_batch_and_with_any_worker(source: Source) -> None:
     tables = []
     for workers in (0, 2):
-        batches = Batches(source, range(48), LARGE, policy=STRONG, batch_size=9, shuffle=True, seed=2, workers=workers)
+        batches = make_batches(
+            source, range(48), LARGE, policy=STRONG, batch_size=9, shuffle=True, seed=2, workers=workers
+        )
         stream_ = stream(batches, 1)
         batches.close()
         assert all(batch.mixing is not None and batch.mixing.shape == (len(batch.labels), 5) for batch in stream_)
         assert all(batch.parameters is None for batch in stream_)
         tables.append(torch.cat([batch.mixing for batch in stream_ if batch.mixing is not None]))
     assert torch.equal(*tables)
-    assert stream(Batches(source, range(48), LARGE, policy=RESIZED, batch_size=9), 0)[0].mixing is None
+    assert stream(make_batches(source, range(48), LARGE, policy=RESIZED, batch_size=9), 0)[0].mixing is None
 
 
 def test_small_pictures_may_be_augmented_where_the_network_runs(source: Source) -> None:
     policy = Policy("padded", rotate=20, brightness=0.3, border="fill")
-    here = Batches(source, range(48), SMALL, policy=policy, batch_size=16, shuffle=True, seed=2)
-    there = Batches(source, range(48), SMALL, policy=policy, batch_size=16, shuffle=True, seed=2, on_device=True)
+    here = make_batches(source, range(48), SMALL, policy=policy, batch_size=16, shuffle=True, seed=2)
+    there = make_batches(source, range(48), SMALL, policy=policy, batch_size=16, shuffle=True, seed=2, on_device=True)
     prepare = make_prepare(SMALL, torch.device("cpu"), True)
     _, scale = SMALL.offset_and_scale
     for first, second in zip(stream(here, 3), stream(there, 3), strict=True):
@@ -101,7 +104,7 @@ def test_small_pictures_may_be_augmented_where_the_network_runs(source: Source) 
 
 
 def test_evaluation_sees_what_preprocessing_gives(source: Source) -> None:
-    batches = Batches(source, [5, 2, 30], LARGE, batch_size=2)
+    batches = make_batches(source, [5, 2, 30], LARGE, batch_size=2)
     images = torch.cat([batch.images for batch in stream(batches, 0)])
     for row, index in enumerate((5, 2, 30)):
         expected = LARGE.pixels(source.open(index, min_side=LARGE.decode_side))
@@ -113,14 +116,14 @@ def test_processes_share_each_batch_and_count_every_picture_once(source: Source,
     def parts(shuffle: bool) -> list[list[Batch]]:
         return [
             stream(
-                Batches(source, range(47), SMALL, batch_size=9, shuffle=shuffle, seed=1, rank=rank,
+                make_batches(source, range(47), SMALL, batch_size=9, shuffle=shuffle, seed=1, rank=rank,
                         world_size=world_size, policy=PADDED if shuffle else Policy()),
                 2,
             )
             for rank in range(world_size)
         ]  # fmt: skip
 
-    whole = stream(Batches(source, range(47), SMALL, batch_size=9, shuffle=True, seed=1, policy=PADDED), 2)
+    whole = stream(make_batches(source, range(47), SMALL, batch_size=9, shuffle=True, seed=1, policy=PADDED), 2)
     for number, batches in enumerate(zip(*parts(True), strict=True)):
         assert torch.equal(torch.cat([b.images for b in batches]), whole[number].images)
         sizes = [len(b.labels) for b in batches]
@@ -137,7 +140,7 @@ def test_an_unreadable_picture_is_skipped_with_its_reason(photo_folder: Path, tm
     (root / "stripes" / "05.jpg").write_bytes(b"no picture")
     for workers in (0, 2):
         for preprocessing in (LARGE, SMALL):
-            batches = Batches(source, range(48), preprocessing, batch_size=10, workers=workers, shuffle=True)
+            batches = make_batches(source, range(48), preprocessing, batch_size=10, workers=workers, shuffle=True)
             seen = [index for batch in stream(batches, 0) for index in batch.indices.tolist()]
             batches.close()
             assert len(seen) == 46
@@ -161,15 +164,15 @@ class Deadly(Source):
 def test_a_killed_worker_is_replaced_and_the_stream_is_the_same(source: Source, tmp_path: Path) -> None:
     record = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
     deadly = Deadly(**record, flag=str(tmp_path / "flag"))
-    batches = Batches(deadly, range(48), LARGE, batch_size=8, workers=2, shuffle=True, seed=4)
+    batches = make_batches(deadly, range(48), LARGE, batch_size=8, workers=2, shuffle=True, seed=4)
     survived = stream(batches, 0)
     batches.close()
     assert (tmp_path / "flag").exists()
-    assert same(survived, stream(Batches(source, range(48), LARGE, batch_size=8, shuffle=True, seed=4), 0))
+    assert same(survived, stream(make_batches(source, range(48), LARGE, batch_size=8, shuffle=True, seed=4), 0))
 
 
 def test_a_worker_that_dies_during_a_step_does_not_disturb_the_step(source: Source) -> None:
-    batches = Batches(source, range(48), LARGE, batch_size=2, workers=1, shuffle=True, seed=4)
+    batches = make_batches(source, range(48), LARGE, batch_size=2, workers=1, shuffle=True, seed=4)
     seen = []
     for number, batch in enumerate(batches.epoch(0)):
         seen.append(batch)
@@ -180,7 +183,7 @@ def test_a_worker_that_dies_during_a_step_does_not_disturb_the_step(source: Sour
             for _ in range(1000):  # the arithmetic of a step, in which a signal handler would raise
                 torch.ones(10).sum()
     batches.close()
-    assert same(seen, stream(Batches(source, range(48), LARGE, batch_size=2, shuffle=True, seed=4), 0))
+    assert same(seen, stream(make_batches(source, range(48), LARGE, batch_size=2, shuffle=True, seed=4), 0))
 
 
 SMALL_SHM = """
@@ -189,12 +192,12 @@ mount -t tmpfs -o size=64k tmpfs /dev/shm
 [ "$1" = full ] && head -c 64k /dev/zero > /dev/shm/full
 exec "$2" -c "
 import sys
-from casebook.data.loader import Batches
+from casebook.data.loader import Batches, BatchPlan
 from casebook.data.sources import load_source
 from casebook.preprocessing import Preprocessing
 from casebook.progress import Remark
 
-batches = Batches(load_source(sys.argv[1]), range(48), Preprocessing(size=72), batch_size=16, workers=2)
+batches = Batches(load_source(sys.argv[1]), range(48), Preprocessing(size=72), BatchPlan(16), workers=2)
 remarks = []
 batches.report = remarks.append
 images = [batch.images for batch in batches.epoch(0)]
@@ -221,12 +224,12 @@ def test_a_small_or_full_dev_shm_stops_nothing(photo_folder: Path, state: str) -
 
 def test_without_shared_memory_the_stream_is_the_same(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("casebook.data.workers.shared_memory", lambda *sizes: None)
-    piped = Batches(source, range(48), LARGE, batch_size=9, policy=STRONG, shuffle=True, workers=2)
+    piped = make_batches(source, range(48), LARGE, batch_size=9, policy=STRONG, shuffle=True, workers=2)
     found = stream(piped, 0)
     assert piped.workers is not None
     assert not piped.workers.shares_memory
     piped.close()
-    assert same(found, stream(Batches(source, range(48), LARGE, batch_size=9, policy=STRONG, shuffle=True), 0))
+    assert same(found, stream(make_batches(source, range(48), LARGE, batch_size=9, policy=STRONG, shuffle=True), 0))
 
 
 def test_where_no_process_starts_this_one_reads_and_says_so(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,11 +237,11 @@ def test_where_no_process_starts_this_one_reads_and_says_so(source: Source, monk
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr("casebook.data.loader.Workers", refuse)
-    batches = Batches(source, range(48), LARGE, batch_size=9, workers=2)
+    batches = make_batches(source, range(48), LARGE, batch_size=9, workers=2)
     events: list[Event] = []
     batches.report = events.append
     found = [stream(batches, epoch) for epoch in (0, 1)]
-    assert all(same(batches_, stream(Batches(source, range(48), LARGE, batch_size=9), 0)) for batches_ in found)
+    assert all(same(batches_, stream(make_batches(source, range(48), LARGE, batch_size=9), 0)) for batches_ in found)
     (remark,) = events  # once, not in each epoch
     assert isinstance(remark, Remark)
     assert "cannot start a process" in remark.text
@@ -247,7 +250,7 @@ def test_where_no_process_starts_this_one_reads_and_says_so(source: Source, monk
 
 def test_an_interrupted_wait_ends_the_workers(source: Source) -> None:
     """The pipe may hold half a batch then; the next epoch starts new ones."""
-    batches = Batches(source, range(48), LARGE, batch_size=9, workers=1)
+    batches = make_batches(source, range(48), LARGE, batch_size=9, workers=1)
     iterator = batches.epoch(0)
     next(iterator)
     assert batches.workers is not None
@@ -259,7 +262,7 @@ def test_an_interrupted_wait_ends_the_workers(source: Source) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert batches.workers is None
-    assert same(stream(batches, 0), stream(Batches(source, range(48), LARGE, batch_size=9), 0))
+    assert same(stream(batches, 0), stream(make_batches(source, range(48), LARGE, batch_size=9), 0))
     batches.close()
 
 
@@ -276,7 +279,7 @@ def test_memory_is_pinned_only_for_cuda(source: Source, monkeypatch: pytest.Monk
     for device, expected in ((None, False), ("cpu", False), ("mps", False), ("cuda:0", True)):
         asked.clear()
         chosen = None if device is None else torch.device(device)
-        batches = Batches(source, range(8), LARGE, batch_size=4, workers=1, device=chosen)
+        batches = make_batches(source, range(8), LARGE, batch_size=4, workers=1, device=chosen)
         stream(batches, 0)
         batches.close()
         assert asked == [expected] * 2
@@ -285,7 +288,7 @@ def test_memory_is_pinned_only_for_cuda(source: Source, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("workers", [0, 1])
 def test_reading_draws_nothing_from_torchs_own_random_numbers(source: Source, workers: int) -> None:
     """Dropout draws from them; a step's mask must not depend on whether an epoch, or a process, begins with it."""
-    batches = Batches(source, range(48), LARGE, batch_size=16, workers=workers, shuffle=True, policy=STRONG)
+    batches = make_batches(source, range(48), LARGE, batch_size=16, workers=workers, shuffle=True, policy=STRONG)
     torch.manual_seed(5)
     before = torch.get_rng_state()
     for epoch, start in ((0, 0), (1, 0), (1, 2)):
@@ -297,7 +300,7 @@ def test_reading_draws_nothing_from_torchs_own_random_numbers(source: Source, wo
 def test_spawned_workers_can_be_started(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.get_start_method", lambda *_: "spawn")
     for policy in (RESIZED, PADDED):
-        batches = Batches(source, range(8), LARGE, batch_size=4, workers=1, policy=policy)
+        batches = make_batches(source, range(8), LARGE, batch_size=4, workers=1, policy=policy)
         assert pickle.loads(pickle.dumps(batches.pictures)).seed == 0
 
 
@@ -305,8 +308,8 @@ def test_the_cache_saves_reading_again(photo_folder: Path, tmp_path: Path) -> No
     root = tmp_path / "photos"
     shutil.copytree(photo_folder, root)
     source = load_source(root)
-    sizes = [(f.width, f.height) for f in scan(source).facts]
-    batches = Batches(source, range(48), LARGE, batch_size=16, policy=RESIZED, shuffle=True, sizes=sizes)
+    sizes = scanned_sizes(source)
+    batches = make_batches(source, range(48), LARGE, batch_size=16, policy=RESIZED, shuffle=True, sizes=sizes)
     first = stream(batches, 0)
     shutil.rmtree(root)
     assert sum(len(batch.labels) for batch in stream(batches, 1)) == sum(len(batch.labels) for batch in first) == 48
@@ -317,7 +320,7 @@ def test_validation_reads_its_pictures_once(source: Source, monkeypatch: pytest.
     opened = []
     original = Source.open
     monkeypatch.setattr(Source, "open", lambda self, i, **k: (opened.append(i), original(self, i, **k))[1])
-    batches = Batches(source, range(10), LARGE, batch_size=4)
+    batches = make_batches(source, range(10), LARGE, batch_size=4)
     for epoch in range(3):
         stream(batches, epoch)
     assert len(opened) == 10
@@ -335,10 +338,12 @@ def test_the_cache_keeps_to_its_budget_and_to_earlier_epochs() -> None:
 
 
 def test_small_rests_are_left_out_of_training() -> None:
-    assert plan(35, 16) == [(0, 16), (16, 32)]
-    assert plan(36, 16) == [(0, 16), (16, 32), (32, 36)]
-    assert plan(9, 4) == [(0, 4), (4, 8)]
-    assert plan(1, 16) == [(0, 1)]
+    plan = BatchPlan(16, shuffle=True)
+    assert plan.bounds(35) == [(0, 16), (16, 32)]
+    assert plan.bounds(36) == [(0, 16), (16, 32), (32, 36)]
+    assert plan.bounds(1) == [(0, 1)]
+    assert BatchPlan(4, shuffle=True).bounds(9) == [(0, 4), (4, 8)]
+    assert BatchPlan(16).bounds(35) == [(0, 16), (16, 32), (32, 35)]
 
 
 def test_order_is_a_permutation_that_changes_with_seed_and_epoch() -> None:
@@ -352,4 +357,94 @@ def test_order_is_a_permutation_that_changes_with_seed_and_epoch() -> None:
 
 def test_no_pictures_is_an_error(source: Source) -> None:
     with pytest.raises(DataError, match="no pictures"):
-        Batches(source, [], LARGE, batch_size=4)
+        make_batches(source, [], LARGE, batch_size=4)
+
+
+def test_crops_from_files_of_unknown_size_are_an_error(source: Source) -> None:
+    settings = AugmentSettings(RESIZED)
+    with pytest.raises(DataError, match="their sizes must be known"):
+        Batches(source, range(8), LARGE, BatchPlan(4), augmentation=settings)
+
+
+@pytest.mark.parametrize("policy", [Policy(), PADDED, STRONG], ids=["none", "padded", "strong"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_without_a_readable_picture_says_so(
+    photo_folder: Path, tmp_path: Path, policy: Policy, workers: int
+) -> None:
+    source = load_source(shutil.copytree(photo_folder, tmp_path / "photos"))
+    sizes = scanned_sizes(source)
+    for index in (4, 5, 6, 7, 9):
+        (tmp_path / "photos" / source.pictures[index].name).write_bytes(b"no picture")
+    batches = make_batches(source, range(12), LARGE, 4, policy=policy, sizes=sizes, workers=workers)
+    first, second, third = stream(batches, 0)
+    batches.close()
+    assert [batch.is_empty for batch in (first, second, third)] == [False, True, False]
+    assert second.images.shape == (0, 72, 72, 3)
+    assert second.images.dtype == torch.uint8
+    assert second.labels.dtype == second.indices.dtype == torch.int64
+    assert second.labels.shape == second.indices.shape == (0,)
+    assert second.mixing is None
+    assert second.parameters is None
+    assert [name for name, _ in second.skipped] == [source.pictures[index].name for index in (4, 5, 6, 7)]
+    assert third.indices.tolist() == [8, 10, 11]
+
+
+OPENCV_THREADS = """
+import sys
+import cv2, numpy as np
+from casebook.augmentation.policy import Policy
+from casebook.data.loader import AugmentSettings, Batches, BatchPlan, CropSettings
+from casebook.data.scan import scan
+from casebook.data.sources import load_source
+from casebook.preprocessing import Preprocessing
+
+cv2.setNumThreads(3)
+cv2.resize(np.zeros((4000, 4000, 3), np.uint8), (2000, 2000), interpolation=cv2.INTER_AREA)  # starts its threads
+
+class Telling:
+    def __init__(self, pictures):
+        self.pictures = pictures
+    def __getattr__(self, name):
+        return getattr(self.pictures, name)
+    def __len__(self):
+        return len(self.pictures)
+    def __getitem__(self, key):
+        cv2.resize(np.zeros((4000, 4000, 3), np.uint8), (2000, 2000), interpolation=cv2.INTER_AREA)
+        name = f"{cv2.getNumThreads()} threads"
+        return self.pictures[key]._replace(skipped=((name, ""),))
+
+source = load_source(sys.argv[1])
+sizes = [(facts.width, facts.height) for facts in scan(source, workers=1).facts]
+batches = Batches(source, range(48), Preprocessing(size=72), BatchPlan(12), workers=2,
+                  augmentation=AugmentSettings(Policy("resized")), crops=CropSettings(sizes))
+assert cv2.getNumThreads() == 3, "making batches changes no global state"
+batches.pictures = Telling(batches.pictures)
+assert len(list(batches.epoch(0))) == 4
+assert list(batches.skipped) == ["1 threads"], batches.skipped
+assert cv2.getNumThreads() == 3
+batches.close()
+print("done")
+"""
+
+
+def test_workers_have_one_opencv_thread_and_this_process_keeps_its_own(photo_folder: Path) -> None:
+    """In a process of its own: if the threads are not ended before the fork, the workers wait for them for ever."""
+    found = subprocess.run(
+        [sys.executable, "-c", OPENCV_THREADS, str(photo_folder)], capture_output=True, text=True, timeout=60
+    )
+    assert (found.stdout.strip(), found.stderr) == ("done", "")
+
+
+def test_crops_are_cut_from_pictures_scaled_by_the_value_range(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(generator.integers(0, 4096, (90, 80), np.uint16)).save(tmp_path / name / "0.png")
+    source = load_source(tmp_path)
+    means = []
+    for value_range in (None, (0, 4095)):
+        preprocessing = dataclasses.replace(LARGE, value_range=value_range)
+        batches = make_batches(source, [0, 1], preprocessing, 2, policy=RESIZED)
+        means.append(float(next(batches.epoch(0)).images.float().mean()))
+    assert means[0] == pytest.approx(2048 / 257, abs=1)
+    assert means[1] == pytest.approx(127.5, abs=4)

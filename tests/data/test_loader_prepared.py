@@ -18,6 +18,8 @@ from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import Picture, Source, load_source
 from casebook.preprocessing import Preprocessing
 
+from .batching import make_batches
+
 SIZE = Preprocessing(size=40, crop_fraction=1.0)
 RESIZED = Policy("resized", mirror=0.5)
 SMALLER, LOSSY = StoredFormat(48), StoredFormat(48, format="jpeg")
@@ -40,7 +42,7 @@ def opened(source: Source, facts: tuple[PictureFacts, ...], form: StoredFormat, 
 
 def batches(source: Source, facts: tuple[PictureFacts, ...], **options: object) -> Batches:
     settings: dict = dict(batch_size=7, policy=RESIZED, shuffle=True, seed=3, memory_share=0.0) | options
-    return Batches(source, range(len(source)), SIZE, sizes=[(f.width, f.height) for f in facts], **settings)
+    return make_batches(source, range(len(source)), SIZE, sizes=[(f.width, f.height) for f in facts], **settings)
 
 
 def images(stream: Batches, *epochs: int) -> list[torch.Tensor]:
@@ -62,9 +64,9 @@ def test_the_stream_does_not_depend_on_what_is_prepared(
     preprocessing = grey if form.mode == "L" else SIZE
 
     def stream(workers: int, share: float, prepared: PreparedFile | None) -> list[torch.Tensor]:
-        made = Batches(
+        made = make_batches(
             source, range(len(source)), preprocessing, batch_size=7, policy=RESIZED, shuffle=True, seed=3,
-            workers=workers, memory_share=share, form=form, prepared=prepared,
+            workers=workers, memory_share=share, format=form, prepared=prepared,
             sizes=[(f.width, f.height) for f in facts],
         )  # fmt: skip
         return images(made, 0, 1)
@@ -87,11 +89,11 @@ def test_the_default_form_is_what_training_cut_its_crops_from(
     source: Source, facts: tuple[PictureFacts, ...], tmp_path: Path
 ) -> None:
     plain = images(batches(source, facts), 0)
-    assert same(plain, images(batches(source, facts, form=DEFAULT), 0))
+    assert same(plain, images(batches(source, facts, format=DEFAULT), 0))
     prepared = opened(source, facts, DEFAULT, tmp_path)
-    assert same(plain, images(batches(source, facts, form=DEFAULT, prepared=prepared), 0))
-    assert not same(plain, images(batches(source, facts, form=SMALLER), 0))
-    assert not same(images(batches(source, facts, form=LOSSY), 0), images(batches(source, facts, form=SMALLER), 0))
+    assert same(plain, images(batches(source, facts, format=DEFAULT, prepared=prepared), 0))
+    assert not same(plain, images(batches(source, facts, format=SMALLER), 0))
+    assert not same(images(batches(source, facts, format=LOSSY), 0), images(batches(source, facts, format=SMALLER), 0))
 
 
 @pytest.mark.parametrize("form", [SMALLER, LOSSY], ids=str)
@@ -102,15 +104,15 @@ def test_the_workers_prepare_in_the_first_epoch_and_nobody_decodes_after_it(
     shutil.copytree(photo_folder, root)
     source = load_source(root)
     facts = scan(source, workers=1).facts
-    expected = images(batches(source, facts, form=form), 0, 1)
-    stream = batches(source, facts, form=form, prepared=opened(source, facts, form, tmp_path), workers=2)
+    expected = images(batches(source, facts, format=form), 0, 1)
+    stream = batches(source, facts, format=form, prepared=opened(source, facts, form, tmp_path), workers=2)
     first = torch.cat([batch.images for batch in stream.epoch(0)])
     shutil.rmtree(root)
     second = torch.cat([batch.images for batch in stream.epoch(1)])
     stream.close()
     assert same([first, second], expected)
     assert not stream.skipped
-    later = batches(source, facts, form=form, prepared=opened(source, facts, form, tmp_path))  # another run
+    later = batches(source, facts, format=form, prepared=opened(source, facts, form, tmp_path))  # another run
     assert same(images(later, 0), expected[:1])
 
 
@@ -119,8 +121,8 @@ def test_other_parts_of_the_source_share_the_file(
 ) -> None:
     prepared = opened(source, facts, SMALLER, tmp_path)
     for indices in (range(0, 30), range(20, 48)):
-        stream = Batches(
-            source, indices, SIZE, batch_size=10, policy=RESIZED, shuffle=True, form=SMALLER, prepared=prepared
+        stream = make_batches(
+            source, indices, SIZE, batch_size=10, policy=RESIZED, shuffle=True, format=SMALLER, prepared=prepared
         )
         images(stream, 0)
     assert prepared.num_complete() == 48
@@ -134,7 +136,7 @@ def test_what_evaluation_sees_never_comes_from_prepared_pictures(
     prepared = opened(source, facts, LOSSY, tmp_path)
     fill(source, prepared, workers=1)
     plain = batches(source, facts, policy=policy, shuffle=False)
-    given = batches(source, facts, policy=policy, shuffle=False, form=LOSSY, prepared=prepared)
+    given = batches(source, facts, policy=policy, shuffle=False, format=LOSSY, prepared=prepared)
     assert given.crops.prepared is None
     assert same(images(plain, 0), images(given, 0))
     if policy == Policy():
@@ -143,10 +145,10 @@ def test_what_evaluation_sees_never_comes_from_prepared_pictures(
 
 
 def test_going_on_in_the_middle_of_an_epoch(source: Source, facts: tuple[PictureFacts, ...], tmp_path: Path) -> None:
-    whole = list(batches(source, facts, form=SMALLER).epoch(2))
+    whole = list(batches(source, facts, format=SMALLER).epoch(2))
     prepared = opened(source, facts, SMALLER, tmp_path)
-    list(batches(source, facts, form=SMALLER, prepared=prepared).epoch(0))
-    resumed = list(batches(source, facts, form=SMALLER, prepared=prepared).epoch(2, start=3))
+    list(batches(source, facts, format=SMALLER, prepared=prepared).epoch(0))
+    resumed = list(batches(source, facts, format=SMALLER, prepared=prepared).epoch(2, start=3))
 
     def bits(stream: list[Batch]) -> list[bytes]:
         return [batch.images.numpy().tobytes() for batch in stream]
@@ -171,9 +173,9 @@ def test_a_killed_worker_is_replaced(source: Source, facts: tuple[PictureFacts, 
     record = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
     deadly = Deadly(**record, flag=str(tmp_path / "flag"))
     prepared = opened(source, facts, SMALLER, tmp_path)
-    survived = images(batches(deadly, facts, form=SMALLER, prepared=prepared, workers=2), 0, 1)
+    survived = images(batches(deadly, facts, format=SMALLER, prepared=prepared, workers=2), 0, 1)
     assert (tmp_path / "flag").exists()
-    assert same(survived, images(batches(source, facts, form=SMALLER), 0, 1))
+    assert same(survived, images(batches(source, facts, format=SMALLER), 0, 1))
     assert prepared.num_complete() == 48
 
 
@@ -181,7 +183,7 @@ def test_a_killed_worker_is_replaced(source: Source, facts: tuple[PictureFacts, 
 def test_a_full_disk_does_not_stop_the_training_and_is_said_once(
     source: Source, facts: tuple[PictureFacts, ...], tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = images(batches(source, facts, form=SMALLER), 0, 1)
+    expected = images(batches(source, facts, format=SMALLER), 0, 1)
     prepared, said = opened(source, facts, SMALLER, tmp_path), []
     prepared.say = said.append
     original = os.pwrite
@@ -192,7 +194,7 @@ def test_a_full_disk_does_not_stop_the_training_and_is_said_once(
         return original(descriptor, content, start)
 
     monkeypatch.setattr(os, "pwrite", pwrite)
-    assert same(images(batches(source, facts, form=SMALLER, prepared=prepared, workers=workers), 0, 1), expected)
+    assert same(images(batches(source, facts, format=SMALLER, prepared=prepared, workers=workers), 0, 1), expected)
     assert len(said) == 1
     assert "No space left on device" in said[0]
     assert list(tmp_path.iterdir()) == []
@@ -202,7 +204,7 @@ def test_a_full_disk_does_not_stop_the_training_and_is_said_once(
 def test_flipped_bits_change_no_picture_and_are_said(
     source: Source, facts: tuple[PictureFacts, ...], tmp_path: Path
 ) -> None:
-    expected = images(batches(source, facts, form=SMALLER), 0, 1)
+    expected = images(batches(source, facts, format=SMALLER), 0, 1)
     prepared = opened(source, facts, SMALLER, tmp_path)
     fill(source, prepared, workers=1)
     content = bytearray(prepared.path.read_bytes())
@@ -211,7 +213,7 @@ def test_flipped_bits_change_no_picture_and_are_said(
     prepared.path.write_bytes(content)
     again, said = opened(source, facts, SMALLER, tmp_path), []
     again.say = said.append
-    assert same(images(batches(source, facts, form=SMALLER, prepared=again, workers=1), 0, 1), expected)
+    assert same(images(batches(source, facts, format=SMALLER, prepared=again, workers=1), 0, 1), expected)
     assert len(said) == 1
     assert "damaged" in said[0]
     assert prepared.path.read_bytes() != content  # mended
@@ -220,11 +222,11 @@ def test_flipped_bits_change_no_picture_and_are_said(
 def test_processes_of_one_training_share_the_file(
     source: Source, facts: tuple[PictureFacts, ...], tmp_path: Path
 ) -> None:
-    whole = images(batches(source, facts, form=SMALLER, batch_size=8), 1)[0]
+    whole = images(batches(source, facts, format=SMALLER, batch_size=8), 1)[0]
     parts = []
     for rank in range(2):
         prepared = opened(source, facts, SMALLER, tmp_path)
-        stream = batches(source, facts, form=SMALLER, prepared=prepared, batch_size=8, rank=rank, world_size=2)
+        stream = batches(source, facts, format=SMALLER, prepared=prepared, batch_size=8, rank=rank, world_size=2)
         parts.append([batch.images for batch in stream.epoch(1)])
     assert torch.equal(torch.cat([torch.cat(pair) for pair in zip(*parts, strict=True)]), whole)
     assert len(list_prepared(tmp_path)) == 1
@@ -234,5 +236,5 @@ def test_pictures_in_memory_need_none() -> None:
     arrays = np.random.default_rng(0).integers(0, 256, (8, 90, 70, 3), np.uint8)
     pictures = tuple(Picture(f"{index}", index % 2) for index in range(8))
     source = Source("arrays", None, ("a", "b"), pictures, arrays=arrays)
-    stream = Batches(source, range(8), SIZE, batch_size=4, policy=RESIZED, shuffle=True, form=LOSSY)
+    stream = make_batches(source, range(8), SIZE, batch_size=4, policy=RESIZED, shuffle=True, format=LOSSY)
     assert images(stream, 0)[0].shape == (8, 40, 40, 3)

@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 
 from casebook.data import prepared as module
-from casebook.data.decode import decode_reduced
 from casebook.data.prepared import (
     ENTRY,
     Layout,
@@ -34,6 +33,7 @@ from casebook.data.prepared import (
     read_header,
     remove_prepared,
 )
+from casebook.data.reduced import decode_reduced
 from casebook.data.scan import PictureFacts, scan
 from casebook.data.sources import Source, load_source
 from casebook.errors import PictureError, RunError

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from casebook.cost.count import count
-from casebook.data.loader import Batches
+from casebook.data.loader import AugmentSettings, Batches, BatchPlan
 from casebook.evaluation.predictions import Predictions
 from casebook.studies import ensemble_and_crops
 from casebook.studies.ensemble_and_crops import STUDY, EnsemblePlan, mistakes_of, network, protocols_for, with_margin
@@ -50,7 +50,10 @@ def test_training_and_test_cut_windows_of_one_scale(tmp_path: Path) -> None:
     assert (pictures.preprocessing.size, pictures.preprocessing.resize_side) == (16, 18)
     assert (pictures.policy.crop, pictures.policy.mirror, pictures.policy.pca) == ("window", 0.0, 0.0)
     whole = pictures.source.arrays[pictures.train[0]]
-    batches = Batches(pictures.source, pictures.train[:1], pictures.preprocessing, batch_size=1, policy=pictures.policy)
+    augmentation = AugmentSettings(pictures.policy)
+    batches = Batches(
+        pictures.source, pictures.train[:1], pictures.preprocessing, BatchPlan(1), augmentation=augmentation
+    )
     windows = [whole[top : top + 16, left : left + 16] for top in range(3) for left in range(3)]
     for epoch in range(5):
         [batch] = batches.epoch(epoch)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from casebook.augmentation.policy import Policy
 from casebook.data import prepared as prepared_module
+from casebook.data.crops import CropSettings
 from casebook.data.datasets import PictureData
 from casebook.data.prepared import Layout, StoredFormat, list_prepared, remove_prepared
 from casebook.data.scan import PictureFacts, scan
@@ -22,7 +23,7 @@ from casebook.preprocessing import Preprocessing
 from casebook.progress import Advanced, Event, PreparedSize, StepEnded
 from casebook.training import pipeline
 from casebook.training.distributed import World
-from casebook.training.pipeline import Kept, choose_prepared, prepare_pictures, worth_preparing
+from casebook.training.pipeline import choose_crops, prepare_pictures, worth_preparing
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.session import resume_run, train_run
 
@@ -44,22 +45,22 @@ def data(photo_folder: Path) -> PictureData:
 
 
 @pytest.fixture
-def choose(data: PictureData) -> Callable[..., Kept]:
+def choose(data: PictureData) -> Callable[..., CropSettings]:
     """What is chosen with these settings; `choose.said` gathers the remarks."""
     said: list[str] = []
 
-    def choose(policy: Policy = RESIZED, epochs: int = 2, data: PictureData = data, **settings: Any) -> Kept:
+    def choose(policy: Policy = RESIZED, epochs: int = 2, data: PictureData = data, **settings: Any) -> CropSettings:
         recipe = Recipe(data="photos", **({"memory_share": 0.0} | settings))
         report = lambda event: said.append(event.text)  # noqa: E731
-        return choose_prepared(recipe, data, SIZE, policy, epochs, World(), report)
+        return choose_crops(recipe, data, SIZE, policy, epochs, World(), report)
 
     choose.said = said  # type: ignore[attr-defined]
     return choose
 
 
-def test_large_pictures_that_do_not_fit_into_memory_are_prepared(choose: Callable[..., Kept]) -> None:
+def test_large_pictures_that_do_not_fit_into_memory_are_prepared(choose: Callable[..., CropSettings]) -> None:
     kept = choose()
-    assert kept.form == DEFAULT
+    assert kept.format == DEFAULT
     assert kept.prepared is not None
     (listed,) = list_prepared()
     assert listed.path == kept.prepared.path
@@ -80,10 +81,10 @@ def test_large_pictures_that_do_not_fit_into_memory_are_prepared(choose: Callabl
     ],
     ids=str,
 )
-def test_others_are_not(choose: Callable[..., Kept], settings: dict) -> None:
+def test_others_are_not(choose: Callable[..., CropSettings], settings: dict) -> None:
     kept = choose(**settings)
     assert kept.prepared is None
-    assert kept.form == StoredFormat(settings.get("prepared_side", 40))
+    assert kept.format == StoredFormat(settings.get("prepared_side", 40))
     assert list_prepared() == []
     assert choose.said == []  # type: ignore[attr-defined]
 
@@ -103,14 +104,14 @@ def test_worth_is_a_matter_of_sizes() -> None:
     assert not worth_preparing((PictureFacts(error="broken"),) * 10, indices, form, 0, 90)
 
 
-def test_asked_for_they_are_always_prepared(choose: Callable[..., Kept]) -> None:
+def test_asked_for_they_are_always_prepared(choose: Callable[..., CropSettings]) -> None:
     assert choose(prepared="raw", memory_share=0.9, epochs=1).prepared is not None
     kept = choose(prepared="jpeg", memory_share=0.9, prepared_side=60)
-    assert kept.form == StoredFormat(60, format="jpeg")
+    assert kept.format == StoredFormat(60, format="jpeg")
     assert kept.prepared is not None
 
 
-def test_what_is_there_is_used_whatever_the_rule_says(choose: Callable[..., Kept], photo_folder: Path) -> None:
+def test_what_is_there_is_used_whatever_the_rule_says(choose: Callable[..., CropSettings], photo_folder: Path) -> None:
     choose(prepared="raw")
     said = len(choose.said)  # type: ignore[attr-defined]
     assert choose(memory_share=0.9, epochs=1, prepared_gib=0).prepared is not None
@@ -118,21 +119,21 @@ def test_what_is_there_is_used_whatever_the_rule_says(choose: Callable[..., Kept
     assert choose(prepared="off").prepared is None
 
 
-def test_beyond_the_budget_the_form_stays_and_it_is_said(choose: Callable[..., Kept]) -> None:
+def test_beyond_the_budget_the_form_stays_and_it_is_said(choose: Callable[..., CropSettings]) -> None:
     for settings in ({}, {"prepared": "jpeg"}):
         kept = choose(prepared_gib=1e-9, **settings)
         assert kept.prepared is None
-        assert kept.form.format == ("jpeg" if settings else "raw")
+        assert kept.format.format == ("jpeg" if settings else "raw")
     assert all("prepared_gib" in text and "decoded anew" in text for text in choose.said)  # type: ignore[attr-defined]
     assert list_prepared() == []
 
 
-def test_what_has_no_effect_is_said(choose: Callable[..., Kept]) -> None:
+def test_what_has_no_effect_is_said(choose: Callable[..., CropSettings]) -> None:
     assert choose(prepared="raw", policy=Policy("padded")).prepared is None
     assert "no effect" in choose.said[0]  # type: ignore[attr-defined]
 
 
-def test_pictures_smaller_than_the_input_are_refused(choose: Callable[..., Kept]) -> None:
+def test_pictures_smaller_than_the_input_are_refused(choose: Callable[..., CropSettings]) -> None:
     with pytest.raises(RecipeError, match="prepared_side is 19, but the network takes 20"):
         choose(prepared_side=19)
 
@@ -230,7 +231,7 @@ def test_a_training_finds_what_was_prepared_for_its_network(photographs: Path) -
     source = load_source(photographs)
     seen = scan(source, workers=1)
     data = PictureData(source, seen, split_source(source, scan=seen, val_fraction=0.3, test_fraction=0))
-    kept = choose_prepared(Recipe(data="x"), data, Preprocessing(), RESIZED, 5, World(), lambda event: None)
+    kept = choose_crops(Recipe(data="x"), data, Preprocessing(), RESIZED, 5, World(), lambda event: None)
     assert kept.prepared is not None
     assert kept.prepared.num_complete() == 6
 

@@ -9,13 +9,13 @@ from PIL import Image
 
 from casebook.augmentation.policy import POLICIES, Policy
 from casebook.augmentation.sampling import replayed
-from casebook.data.loader import Batches
 from casebook.data.sources import load_source
 from casebook.errors import DataError, PictureError
 from casebook.preprocessing import Preprocessing
 from casebook.workflows.augment import OPERATIONS, caption, draw_operations, draw_sheet
 
 from ..augmentation.augmenting import parameters
+from ..data.batching import make_batches
 
 
 def test_a_picture_is_shown_in_every_epoch(photo_folder: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_data_set_is_shown_as_a_training_has_it(tmp_path: Path, name: str) -> 
         Image.fromarray(pixels).resize((840, 600)).save(tmp_path / label / "large.png")
     policy, preprocessing = POLICIES[name].policy, Preprocessing(size=64)
     draw_sheet(tmp_path, policy, tmp_path / "sheet.png", count=2, size=64, seed=5, columns=2)
-    batch = next(Batches(load_source(tmp_path), [0, 1], preprocessing, batch_size=2, policy=policy, seed=5).epoch(0))
+    batch = next(make_batches(load_source(tmp_path), [0, 1], preprocessing, 2, policy=policy, seed=5).epoch(0))
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     for place, image in enumerate(batch.images.numpy()):

@@ -1,48 +1,49 @@
-"""`CropSource`: the pixels of a picture that crops are cut from, or that evaluation sees, wherever they are kept.
+"""The pixels that augmentation starts from, wherever they are kept.
 
-A picture comes from an array that holds all of them, from a cache in memory, from prepared pictures on disk, or from
-its decoder. Where it comes from changes no pixel.
+They come from an array that holds all pictures, from a cache in memory, from prepared pictures on disk, or from the
+decoder. Where they come from changes none of them.
 """
 
 import dataclasses
+import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ..errors import PictureError
+from ..augmentation.reduction import reduced_size
+from ..device import available_cores
+from ..errors import DataError, PictureError
 from ..preprocessing import Preprocessing
 from .cache import PictureCache
-from .decode import Part, decode_part, read_file, reduced_size
-from .jpeg_window import can_decode_windows
-from .prepared import PreparedFile, StoredFormat, in_memory, picture_and_payload
+from .decode import read_file
+from .prepared import PreparedFile, StoredFormat, in_memory, picture_and_payload, stored_format
+from .reduced import Box, decode_reduced
 from .sources import Source
 
-WHOLE_SIDE = 64  # pictures up to this side are preprocessed once and held in memory as one array
+WHOLE_SIDE = 64  # pixels; pictures up to this side are preprocessed once and held in memory as one array
 
 
 @dataclasses.dataclass(frozen=True)
 class CropSettings:
-    """Where pictures are kept between epochs, and in what format.
-
-    `sizes` are the (width, height) of all the source's pictures. `format` is what crops are cut from: by default the
-    pictures with their shorter side brought down to twice the size at which evaluation cuts its crop. `prepared` holds
-    pictures in that format; it changes no pixel. `memory_share` of the free memory may be used.
-    """
+    """How pictures are stored between epochs."""
 
     sizes: Sequence[tuple[int, int]] | None = None
+    """(width, height) of every picture of the source, as scanned; required for policies that crop files."""
     format: StoredFormat | None = None
+    """What crops are cut from; by default raw pictures whose shorter side is at most `preprocessing.decode_side`."""
     prepared: PreparedFile | None = None
+    """Pictures in this format on disk."""
     memory_share: float = 0.25
+    """The share of the free memory that may hold pictures."""
 
 
 class CropSource:
-    """The pixels of some of a source's pictures before augmentation, by their place in `indices`.
+    """Reads pictures of a source by their place in `indices`, ready for augmentation.
 
-    With `cuts_crops`, crops are cut from the pictures as they were taken, reduced to a bounded size; otherwise the
-    pictures are preprocessed as for evaluation.
+    `crops` says what is read: the picture as taken, reduced to a bounded size, from which a policy cuts its crops; or
+    otherwise the picture preprocessed as for evaluation.
     """
 
     def __init__(
@@ -50,43 +51,39 @@ class CropSource:
         source: Source,
         indices: NDArray[np.int64],
         preprocessing: Preprocessing,
-        *,
-        cuts_crops: bool,
         settings: CropSettings,
+        *,
+        crops: bool,
         budget_bytes: int,
-        may_cache: bool,
+        shared: bool,
     ):
-        self.source, self.indices, self.preprocessing, self.cuts_crops = source, indices, preprocessing, cuts_crops
+        """`budget_bytes` of memory may hold pictures; `shared` says that worker processes do the reading."""
+        self.source, self.indices, self.preprocessing, self.crops = source, indices, preprocessing, crops
+        self.format = settings.format or stored_format(preprocessing)
+        self.prepared = settings.prepared if crops else None
         self.whole: NDArray[np.uint8] | None = None
-        self.bad: dict[int, str] = {}
+        self.bad: dict[int, str] = {}  # places that `whole` lacks, with the reason
         self.cache: PictureCache | None = None
-        self.format = settings.format or StoredFormat(
-            preprocessing.decode_side, preprocessing.mode, value_range=preprocessing.value_range
-        )
-        self.prepared = settings.prepared if cuts_crops else None
-        reduced_sizes: NDArray[np.int64] | None = None
-        if cuts_crops and settings.sizes is not None:
-            reduced_sizes = np.array([reduced_size(settings.sizes[i], self.format.side) for i in indices], np.int64)
-        # The sizes of uncached pictures, for which only the crop is decoded.
-        may_decode_parts = reduced_sizes is not None and self.prepared is None and self.format.format == "raw"
-        self.part_sizes = reduced_sizes if may_decode_parts and can_decode_windows() else None
         size, channels = preprocessing.size, preprocessing.channels
-        total_bytes = len(indices) * size * size * channels
-        if not cuts_crops and size <= WHOLE_SIDE and total_bytes <= budget_bytes:
-            self.whole = np.zeros((len(indices), size, size, channels), np.uint8)
-        elif may_cache and not cuts_crops:
-            self.cache = PictureCache([(size, size, channels)] * len(indices), budget_bytes)
-        elif may_cache and reduced_sizes is not None and not (self.prepared and self.format.format == "raw"):
-            shapes = [(height, width, channels) for width, height in reduced_sizes.tolist()]
-            self.cache = PictureCache(shapes, budget_bytes)
+        self.sizes = np.full((len(indices), 2), size)
+        if crops:
+            self.sizes = _reduced_sizes(source, indices, settings.sizes, self.format.side)
+        # Only forked workers can share a cache with each other.
+        may_cache = budget_bytes > 0 and (not shared or multiprocessing.get_start_method() == "fork")
+        if not crops and size <= WHOLE_SIDE and len(indices) * size * size * channels <= budget_bytes:
+            self._read_all()
+        elif may_cache and not (self.prepared and self.format.format == "raw"):
+            self.cache = PictureCache(
+                [(height, width, channels) for width, height in self.sizes.tolist()], budget_bytes
+            )
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def read_all(self, workers: int) -> None:
-        """Fills `whole`: small pictures are read once and stay in memory."""
-        whole = self.whole
-        assert whole is not None
+    def _read_all(self) -> None:
+        """Fills `whole` with every picture."""
+        size, channels = self.preprocessing.size, self.preprocessing.channels
+        whole = self.whole = np.zeros((len(self), size, size, channels), np.uint8)
 
         def read(place: int) -> None:
             try:
@@ -94,41 +91,60 @@ class CropSource:
             except PictureError as error:
                 self.bad[place] = error.reason
 
-        with ThreadPoolExecutor(max(1, workers)) as pool:  # Pillow frees the interpreter while it decodes
-            for _ in pool.map(read, range(len(self.indices)), chunksize=256):
+        with ThreadPoolExecutor(available_cores()) as pool:  # Pillow releases the interpreter's lock while it decodes
+            for _ in pool.map(read, range(len(self)), chunksize=256):
                 pass
 
-    def _open(self, place: int) -> Image.Image:
-        return self.source.open(int(self.indices[place]), **self.preprocessing.decode_options)
+    def read(self, place: int, epoch: int, window: Box | None = None) -> NDArray[np.uint8]:
+        """(H, W, channels) uint8 of one picture, of its size in `sizes`. Pixels outside `window` may be anything.
+
+        Raises PictureError.
+        """
+        if self.cache is not None and (picture := self.cache.get(place, epoch)) is not None:
+            return picture
+        stored = self.cache is not None and self.cache.has_slot(place)
+        picture = self._reduced(place, None if stored else window) if self.crops else self._preprocessed(place)
+        if self.cache is not None:
+            self.cache.put(place, epoch, picture)
+        return picture
 
     def _preprocessed(self, place: int) -> NDArray[np.uint8]:
-        return self.preprocessing.pixels(self._open(place))
+        picture = self.source.open(int(self.indices[place]), **self.preprocessing.decode_options)
+        return self.preprocessing.pixels(picture)
 
-    def read(self, place: int, epoch: int, part: Part | None = None) -> NDArray[np.uint8]:
-        """(H, W, channels) uint8 of one picture. Pixels outside `part` may be anything. Raises PictureError."""
-        keep = self.cache is not None and self.cache.has_slot(place)
-        picture = self.cache.get(place, epoch) if self.cache is not None and keep else None
-        if picture is None:
-            if self.cuts_crops:
-                picture = self._reduced(int(self.indices[place]), None if keep else part)
-            else:
-                picture = self._preprocessed(place)
-            if self.cache is not None and keep:
-                self.cache.put(place, epoch, picture)
-        return picture
-
-    def _reduced(self, index: int, part: Part | None) -> NDArray[np.uint8]:
-        """What crops are cut from: the same pixels whether they are prepared already or not."""
+    def _reduced(self, place: int, window: Box | None) -> NDArray[np.uint8]:
+        index = int(self.indices[place])
         if self.prepared is not None and (picture := self.prepared.get(index)) is not None:
             return picture
-        path, name = self.source.path(index), self.source.pictures[index].name
+        path, name, format = self.source.path(index), self.source.pictures[index].name, self.format
         if path is None:
-            return in_memory(self.source, index, self.format)
-        content = read_file(path, name=name)
-        options = {"mode": self.format.mode, "side": self.format.side, "value_range": self.format.value_range}
-        if part is not None:
-            return decode_part(content, name=name, part=part, **options)
-        picture, payload = picture_and_payload(content, name, self.format)
-        if self.prepared is not None and picture.shape == self.prepared.layout.shapes[index]:
+            return in_memory(self.source, index, format)
+        width, height = self.sizes[place].tolist()
+        if not width:
+            raise PictureError(name, "could not be read when the data were scanned")
+        content, payload = read_file(path, name=name), None
+        if self.prepared is None and format.format == "raw":
+            picture = decode_reduced(content, name=name, window=window, **format.decode_options)
+        else:
+            picture, payload = picture_and_payload(content, name, format)
+        if picture.shape[:2] != (height, width):
+            now = f"{picture.shape[1]} x {picture.shape[0]} pixels when reduced, not {width} x {height}"
+            raise PictureError(name, f"has changed since the data were scanned: it has {now}")
+        if self.prepared is not None and payload is not None:
             self.prepared.put(index, payload, content)
         return picture
+
+
+def _reduced_sizes(
+    source: Source, indices: NDArray[np.int64], sizes: Sequence[tuple[int, int]] | None, side: int
+) -> NDArray[np.int64]:
+    """(N, 2) width and height of the pictures that crops are cut from; 0 x 0 for those that could not be scanned."""
+    if source.arrays is not None:
+        size = (source.arrays.shape[2], source.arrays.shape[1])
+        return np.tile(np.array(reduced_size(size, side), np.int64), (len(indices), 1))
+    if sizes is None:
+        raise DataError(
+            f"{source.name}: crops are cut from the pictures as taken, so their sizes must be known; "
+            "scan the source and pass CropSettings(sizes=[(facts.width, facts.height) for facts in scan(source).facts])"
+        )
+    return np.array([reduced_size(sizes[index], side) for index in indices], np.int64).reshape(-1, 2)

@@ -5,17 +5,14 @@ size is checked before anything is decoded, 16-bit and float values are rescaled
 transparency is laid on white, the camera's orientation is applied, an animation gives its first frame. Colour
 profiles are not applied.
 
-Evaluation, prediction and export take `open_picture`. Training cuts its crops from what `decode_reduced` gives, where
-OpenCV decodes ordinary JPEGs: the same libjpeg-turbo, but the pixels come as an array without being copied twice.
-Where a picture is not kept and its crop is known beforehand, `decode_part` decodes the crop alone.
+Evaluation, prediction and export take `open_picture`; training cuts its crops from what `reduced.decode_reduced` gives.
 """
 
 import io
 import os
-import struct
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -26,7 +23,6 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from ..errors import PictureError
-from .jpeg_window import OPENCV_FLAGS, decode_window
 
 MAX_ASPECT = 100  # resizing the shorter side would make a picture of a few bytes enormous
 MAX_PIXELS = 50_000_000  # a 20 KB PNG can decode to 800 MB: refused by its header
@@ -47,19 +43,6 @@ UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
 }
 DEEP_COLOUR = {f"{mode};16{order}" for mode in ("RGB", "RGBX", "RGBA", "LA") for order in "BLN"}
 SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
-JPEG_SCALES = (8, 4, 2, 1)  # a JPEG can be decoded at 1/8, 1/4, 1/2 of its size at less cost
-JPEG_END = b"\xff\xd9"
-PROGRESSIVE = 0xC2
-JPEG_FRAMES = (0xC0, 0xC1, PROGRESSIVE)  # baseline, extended and progressive, with Huffman codes
-OPENCV_TURNS = {
-    Image.Transpose.FLIP_LEFT_RIGHT: lambda pixels: cv2.flip(pixels, 1),
-    Image.Transpose.ROTATE_180: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
-    Image.Transpose.FLIP_TOP_BOTTOM: lambda pixels: cv2.flip(pixels, 0),
-    Image.Transpose.TRANSPOSE: cv2.transpose,
-    Image.Transpose.ROTATE_270: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
-    Image.Transpose.TRANSVERSE: lambda pixels: cv2.transpose(cv2.rotate(pixels, cv2.ROTATE_180)),
-    Image.Transpose.ROTATE_90: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
-}
 
 
 class Decoded(NamedTuple):
@@ -101,13 +84,13 @@ def decode(
     """As `open_picture`, with the stored format, mode, size and values."""
     try:
         with _quiet(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            _check_size(image.size, name)
+            check_size(image.size, name)
             if image.format in NOT_PIXELS:
                 raise PictureError(name, f"is a {image.format} file, which holds no pixels; convert it to PNG or JPEG")
             stored_mode, size, raw_mode = image.mode, image.size, _raw_mode(image)
             scaled = min_side is not None and image.draft(None, (min_side, min_side)) is not None
             image.load()
-            _check_size(image.size, name)  # icon files say the true size only now
+            check_size(image.size, name)  # icon files say the true size only now
             width, height = size if scaled else image.size
             values = _deep_values(image, raw_mode, source)
             picture = _eight_bit(image, mode) if values is None else _scaled_picture(values, value_range).convert(mode)
@@ -132,168 +115,7 @@ def read_file(path: Path, *, name: str) -> bytes:
         raise PictureError(name, _reason(path, name, error)) from error
 
 
-def decode_reduced(
-    content: bytes,
-    *,
-    name: str,
-    mode: Literal["RGB", "L"],
-    side: int,
-    value_range: tuple[float, float] | None = None,
-) -> NDArray[np.uint8]:
-    """(H, W, channels) uint8, upright, its shorter side brought down to `side`: what training cuts its crops from.
-
-    A function of the file's content alone. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as `side` pixels
-    are left. OpenCV reads RGB and grey JPEGs of 8 bits; all else, and what makes it stumble, is left to Pillow. The
-    pixels of both are equal where both bring the same libjpeg-turbo, else they differ by a few levels. A grey picture
-    of a coloured JPEG is its stored luma; Pillow computes it from the colours, which differs by 1 on average at most
-    and by more where a colour is saturated. Raises PictureError.
-    """
-    try:
-        pixels, size = _by_opencv(content, name, mode, side)
-    except PictureError:
-        raise
-    except Exception:  # Pillow says what is wrong, or finds a way
-        pixels = size = None
-    if pixels is None or size is None:
-        found = decode(content, name=name, mode=mode, min_side=side, value_range=value_range)
-        pixels, size = np.asarray(found.picture, np.uint8), (found.width, found.height)
-    return _resized(pixels, reduced_size(size, side))
-
-
-class Part(NamedTuple):
-    """What is wanted of a picture."""
-
-    size: Sequence[int]  # (width, height) that `decode_reduced` should give
-    box: Sequence[int]  # left, top, right, bottom
-
-
-def decode_part(
-    content: bytes,
-    *,
-    name: str,
-    mode: Literal["RGB", "L"],
-    side: int,
-    part: Part,
-    value_range: tuple[float, float] | None = None,
-) -> NDArray[np.uint8]:
-    """As `decode_reduced`, pixel by pixel, but outside of the part's box pixels may be anything.
-
-    Where the result has another size than expected, and where parts cannot be decoded by themselves, all pixels are
-    decoded. Damage below the box is not seen. Raises PictureError.
-    """
-    try:
-        pixels = _part(content, name, mode, side, part)
-    except PictureError:
-        raise
-    except Exception:  # whoever decodes the whole picture says what is wrong, or finds a way
-        pixels = None
-    if pixels is not None:
-        return pixels
-    return decode_reduced(content, name=name, mode=mode, side=side, value_range=value_range)
-
-
-def _part(content: bytes, name: str, mode: Literal["RGB", "L"], side: int, part: Part) -> NDArray[np.uint8] | None:
-    header = _jpeg_header(content) if content.endswith(JPEG_END) else None
-    if header is None or header.progressive:
-        return None
-    stored = header.width, header.height
-    _check_size(stored, name)
-    size = reduced_size(stored, side)
-    if size != tuple(part.size) or (header.may_be_turned and _stored_turn(content) is not None):
-        return None
-    scale = _jpeg_scale(stored, side)
-    decoded = -(-stored[0] // scale), -(-stored[1] // scale)
-    left, top, right, bottom = part.box
-    if decoded != size:  # interpolation reads a pixel more on every side
-        across, down = decoded[0] / size[0], decoded[1] / size[1]
-        left, top = max(0, int(left * across) - 1), max(0, int(top * down) - 1)
-        right, bottom = min(decoded[0], int(right * across) + 2), min(decoded[1], int(bottom * down) + 2)
-    pixels = decode_window(content, mode=mode, scale=scale, size=decoded, box=(left, top, right, bottom))
-    return None if pixels is None else _resized(pixels, size)
-
-
-def reduce_pixels(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """(H, W) or (H, W, C) uint8 -> (H, W, C), its shorter side brought down to `side`."""
-    return _resized(pixels, reduced_size((pixels.shape[1], pixels.shape[0]), side))
-
-
-def reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """(width, height) with the shorter side brought down to `side`, never up."""
-    width, height = size
-    short = min(width, height)
-    if short <= side:
-        return width, height
-    return max(1, round(width * side / short)), max(1, round(height * side / short))
-
-
-def _resized(pixels: NDArray[np.uint8], target: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W, C) at (width, height). Below a factor of 2, which is all that scaled decoding leaves, linear interpolation
-    misses no pixel and costs an eighth of an area mean."""
-    height, width = pixels.shape[:2]
-    if (width, height) != target:
-        gentle = width < 2 * target[0] and height < 2 * target[1]
-        resized: Any = cv2.resize(pixels, target, interpolation=cv2.INTER_LINEAR if gentle else cv2.INTER_AREA)
-        pixels = resized
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
-
-
-def _by_opencv(
-    content: bytes, name: str, mode: Literal["RGB", "L"], side: int
-) -> tuple[NDArray[np.uint8] | None, tuple[int, int] | None]:
-    """The upright pixels of an ordinary JPEG, and the (width, height) before scaled decoding; else nothing."""
-    header = _jpeg_header(content)
-    # Some versions of OpenCV fill the missing part of a cut-off file with grey and say nothing.
-    if header is None or not content.endswith(JPEG_END):
-        return None, None
-    width, height = header.width, header.height
-    _check_size((width, height), name)
-    turn = None
-    if header.may_be_turned:
-        turn = _stored_turn(content)
-    scale = _jpeg_scale((width, height), side)
-    flags = OPENCV_FLAGS[mode, scale] | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    if pixels is None or pixels.shape[:2] != (-(-height // scale), -(-width // scale)):
-        return None, None
-    if turn is not None:
-        pixels = OPENCV_TURNS[turn](pixels)
-    return pixels, (height, width) if turn in SIDEWAYS else (width, height)
-
-
-def _jpeg_scale(size: tuple[int, int], side: int) -> int:
-    return next((scale for scale in JPEG_SCALES if min(size) // scale >= side), 1)
-
-
-class _JpegHeader(NamedTuple):
-    width: int
-    height: int
-    progressive: bool
-    may_be_turned: bool  # there is EXIF or XMP, either of which may hold an orientation
-
-
-def _jpeg_header(content: bytes) -> _JpegHeader | None:
-    """Of a JPEG with 8-bit grey or three-component pixels; None for any other and for what is no JPEG.
-
-    Reads markers up to the frame's (ITU-T T.81, annex B). Pillow's answer would cost as much as 5 % of the decoding.
-    """
-    place, end, may_be_turned = 2, len(content), False
-    if not content.startswith(b"\xff\xd8\xff"):
-        return None
-    while place + 10 < end:
-        marker = content[place + 1]
-        if content[place] != 0xFF or marker < 0xC0 or 0xD0 <= marker <= 0xDA:
-            return None
-        if marker in JPEG_FRAMES:
-            precision, components = content[place + 4], content[place + 9]
-            height, width = struct.unpack_from(">HH", content, place + 5)
-            ordinary = precision == 8 and components in (1, 3) and width and height
-            return _JpegHeader(width, height, marker == PROGRESSIVE, may_be_turned) if ordinary else None
-        may_be_turned |= marker == 0xE1
-        place += 2 + int.from_bytes(content[place + 2 : place + 4])
-    return None
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
+def check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if (pixels := width * height) > MAX_PIXELS:
         text = f"{width} x {height} = {pixels / 1e6:.0f} megapixels"
@@ -337,7 +159,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _stored_turn(content: bytes) -> Image.Transpose | None:
+def stored_turn(content: bytes) -> Image.Transpose | None:
     """What makes a JPEG upright. Raises what Pillow raises for one that it cannot open."""
     with _quiet(), Image.open(io.BytesIO(content)) as image:
         return _turn(image)

@@ -6,7 +6,6 @@ augmented. So a training can be taken up at any batch, by any number of processe
 
 import dataclasses
 import itertools
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -22,33 +21,40 @@ from ..augmentation.geometry import Geometry, compose, reach
 from ..augmentation.mixing import mixing_table
 from ..augmentation.policy import Policy
 from ..augmentation.sampling import sample
-from ..device import available_cores, free_memory_bytes
+from ..device import free_memory_bytes
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
 from ..progress import Remark, Reporter, silent
 from .crops import CropSettings, CropSource
-from .decode import Part
-from .prepared import PreparedFile, StoredFormat
 from .sources import Source
 from .workers import Images, WorkerDied, Workers, one_opencv_thread
 
 Key = tuple[int, NDArray[np.int64]]  # of a batch: epoch, places
 
 UNCHANGED = Policy()
-MEMORY_SHARE = 0.25  # of the free memory may be used for pictures
 WORKER_RESTARTS = 3
 
 
 class Batch(NamedTuple):
-    """images (B, size, size, channels) uint8; labels and indices (B,) int64; pictures that could not be read; how
-    pictures blend (B, 5), as mixing.mix takes it; and (B,) PARAMETERS where the augmentation is still to be done."""
+    """What a network trains on or is evaluated on in one step."""
 
     images: Tensor
+    """(B, size, size, channels) uint8"""
     labels: Tensor
+    """(B,) int64"""
     indices: Tensor
+    """(B,) int64 into the source"""
     skipped: tuple[tuple[str, str], ...] = ()
+    """Pictures that could not be read: name and reason"""
     mixing: Tensor | None = None
+    """(B, 5) how the pictures blend, for `mixing.mix`"""
     parameters: NDArray[Any] | None = None
+    """(B,) PARAMETERS of an augmentation that is left to the device"""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none of its pictures could be read: there is nothing to learn from, not even for batch norm."""
+        return not len(self.labels)
 
 
 def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
@@ -57,125 +63,143 @@ def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64
     return generator.permutation(indices)
 
 
-def plan(count: int, batch_size: int) -> list[tuple[int, int]]:
-    """First and past-the-last place in the epoch's order of each training batch, all processes together.
+@dataclasses.dataclass(frozen=True)
+class BatchPlan:
+    """Which of N pictures make up each batch of an epoch, for one of `world_size` processes.
 
-    A last batch of less than a quarter of the size is left out, unless it is the only one: it would move the
-    weights as much as a whole one, and batch norm needs at least two pictures. Which ones differs by epoch.
+    With `shuffle`, each global batch of `batch_size` pictures is cut into equal parts, one for each process. A last
+    batch of less than a quarter of the size is left out, unless it is the only one: it would move the weights as much
+    as a full one, and batch norm needs at least two pictures. Which pictures that are differs between epochs.
+
+    Without, every picture comes exactly once, in order, over all processes together.
     """
-    bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < max(2, batch_size / 4):
-        bounds.pop()
-    return bounds
+
+    batch_size: int
+    shuffle: bool = False
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+
+    def share(self, count: int) -> NDArray[np.int64]:
+        """The places among `count` pictures that this process may read."""
+        places = np.arange(count)
+        return places if self.shuffle else places[self.rank :: self.world_size]
+
+    def bounds(self, count: int) -> list[tuple[int, int]]:
+        """(first, past the last) place of each batch in the epoch's order of `count` pictures."""
+        size = self.batch_size
+        bounds = [(start, min(start + size, count)) for start in range(0, count, size)]
+        if self.shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < max(2, size / 4):
+            bounds.pop()
+        return bounds
+
+    def batches(self, count: int, epoch: int, start: int = 0) -> list[NDArray[np.int64]]:
+        """The places among `count` pictures that make up this process's part of each batch from `start` on."""
+        places = np.arange(count)
+        if not self.shuffle:
+            return [places[first:last] for first, last in self.bounds(count)[start:]]
+        places = order(places, self.seed, epoch)
+        whole = (places[first:last] for first, last in self.bounds(count)[start:])
+        return [np.array_split(batch, self.world_size)[self.rank] for batch in whole]
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentSettings:
+    """How training pictures are augmented."""
+
+    policy: Policy = UNCHANGED
+    keys: Sequence[int] | None = None
+    """What the random numbers of each of the indices depend on, beside seed and epoch; by default the index itself."""
+    components: Components = IMAGENET_COMPONENTS
+    """The principal colours for the policy's "pca"."""
+    on_device: bool = False
+    """Leave the augmentation of small pictures to the device that trains."""
 
 
 class _Sampled(NamedTuple):
-    """The augmentation of some pictures, whose (width, height) are `sizes` (N, 2), and what it reads of each."""
+    """How some pictures will be augmented."""
 
-    sizes: NDArray[np.int64]
-    parameters: NDArray[Any]
+    parameters: NDArray[Any]  # (N,) PARAMETERS
     geometry: Geometry
-    parts: list[Part]
+    windows: NDArray[np.int64]  # (N, 4): the boxes that will be read of them
 
 
 class Pictures(Dataset):
     """Reads, augments and stacks the pictures of one batch; a key is (epoch, places), as `Batches.keys` gives them."""
 
-    def __init__(
-        self,
-        crops: CropSource,
-        policy: Policy,
-        seed: int,
-        *,
-        sample_keys: NDArray[np.int64],
-        components: Components,
-        on_device: bool,
-    ):
-        self.crops, self.policy, self.seed = crops, policy, seed
-        self.sample_keys, self.components, self.on_device = sample_keys, components, on_device
+    def __init__(self, crops: CropSource, settings: AugmentSettings, seed: int):
+        self.crops, self.settings, self.seed, self.policy = crops, settings, seed, settings.policy
         self.source, self.indices, self.preprocessing = crops.source, crops.indices, crops.preprocessing
         self.labels = np.array([self.source.pictures[i].label for i in self.indices], np.int64)
+        self.keys = self.indices if settings.keys is None else np.asarray(settings.keys, np.int64)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Batch:
         epoch, places = key
-        sampled: _Sampled | None = None
-        pictures: Sequence[NDArray[np.uint8]]
-        crops = self.crops
-        if crops.whole is not None:
-            good = np.array([int(place) not in crops.bad for place in places], bool)
-            skipped = [(int(place), crops.bad[int(place)]) for place in places[~good]]
-            pictures = crops.whole[places[good]]  # type: ignore[assignment]
-        else:
-            pictures, good, skipped = [], np.ones(len(places), bool), []
-            if crops.part_sizes is not None:
-                sampled = self._sample_ahead(epoch, places, crops.part_sizes[places])
-            for row, place in enumerate(places):
-                try:
-                    pictures.append(crops.read(int(place), epoch, sampled.parts[row] if sampled else None))
-                except PictureError as error:
-                    good[row] = False
-                    skipped.append((int(place), error.reason))
+        size, fill = self.preprocessing.size, fill_colour(self.preprocessing)
+        sampled = None if self.policy == UNCHANGED else self._sample(epoch, places)
+        pictures, good, skipped = self._read(places, epoch, sampled.windows if sampled else None)
         places = places[good]
-        images, parameters = self._augmented(pictures, epoch, places, sampled)
+        mixing = parameters = None
+        if not len(places):
+            images = np.zeros((0, size, size, len(fill)), np.uint8)
+        elif sampled is None:
+            images = np.ascontiguousarray(pictures)
+        else:
+            parameters, geometry = sampled.parameters[good], Geometry._make(part[good] for part in sampled.geometry)
+            mixing = mixing_table(parameters) if self.policy.mixes else None
+            if self._leaves_to_device:
+                images = np.ascontiguousarray(pictures)
+            else:
+                images, parameters = augment(pictures, parameters, size, fill, geometry), None
         return Batch(
             torch.from_numpy(images),
             torch.from_numpy(self.labels[places]),
             torch.from_numpy(self.indices[places]),
-            tuple((self.source.pictures[int(self.indices[p])].name, reason) for p, reason in skipped),
-            mixing_table(parameters) if parameters is not None and self.policy.mixes else None,
-            parameters if self._leaves_to_device else None,
+            skipped,
+            mixing,
+            parameters,
         )
+
+    def _sample(self, epoch: int, places: NDArray[np.int64]) -> _Sampled:
+        sizes, size = np.maximum(self.crops.sizes[places], 1), self.preprocessing.size  # 0 x 0 will be refused
+        parameters = sample(
+            self.policy, self.seed, epoch, self.keys[places], sizes, size, self.settings.components,
+            self.preprocessing.resize,
+        )  # fmt: skip
+        geometry = compose(parameters, sizes, size)
+        return _Sampled(parameters, geometry, reach(geometry, parameters, sizes, size))
+
+    def _read(
+        self, places: NDArray[np.int64], epoch: int, windows: NDArray[np.int64] | None
+    ) -> tuple[Sequence[NDArray[np.uint8]], NDArray[np.bool_], tuple[tuple[str, str], ...]]:
+        """The pictures that can be read, which of `places` they are, and the others' names with the reason."""
+        whole, bad = self.crops.whole, self.crops.bad
+        pictures: list[NDArray[np.uint8]] = []
+        if whole is None:
+            bad, boxes = {}, [None] * len(places) if windows is None else map(tuple, windows.tolist())
+            for place, box in zip(places.tolist(), boxes, strict=True):
+                try:
+                    pictures.append(self.crops.read(place, epoch, box))
+                except PictureError as error:
+                    bad[place] = error.reason
+        good = np.array([place not in bad for place in places.tolist()], bool)
+        skipped = tuple((self.source.pictures[self.indices[p]].name, bad[p]) for p in places[~good].tolist())
+        return pictures if whole is None else whole[places[good]], good, skipped  # type: ignore[return-value]
 
     @property
     def _leaves_to_device(self) -> bool:
-        """Pictures of one size that are all in memory are augmented where the network runs, if that is asked for."""
-        return self.on_device and self.crops.whole is not None and self.policy != UNCHANGED
-
-    def _augmented(
-        self, pictures: Sequence[NDArray[np.uint8]], epoch: int, places: NDArray[np.int64], sampled: _Sampled | None
-    ) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
-        """The pictures as the network sees them, or as they are where that is left to the device."""
-        size, fill = self.preprocessing.size, fill_colour(self.preprocessing)
-        if self.policy == UNCHANGED or not len(pictures):
-            shape = (0, size, size, len(fill))
-            return np.ascontiguousarray(pictures if len(pictures) else np.zeros(shape, np.uint8)), None
-        sizes = np.array([(picture.shape[1], picture.shape[0]) for picture in pictures])
-        if sampled is not None and np.array_equal(sampled.sizes, sizes):
-            parameters, geometry = sampled.parameters, sampled.geometry
-        else:  # also where one of them could not be read, or is of another size by now
-            parameters, geometry = self._sample(epoch, places, sizes), None
-        if self._leaves_to_device:
-            return np.ascontiguousarray(pictures), parameters
-        return augment(pictures, parameters, size, fill, geometry), parameters
-
-    def _sample_ahead(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> _Sampled:
-        """The augmentation of pictures that are not read yet, if these are their sizes."""
-        sizes, size = np.maximum(sizes, 1), self.preprocessing.size  # 0 x 0 is one that could not be scanned
-        parameters = self._sample(epoch, places, sizes)
-        geometry = compose(parameters, sizes, size)
-        boxes = reach(geometry, parameters, sizes, size)
-        return _Sampled(sizes, parameters, geometry, list(map(Part, sizes.tolist(), boxes.tolist())))
-
-    def _sample(self, epoch: int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
-        size, resize = self.preprocessing.size, self.preprocessing.resize
-        return sample(self.policy, self.seed, epoch, self.sample_keys[places], sizes, size, self.components, resize)
+        """Pictures of one size that are all in memory are augmented where the network runs, if the settings say so."""
+        return self.settings.on_device and self.crops.whole is not None and self.policy != UNCHANGED
 
 
 class Batches:
-    """The batches of one split for one of `world_size` processes.
+    """The batches of some of a source's pictures, epoch after epoch.
 
-    Training (`shuffle`): each global batch of `batch_size` pictures is cut into equal parts, one a process.
-    Evaluation: every picture comes exactly once, over all processes together, in order.
-    `sizes` are the (width, height) of all the source's pictures, where known: they make room in the cache.
-    `sample_keys`: what the random numbers of each of `indices` are drawn from; the index itself by default.
-    `components`: the principal colours of the policy's "pca". `on_device`: small pictures are augmented by `prepare`.
-    `form`: what crops are cut from; by default the pictures themselves, their shorter side brought down to twice the
-    size at which evaluation cuts its crop. `prepared`: where they are kept in that form; it changes no pixel.
-    `device`: where the batches go. `report` gets a Remark when no worker process can be started.
-    `skipped` gathers the names of pictures that could not be read, with the reason.
+    `skipped` collects the names of pictures that could not be read, with the reason. `report` gets a Remark when no
+    worker process can be started.
     """
 
     def __init__(
@@ -183,75 +207,44 @@ class Batches:
         source: Source,
         indices: Sequence[int],
         preprocessing: Preprocessing,
+        plan: BatchPlan,
         *,
-        batch_size: int,
-        policy: Policy = UNCHANGED,
-        shuffle: bool = False,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        augmentation: AugmentSettings = AugmentSettings(),
+        crops: CropSettings = CropSettings(),  # noqa: B008
         workers: int = 0,
-        sizes: Sequence[tuple[int, int]] | None = None,
-        memory_share: float = MEMORY_SHARE,
-        sample_keys: Sequence[int] | None = None,
-        components: Components = IMAGENET_COMPONENTS,
-        on_device: bool = False,
-        form: StoredFormat | None = None,
-        prepared: PreparedFile | None = None,
         device: torch.device | None = None,
     ):
+        """`workers` processes read and augment; 0 does it in this one. `device` is where the batches go.
+
+        Raises DataError for no pictures, and where crops are to be cut from files of unknown size.
+        """
         if not len(indices):
             raise DataError(f"{source.name}: no pictures to make batches from")
-        mine = np.asarray(indices, np.int64)
-        keys = mine if sample_keys is None else np.asarray(sample_keys, np.int64)
-        self.num_pictures = len(mine)
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
-        self.skipped: dict[str, str] = {}
-        if not shuffle:
-            mine, keys = mine[rank::world_size], keys[rank::world_size]
-        budget_bytes = int(memory_share * free_memory_bytes() / world_size)
-        # Workers that are not forked cannot see a common cache.
-        may_cache = budget_bytes > 0 and (not workers or multiprocessing.get_start_method() == "fork")
-        settings = CropSettings(sizes, form, prepared, memory_share)
+        self.plan, self.num_pictures, self.skipped = plan, len(indices), dict[str, str]()
+        share = plan.share(len(indices))
+        if augmentation.keys is not None:
+            augmentation = dataclasses.replace(augmentation, keys=np.asarray(augmentation.keys, np.int64)[share])
         self.crops = CropSource(
-            source, mine, preprocessing, cuts_crops=policy.crops_source, settings=settings, budget_bytes=budget_bytes,
-            may_cache=may_cache,
+            source, np.asarray(indices, np.int64)[share], preprocessing, crops,
+            crops=augmentation.policy.crops_source, shared=workers > 0,
+            budget_bytes=int(crops.memory_share * free_memory_bytes() / plan.world_size),
         )  # fmt: skip
-        self.pictures = Pictures(self.crops, policy, seed, sample_keys=keys, components=components, on_device=on_device)
-        if self.crops.whole is not None:
-            self.crops.read_all(available_cores())
-            workers = 0
-        self.num_workers = workers
+        self.pictures = Pictures(self.crops, augmentation, plan.seed)
+        self.num_workers = 0 if self.crops.whole is not None else workers
         self.workers: Workers | None = None
         self.pins_memory = device is not None and device.type == "cuda"  # a GPU copies pinned memory while it computes
         self.report: Reporter = silent
 
     def __len__(self) -> int:
-        return len(self._bounds())
-
-    def _bounds(self) -> list[tuple[int, int]]:
-        if self.shuffle:
-            return plan(self.num_pictures, self.batch_size)
-        count = len(self.pictures)
-        return [(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size)]
+        return len(self.global_sizes())
 
     def global_sizes(self) -> list[int]:
-        """The number of pictures of each batch, all processes together."""
-        return [stop - start for start, stop in self._bounds()]
+        """The number of pictures of each batch: in all processes together with `shuffle`, else in this one."""
+        return [stop - start for start, stop in self.plan.bounds(len(self.pictures))]
 
     def keys(self, epoch: int, start: int = 0) -> list[Key]:
-        """What to read for each batch from `start` on: the epoch and places in this process's list."""
-        places = np.arange(len(self.pictures))
-        if self.shuffle:
-            places = order(places, self.seed, epoch)
-        keys = []
-        for first, last in self._bounds()[start:]:
-            batch = places[first:last]
-            if self.shuffle:
-                batch = np.array_split(batch, self.world_size)[self.rank]
-            keys.append((epoch, batch))
-        return keys
+        """What to read for each batch from `start` on: the epoch, and places in this process's share."""
+        return [(epoch, places) for places in self.plan.batches(len(self.pictures), epoch, start)]
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on.
@@ -301,7 +294,7 @@ class Batches:
         reads the pictures itself, and a Remark says so."""
         if self.workers is not None or not self.num_workers:
             return self.workers is not None
-        pictures = -(-self.batch_size // (self.world_size if self.shuffle else 1))
+        pictures = -(-self.plan.batch_size // (self.plan.world_size if self.plan.shuffle else 1))
         size, channels = self.pictures.preprocessing.size, self.pictures.preprocessing.channels
         try:
             self.workers = Workers(_PackedBatches(self.pictures), self.num_workers, pictures * size * size * channels)

@@ -31,11 +31,14 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from ..augmentation.reduction import reduce_pixels, reduced_size
 from ..errors import PictureError, RunError
 from ..files import cache_folder
 from ..formatting import size_text
-from .decode import decode_reduced, read_file, reduce_pixels, reduced_size
+from ..preprocessing import Preprocessing
+from .decode import read_file
 from .pictures import Source
+from .reduced import decode_reduced
 from .scan import PictureFacts
 
 PIXEL_VERSION = 2  # of what a slot holds: a change of decode_reduced or of the encoding makes old files worthless
@@ -64,13 +67,24 @@ class StoredFormat(NamedTuple):
     def channels(self) -> int:
         return 3 if self.mode == "RGB" else 1
 
+    @property
+    def decode_options(self) -> dict[str, Any]:
+        """The keyword arguments for `decode_reduced`."""
+        return {"mode": self.mode, "side": self.side, "value_range": self.value_range}
+
+
+def stored_format(preprocessing: Preprocessing, side: int = 0, format: Literal["raw", "jpeg"] = "raw") -> StoredFormat:
+    """The format that crops for this preprocessing are cut from; its usual side when `side` is 0."""
+    side = side or preprocessing.decode_side
+    return StoredFormat(side, preprocessing.mode, format, preprocessing.value_range)
+
 
 def picture_and_payload(content: bytes, name: str, form: StoredFormat) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(H, W, channels) uint8 of a picture's file as training sees it, and the bytes for its slot.
 
     Raises PictureError.
     """
-    pixels = decode_reduced(content, name=name, mode=form.mode, side=form.side, value_range=form.value_range)
+    pixels = decode_reduced(content, name=name, **form.decode_options)
     if form.format == "raw":
         return pixels, np.ascontiguousarray(pixels).reshape(-1)
     payload = encode(pixels)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..data.crops import CropSettings
 from ..data.datasets import PictureData
-from ..data.loader import Batches
+from ..data.loader import Batches, BatchPlan
 from ..data.sources import Source
 from ..device import Stopwatch
 from ..errors import DataError, RunError
@@ -187,10 +188,8 @@ def _soups(
     def batches() -> Iterator[Tensor]:
         assert own is not None
         prepare = make_prepare(first.preprocessing, first.device, True)
-        found = Batches(
-            own.source, own.split.train, first.preprocessing, batch_size=NORM_BATCH, shuffle=True,
-            memory_share=0,
-        )  # fmt: skip
+        plan = BatchPlan(NORM_BATCH, shuffle=True)
+        found = Batches(own.source, own.split.train, first.preprocessing, plan, crops=CropSettings(memory_share=0))
         for batch in itertools.islice(found.epoch(), NORM_PICTURES // NORM_BATCH):
             if len(batch.labels) > 1:
                 yield prepare(batch)

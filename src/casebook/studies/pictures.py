@@ -54,6 +54,7 @@ class PictureSet:
     test: tuple[int, ...]
     preprocessing: Preprocessing
     policy: Policy
+    sizes: tuple[tuple[int, int], ...] | None = None  # (width, height) of the source's files
 
     @property
     def num_classes(self) -> int:
@@ -108,7 +109,8 @@ def load_pictures(data: str | Path, settings: PictureSettings) -> PictureSet:
         val, test = (_some_of(source, part, most_test_per_class, settings.seed) for part in (val, test))
     is_small = settings.side <= IN_MEMORY_SIDE
     policy = settings.policy or _moved(settings.side, mirror=str(data) not in UNMIRRORED)
-    pictures = PictureSet(source, train, val, test, _preprocessing(settings, is_small), policy)
+    sizes = tuple((facts.width, facts.height) for facts in seen.facts)
+    pictures = PictureSet(source, train, val, test, _preprocessing(settings, is_small), policy, sizes)
     return _in_memory(pictures) if is_small else pictures
 
 
@@ -165,4 +167,4 @@ def _in_memory(pictures: PictureSet) -> PictureSet:
     parts = {
         part: tuple(places[i] for i in getattr(pictures, part) if i in places) for part in ("train", "val", "test")
     }
-    return dataclasses.replace(pictures, source=held, **parts)
+    return dataclasses.replace(pictures, source=held, sizes=None, **parts)

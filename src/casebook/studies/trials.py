@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 import casebook
 
-from ..data.loader import Batches
+from ..data.crops import CropSettings
+from ..data.loader import AugmentSettings, Batches, BatchPlan
 from ..data.sources import Source
 from ..device import choose_precision, choose_workers
 from ..errors import DivergedError
@@ -305,16 +306,21 @@ def fit(
     keep_rows(run, trainer.position.rows)
     precision = choose_precision(recipe.precision, device, pictures.preprocessing.size)
     phase = Phase(recipe.epochs, parts=learning, start=start, dtype=precision)
-    common: dict[str, Any] = {
-        "batch_size": recipe.batch_size,
-        "seed": recipe.seed,
-        "channels_last": recipe.channels_last,
-    }
-    augmented = {"policy": pictures.policy, "shuffle": True, "on_device": device.type == "cuda"}
+    workers = 0 if pictures.source.arrays is not None else choose_workers(-1, device, 1)
+    prepare = make_prepare(pictures.preprocessing, device, recipe.channels_last)
+
+    def stream(indices: Sequence[int], augmentation: AugmentSettings, shuffle: bool) -> PreparedStream:
+        batches = Batches(
+            pictures.source, indices, pictures.preprocessing, BatchPlan(recipe.batch_size, shuffle, recipe.seed),
+            augmentation=augmentation, crops=CropSettings(pictures.sizes), workers=workers,
+        )  # fmt: skip
+        return PreparedStream(batches, prepare)
+
+    augmentation = AugmentSettings(pictures.policy, on_device=device.type == "cuda")
     diverged = ""
     try:
-        train = _stream(pictures, pictures.train, device, **common, **augmented)
-        trainer.fit(network, train, _stream(pictures, pictures.val, device, **common), phase)
+        train, val = stream(pictures.train, augmentation, True), stream(pictures.val, AugmentSettings(), False)
+        trainer.fit(network, train, val, phase)
     except DivergedError as error:
         diverged = str(error).partition(";")[0]
     curve = [{**row, **measured.rows.get(str(row["epoch"]), {})} for row in run.history]
@@ -338,22 +344,13 @@ class _EpochMeasures:
         write_json(self.path, self.rows)
 
 
-def _stream(
-    pictures: PictureSet, indices: Sequence[int], device: torch.device, *, channels_last: bool = True, **options: Any
-) -> PreparedStream:
-    """The pictures in batches as a network sees them; `options` as those of `Batches`."""
-    workers = 0 if pictures.source.arrays is not None else choose_workers(-1, device, 1)
-    batches = Batches(pictures.source, indices, pictures.preprocessing, **{"workers": workers, **options})
-    return PreparedStream(batches, make_prepare(pictures.preprocessing, device, channels_last))
-
-
 def prepared_batches(
     pictures: PictureSet, indices: Sequence[int], device: torch.device, *, batch_size: int, shuffle: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Each picture once, not augmented: (B, C, H, W) float32, normalised, and (B,) labels, both on the device."""
-    stream = _stream(
-        pictures, indices, device, batch_size=batch_size, seed=0, workers=0, shuffle=shuffle, memory_share=0
-    )
+    plan, crops = BatchPlan(batch_size, shuffle), CropSettings(memory_share=0)
+    batches = Batches(pictures.source, indices, pictures.preprocessing, plan, crops=crops)
+    stream = PreparedStream(batches, make_prepare(pictures.preprocessing, device, True))
     try:
         for images, labels, _ in stream.epoch():
             yield images, labels.to(device)

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.policy import Policy
-from ..data.loader import UNCHANGED, Batch, Batches, order, plan
-from ..data.prepared import StoredFormat
+from ..data.crops import CropSettings
+from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches, BatchPlan, order
 from ..data.sources import Source
 from ..device import autocast
 from ..errors import DataError, RunError
@@ -104,15 +104,15 @@ class FeatureCache:
 class Views(NamedTuple):
     """The views of each picture whose features are computed.
 
-    One view is the centre crop that evaluation sees. More are augmented by `policy`: each is drawn from (seed, view,
-    content of the picture), so it does not depend on the data set. Crops are cut from pictures in this `form`.
+    One view is the centre crop that evaluation sees. More are augmented by `policy`: each is sampled from (seed, view,
+    content of the picture), so it does not depend on the data set. `crops` says what crops are cut from.
     """
 
     num_views: int = 1
     policy: Policy = UNCHANGED
     components: Components = IMAGENET_COMPONENTS
     seed: int = 0
-    form: StoredFormat | None = None
+    crops: CropSettings = CropSettings(memory_share=0)
 
 
 class Arithmetic(NamedTuple):
@@ -183,15 +183,16 @@ class FeatureExtractor:
         if not wanted:
             return
         views, (device, dtype, batch_size, workers) = self.views, self.arithmetic
+        keys = [int(contents[i][:15], 16) for i in wanted]
+        augmentation = AugmentSettings(views.policy, keys, views.components)
         batches = Batches(
-            source, wanted, self.preprocessing, batch_size=batch_size, workers=workers, seed=views.seed,
-            policy=views.policy if views.num_views > 1 else UNCHANGED, components=views.components, memory_share=0,
-            sample_keys=[int(contents[i][:15], 16) for i in wanted], form=views.form, device=device,
+            source, wanted, self.preprocessing, BatchPlan(batch_size, seed=views.seed), crops=views.crops,
+            augmentation=augmentation if views.num_views > 1 else AugmentSettings(), workers=workers, device=device,
         )  # fmt: skip
         batches.report = self.report
         for batch in batches.epoch(view):
             count = len(batch.labels)
-            if not count:
+            if batch.is_empty:
                 continue
             # Always full batches: their size changes the last bits, and features must not depend on which pictures
             # were in the cache before.
@@ -207,7 +208,7 @@ class FeatureExtractor:
     def _key(self) -> dict[str, Any]:
         """Everything besides the picture and the view that decides a feature."""
         views = self.views
-        drawn = [repr(views.policy), [part.tolist() for part in views.components], views.form, views.seed]
+        sampled = [repr(views.policy), [part.tolist() for part in views.components], views.crops.format, views.seed]
         return {
             "backbone": backbone_digest(self.network),
             "network": {name: value for name, value in self.built_as.items() if name != "num_classes"},
@@ -215,7 +216,7 @@ class FeatureExtractor:
             "preprocessing": self.preprocessing.to_dict(),
             "dtype": str(self.arithmetic.dtype),
             "device": self.arithmetic.device.type,
-            "policy": drawn if views.num_views > 1 else None,
+            "policy": sampled if views.num_views > 1 else None,
             "version": 5,
         }
 
@@ -227,37 +228,25 @@ class FeatureBatches:
         self,
         features: NDArray[np.float32],
         labels: NDArray[np.int64],
-        *,
-        batch_size: int,
-        shuffle: bool,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
+        plan: BatchPlan,
     ):
-        self.features, self.labels = torch.from_numpy(features), torch.from_numpy(labels)
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
+        self.features, self.labels, self.plan = torch.from_numpy(features), torch.from_numpy(labels), plan
         self.skipped: dict[str, str] = {}
         self.num_pictures = len(labels)
 
-    def _bounds(self) -> list[tuple[int, int]]:
-        if self.shuffle:
-            return plan(self.num_pictures, self.batch_size)
-        return [(i, min(i + self.batch_size, self.num_pictures)) for i in range(0, self.num_pictures, self.batch_size)]
-
     def __len__(self) -> int:
-        return len(self._bounds())
+        return len(self.global_sizes())
 
     def global_sizes(self) -> list[int]:
-        return [stop - start for start, stop in self._bounds()]
+        return [stop - start for start, stop in self.plan.bounds(self.num_pictures)]
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        places = np.arange(self.num_pictures)
-        view = epoch % self.features.shape[1] if self.shuffle else 0
-        if self.shuffle:
-            places = order(places, self.seed, epoch)
-        for first, last in self._bounds()[start:]:
-            chosen = torch.from_numpy(np.array_split(places[first:last], self.world_size)[self.rank])
+        plan, places = self.plan, np.arange(self.num_pictures)
+        view = epoch % self.features.shape[1] if plan.shuffle else 0
+        if plan.shuffle:
+            places = order(places, plan.seed, epoch)
+        for first, last in plan.bounds(self.num_pictures)[start:]:
+            chosen = torch.from_numpy(np.array_split(places[first:last], plan.world_size)[plan.rank])
             yield Batch(self.features[chosen, view], self.labels[chosen], chosen)
 
     def close(self) -> None:

@@ -13,9 +13,10 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ..augmentation.policy import Policy
+from ..data.crops import CropSettings
 from ..data.datasets import PictureData
 from ..data.prepared import (
     GIB,
@@ -23,13 +24,13 @@ from ..data.prepared import (
     RESERVE_BYTES,
     SUFFIX,
     Layout,
-    PreparedFile,
     StoredFormat,
     fill,
     find_prepared,
     jpeg_size_bytes,
     open_prepared,
     prepared_folder,
+    stored_format,
 )
 from ..data.scan import PictureFacts, choose_value_range, scan
 from ..data.sources import load_source
@@ -46,14 +47,7 @@ from .recipe import Recipe
 DISK_SHARE = 0.5  # of the free space may go to pictures that nobody asked to prepare
 
 
-class Kept(NamedTuple):
-    """What crops are cut from, and the file that keeps it, if there is one: two arguments of `Batches`."""
-
-    form: StoredFormat
-    prepared: PreparedFile | None = None
-
-
-def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> StoredFormat:
+def choose_format(recipe: Recipe, preprocessing: Preprocessing) -> StoredFormat:
     """What the recipe has crops cut from.
 
     Raises RecipeError for pictures that would be smaller than the network's input.
@@ -63,12 +57,10 @@ def choose_form(recipe: Recipe, preprocessing: Preprocessing) -> StoredFormat:
             f"prepared_side is {recipe.prepared_side}, but the network takes {preprocessing.size} pixels; "
             f"expected {preprocessing.size} or more, or 0 for {preprocessing.decode_side}"
         )
-    side = recipe.prepared_side or preprocessing.decode_side
-    format = "jpeg" if recipe.prepared == "jpeg" else "raw"
-    return StoredFormat(side, preprocessing.mode, format, preprocessing.value_range)
+    return stored_format(preprocessing, recipe.prepared_side, "jpeg" if recipe.prepared == "jpeg" else "raw")
 
 
-def choose_prepared(
+def choose_crops(
     recipe: Recipe,
     data: PictureData,
     preprocessing: Preprocessing,
@@ -76,8 +68,8 @@ def choose_prepared(
     epochs: int,
     world: World,
     report: Reporter,
-) -> Kept:
-    """The form that the recipe asks for, and its prepared file where there is one or one is worth making.
+) -> CropSettings:
+    """The format that the recipe asks for, with prepared pictures where there are some or they are worth making.
 
     Raises RecipeError for pictures that would be smaller than the network's input.
     """
@@ -85,33 +77,34 @@ def choose_prepared(
     def say(text: str) -> None:
         report(Remark(text))
 
-    form = choose_form(recipe, preprocessing)
+    format = choose_format(recipe, preprocessing)
+    crops = CropSettings(data.sizes, format)
     if recipe.prepared == "off":
-        return Kept(form)
+        return crops
     if data.source.root is None or not policy.crops_source:
         if recipe.prepared != "auto":
             why = "this policy cuts no crops from them" if data.source.root else "they are in memory as they are"
             say(f"prepared = {recipe.prepared!r} has no effect on these pictures: {why}")
-        return Kept(form)
+        return crops
     facts = data.scan.facts
-    prepared = find_prepared(data.source, facts, form)
+    prepared = find_prepared(data.source, facts, format)
     if prepared is None:
         share = recipe.memory_share * len(data.split.train) / (len(data.split.train) + len(data.split.val))
         memory_bytes = share * free_memory_bytes() / world.world_size
-        if recipe.prepared == "auto" and not worth_preparing(facts, data.split.train, form, memory_bytes, epochs):
-            return Kept(form)
+        if recipe.prepared == "auto" and not worth_preparing(facts, data.split.train, format, memory_bytes, epochs):
+            return crops
         budget_bytes = recipe.prepared_gib * GIB
         try:
-            prepared = open_prepared(data.source, facts, form, budget_bytes=budget_bytes, disk_share=DISK_SHARE)
+            prepared = open_prepared(data.source, facts, format, budget_bytes=budget_bytes, disk_share=DISK_SHARE)
         except RunError as error:
             say(f"{error}; every picture is decoded anew in each epoch")
-            return Kept(form)
+            return crops
         say(
             f"pictures are decoded once and kept in {prepared.path} ({size_text(prepared.layout.size_bytes)} "
             "when complete); --set prepared=off prevents that"
         )
     prepared.say = say
-    return Kept(form, prepared)
+    return dataclasses.replace(crops, prepared=prepared)
 
 
 def worth_preparing(
@@ -177,7 +170,7 @@ def prepare_pictures(
         return lambda done, total: report(Advanced(task, done, total))
 
     seen = scan(source, progress=advance("scan"), cache_dir=cache_folder() / "scans")
-    form = StoredFormat(side or preprocessing.decode_side, preprocessing.mode, format, choose_value_range(seen.facts))
+    form = stored_format(preprocessing, side or 0, format)._replace(value_range=choose_value_range(seen.facts))
     layout, folder = Layout(seen.facts, form), prepared_folder()
     size_bytes = layout.size_bytes if format == "raw" else jpeg_size_bytes(source, layout)
     pictures = len(seen.facts) - len(seen.broken)

@@ -8,14 +8,15 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.crops import CropSettings
 from ..data.datasets import PictureData
-from ..data.loader import Batches
+from ..data.loader import AugmentSettings, Batches, BatchPlan
 from ..device import (
     autocast,
     choose_device,
@@ -31,7 +32,7 @@ from ..progress import Reporter, RunOpened, TrainingStarted, silent
 from .checkpoint import read_checkpoint
 from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
-from .pipeline import choose_form, choose_prepared
+from .pipeline import choose_crops, choose_format
 from .plan import SMALL_INPUT, ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe
 from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
@@ -307,28 +308,23 @@ def _feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> 
     frozen = Frozen(setup.network, learning, folded_norms=bool(setup.weights and setup.weights.folded_norms))
     epochs = plan.epochs_of(number)
 
-    def stream(indices: Sequence[int], **options: Any) -> PreparedStream:
+    crops = choose_crops(recipe, data, setup.preprocessing, plan.policy, epochs, plan.world, report)
+
+    def stream(indices: Sequence[int], augmentation: AugmentSettings, shuffle: bool) -> PreparedStream:
         batches = Batches(
-            data.source, indices, setup.preprocessing, batch_size=recipe.batch_size, seed=recipe.seed,
-            rank=plan.world.rank, world_size=plan.world.world_size, sizes=data.sizes,
-            memory_share=recipe.memory_share * len(indices) / num_pictures, workers=plan.workers, device=plan.device,
-            **options,
+            data.source, indices, setup.preprocessing,
+            BatchPlan(recipe.batch_size, shuffle, recipe.seed, plan.world.rank, plan.world.world_size),
+            augmentation=augmentation, workers=plan.workers, device=plan.device,
+            crops=dataclasses.replace(crops, memory_share=recipe.memory_share * len(indices) / num_pictures),
         )  # fmt: skip
         batches.report = report
         return PreparedStream(batches, plan.prepare)
 
-    kept = choose_prepared(recipe, data, setup.preprocessing, plan.policy, epochs, plan.world, report)
-    train = stream(
-        split.train,
-        policy=plan.policy,
-        shuffle=True,
-        on_device=plan.device.type == "cuda",
-        components=plan.components,
-        **kept._asdict(),
-    )
+    augmentation = AugmentSettings(plan.policy, components=plan.components, on_device=plan.device.type == "cuda")
+    train, validation = stream(split.train, augmentation, True), stream(split.val, AugmentSettings(), False)
     name = "train" if strategy == "none" else "tune"
     phase = Phase(epochs, name, parts=learning, start=frozen.train, dtype=plan.dtype, number=number)
-    return Feed(train, stream(split.val), phase)
+    return Feed(train, validation, phase)
 
 
 def _feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dict[str, int]]:
@@ -336,7 +332,7 @@ def _feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dic
     recipe, data, network = plan.recipe, plan.data, plan.setup.network
     learning = parts(network, "head", recipe)
     Frozen(network, learning)
-    form = choose_form(recipe, plan.setup.preprocessing)
+    crops = CropSettings(data.sizes, choose_format(recipe, plan.setup.preprocessing), memory_share=0)
     extractor = FeatureExtractor(
         network,
         {"architecture": recipe.model, **plan.setup.options},
@@ -347,7 +343,7 @@ def _feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dic
             plan.policy,
             plan.components,
             recipe.seed,
-            form,
+            crops,
         ),
         Arithmetic(plan.device, plan.dtype, 32 if plan.device.type == "cpu" else 256, plan.workers),
         report,
@@ -364,10 +360,8 @@ def _feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dic
 
     def stream(found: Features, shuffle: bool) -> PreparedStream:
         labels = np.array([data.source.pictures[int(i)].label for i in found.indices], np.int64)
-        batches = FeatureBatches(
-            found.values, labels, batch_size=recipe.batch_size, shuffle=shuffle, seed=recipe.seed,
-            rank=plan.world.rank, world_size=plan.world.world_size,
-        )  # fmt: skip
+        order = BatchPlan(recipe.batch_size, shuffle, recipe.seed, plan.world.rank, plan.world.world_size)
+        batches = FeatureBatches(found.values, labels, order)
         batches.skipped |= found.skipped
         return PreparedStream(batches, lambda batch: batch.images.to(plan.device))
 

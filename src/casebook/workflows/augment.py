@@ -13,9 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from ..augmentation.augment import augment, fill_colour
 from ..augmentation.colour import IMAGENET_COMPONENTS
 from ..augmentation.policy import Policy
+from ..augmentation.reduction import reduce_pixels
 from ..augmentation.sampling import described, identity, sample
 from ..data.colours import source_colours
-from ..data.decode import decode_reduced, open_picture, read_file, reduce_pixels
+from ..data.decode import open_picture, read_file
+from ..data.reduced import decode_reduced
 from ..data.sources import Source, load_source
 from ..errors import DataError, PictureError
 from ..files import write_atomically

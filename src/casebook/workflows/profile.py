@@ -14,16 +14,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
+from ..data.crops import CropSettings
 from ..data.decode import read_file
 from ..data.jpeg_window import can_decode_windows
-from ..data.loader import Batch, Batches
-from ..data.prepared import PreparedFile, StoredFormat, fill, open_prepared, picture_and_payload
+from ..data.loader import AugmentSettings, Batch, Batches, BatchPlan
+from ..data.prepared import PreparedFile, StoredFormat, fill, open_prepared, picture_and_payload, stored_format
 from ..data.scan import PictureFacts, scan
 from ..data.sources import Source, load_source
+from ..data.workers import one_opencv_thread
 from ..device import (
     Stopwatch,
     available_cores,
@@ -156,15 +157,19 @@ def profile_data(
     def measuring(number: int) -> None:
         report(Advanced("profile", number, len(STEPS), STEPS[number]))
 
-    cv2.setNumThreads(1)  # as `Batches` does: speeds are those of one core
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, one_opencv_thread():  # speeds are those of one core
         speeds = _reading_speeds(recipe, part, facts, preprocessing, Path(scratch), measuring)
         dtype = choose_precision("auto", where, preprocessing.size)
         batch_size = (256 if where.type == "cuda" else 32) if preprocessing.size > 64 else 128
         measuring(5)
+        indices = list(range(len(part))) * -(-4 * batch_size // len(part))
+        real = Batches(
+            part, indices, preprocessing, BatchPlan(batch_size, shuffle=True, seed=seed), workers=workers, device=where,
+            augmentation=AugmentSettings(choose_policy(recipe, preprocessing)),
+            crops=CropSettings([(f.width, f.height) for f in facts], memory_share=0),
+        )  # fmt: skip
         speeds |= _network_speeds(
-            recipe.model_copy(update={"batch_size": batch_size}), part, preprocessing, where, dtype, workers,
-            report,
+            recipe.model_copy(update={"batch_size": batch_size}), part, preprocessing, where, dtype, real, report,
         )  # fmt: skip
     cores = available_cores()
     fresh, ready = speeds["read"].median, speeds.get("prepared", speeds["read"]).median
@@ -209,14 +214,14 @@ def _reading_speeds(
     """decode: file to what crops are cut from. augment: that to the network's pixels. read: both, as an epoch does
     without a cache. prepared, prepared_jpeg: as read, from prepared files."""
     policy = choose_policy(recipe, preprocessing)
-    form = StoredFormat(preprocessing.decode_side, preprocessing.mode)
+    form = stored_format(preprocessing)
     sizes = [(f.width, f.height) for f in facts]
     speeds, place = {}, 0
 
-    def batches(memory_share: float, kept: StoredFormat = form, prepared: PreparedFile | None = None) -> Batches:
+    def batches(memory_share: float, format: StoredFormat = form, prepared: PreparedFile | None = None) -> Batches:
         return Batches(
-            source, range(len(source)), preprocessing, batch_size=8, policy=policy, shuffle=True, seed=recipe.seed,
-            sizes=sizes, memory_share=memory_share, form=kept, prepared=prepared,
+            source, range(len(source)), preprocessing, BatchPlan(8, shuffle=True, seed=recipe.seed),
+            augmentation=AugmentSettings(policy), crops=CropSettings(sizes, format, prepared, memory_share),
         )  # fmt: skip
 
     def speed_of(stream: Batches) -> Speed:
@@ -268,7 +273,7 @@ def _reading_speeds(
 
 def _network_speeds(
     recipe: Recipe, source: Source, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype,
-    workers: int, report: Reporter,
+    real: Batches, report: Reporter,
 ) -> dict[str, Speed]:  # fmt: skip
     """network: whole training steps on pictures in memory. together: with the workers reading, nothing cached.
     transfer: pictures from the host's memory to the GPU's, where there is one."""
@@ -295,11 +300,6 @@ def _network_speeds(
             return count
 
         speeds["transfer"] = _rounds(transfer)
-    indices = list(range(len(source))) * -(-max(count, 4 * count) // len(source))
-    real = Batches(
-        source, indices, preprocessing, batch_size=count, policy=choose_policy(recipe, preprocessing), shuffle=True,
-        seed=recipe.seed, workers=workers, memory_share=0, device=device,
-    )  # fmt: skip
     with stepper.ready(), contextlib.closing(real):
         stepper.start()
 

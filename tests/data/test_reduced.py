@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casebook.data import decode
-from casebook.data.decode import UPRIGHT, decode_reduced, open_picture, read_file, reduce_pixels, reduced_size
+from casebook.augmentation.reduction import reduce_pixels, reduced_size, resized
+from casebook.data import reduced as module
+from casebook.data.decode import UPRIGHT, open_picture, read_file
+from casebook.data.reduced import decode_reduced
 from casebook.errors import PictureError
 
 from .test_decode import assert_corners, four_corners, png, saved
@@ -27,7 +29,7 @@ def assert_like_pillow(content: bytes, side: int = 10_000, mode: str = "RGB", to
     picture = open_picture(content, name="picture", mode=mode, min_side=side)  # type: ignore[arg-type]
     width, height = Image.open(io.BytesIO(content)).size
     upright = (width, height) if (picture.width > picture.height) == (width > height) else (height, width)
-    expected = decode._resized(np.asarray(picture), reduced_size(upright, side))
+    expected = resized(np.asarray(picture), reduced_size(upright, side))
     found = reduced(content, side, mode)
     assert found.shape == expected.shape
     assert found.dtype == np.uint8
@@ -41,13 +43,13 @@ def assert_like_pillow(content: bytes, side: int = 10_000, mode: str = "RGB", to
 @pytest.fixture
 def opencv_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The flags of each picture that OpenCV has decoded."""
-    calls, original = [], decode.cv2.imdecode
+    calls, original = [], module.cv2.imdecode
 
     def imdecode(content: np.ndarray, flags: int) -> np.ndarray:
         calls.append(flags)
         return original(content, flags)
 
-    monkeypatch.setattr(decode.cv2, "imdecode", imdecode)
+    monkeypatch.setattr(module.cv2, "imdecode", imdecode)
     return calls
 
 
@@ -92,7 +94,7 @@ def test_large_jpegs_are_decoded_at_a_reduced_scale(
     content = saved(photograph, "JPEG")
     assert_like_pillow(content, side)
     assert min(reduced(content, side).shape[:2]) == min(341, side)
-    assert opencv_calls[0] == decode.OPENCV_FLAGS["RGB", scale] | decode.cv2.IMREAD_IGNORE_ORIENTATION
+    assert opencv_calls[0] == module.OPENCV_FLAGS["RGB", scale] | module.cv2.IMREAD_IGNORE_ORIENTATION
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -165,10 +167,10 @@ def test_jpegs_that_opencv_stumbles_over_are_left_to_pillow(
     content = saved(photograph, "JPEG")
 
     def failing(*_: object) -> None:
-        raise decode.cv2.error("out of order")
+        raise module.cv2.error("out of order")
 
     for broken in (failing, lambda *_: None, lambda *_: np.zeros((3, 3, 3), np.uint8)):
-        monkeypatch.setattr(decode.cv2, "imdecode", broken)
+        monkeypatch.setattr(module.cv2, "imdecode", broken)
         assert_like_pillow(content, tolerance=0)
 
 
@@ -188,7 +190,7 @@ def test_truncated(photograph: Image.Image, share: float, options: dict) -> None
 def test_a_cut_off_file_that_ends_like_a_whole_one(photograph: Image.Image) -> None:
     """Bytes of a picture that was cut off and then closed: whatever Pillow says holds."""
     whole = saved(photograph, "JPEG")
-    content = whole[: len(whole) // 2] + decode.JPEG_END
+    content = whole[: len(whole) // 2] + module.JPEG_END
     try:
         expected = np.asarray(open_picture(content, name="picture"))
     except PictureError:
