@@ -56,6 +56,7 @@ def test_the_summary_draws_differences_and_ratios_apart_with_their_claims() -> N
     assert [float(x) for x in ratios.lines[0].get_xdata()] == [0.7, 0.9]
     assert ratios.lines[0].get_color() != points.lines[0].get_color()  # grey where there is no difference
     assert all(claim in figures.svg(figure) for claim in ("deep is better than shallow", "faster"))
+    assert [tick.get_text() for tick in ratios.get_xticklabels()] == ["0.5", "1"]  # no axis without numbers
 
 
 def test_the_book_opens_with_the_verdicts_and_folds_the_table() -> None:

@@ -13,7 +13,7 @@ from casebook.models import create_model
 from casebook.models.resnet import basic, bottleneck
 from casebook.studies import bottleneck as study
 from casebook.studies import interleaved
-from casebook.studies.bottleneck import FULL_NETWORKS, QUICK_NETWORKS, Architecture, Blocks, networks
+from casebook.studies.bottleneck import FULL_NETWORKS, QUICK_NETWORKS, Blocks, StageWidths, networks
 from casebook.studies.experiment import find_study, run_study
 from casebook.studies.trials import TrainingBudget
 
@@ -35,7 +35,7 @@ def test_figure_5_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("plan", "side"), [(QUICK_NETWORKS, 16), (QUICK_NETWORKS, 32), (FULL_NETWORKS, 32)])
-def test_equal_cost_is_equal_to_5_percent(plan: Architecture, side: int) -> None:
+def test_equal_cost_is_equal_to_5_percent(plan: StageWidths, side: int) -> None:
     with torch.device("meta"):
         built = {name: build() for name, build in networks(plan, num_classes=10, in_channels=3).items()}
     costs = {name: count(network, side).total.multiply_adds for name, network in built.items()}
@@ -88,7 +88,7 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
 
 def test_the_full_study_has_the_papers_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert study.FULL.epochs == 182
-    monkeypatch.setattr(study, "FULL_NETWORKS", Architecture(1, (2, 4, 8), (2, 4, 8)))
+    monkeypatch.setattr(study, "FULL_NETWORKS", StageWidths(1, (2, 4, 8), (2, 4, 8)))
     monkeypatch.setattr(study, "FULL", dataclasses.replace(study.FULL, epochs=1))
     few = {"mode": "L", "most_per_class": 4, "most_test_per_class": 4}
     experiment = make_experiment(find_study("bottleneck"), tmp_path, mode="full", data="digits")

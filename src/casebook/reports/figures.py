@@ -115,6 +115,7 @@ def points(axes: Any, groups: Mapping[str, Sequence[tuple[str, float, float]]], 
 
 KIND_COLOURS = {"reproduced": COLOURS[2], "not reproduced": COLOURS[1]}  # of a verdict; the others are grey
 UNDECIDED = "#777777"
+RATIO_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def verdicts(shown: Sequence[Mapping[str, Any]]) -> Any:
@@ -137,16 +138,22 @@ def verdicts(shown: Sequence[Mapping[str, Any]]) -> Any:
             paint = KIND_COLOURS.get(verdict["kind"], UNDECIDED)
             axes.plot([low, high], [place, place], color=paint, linewidth=2)
             axes.plot(scale * verdict["difference"], place, marker="o", color=paint, markersize=5)
-        labels = [f"{textwrap.fill(verdict['claim'], 62)}" for verdict in members[::-1]]
+        labels = [textwrap.fill(verdict["claim"], 62) for verdict in members[::-1]]
         axes.set_yticks(range(len(members)), labels, fontsize=7.5)
         axes.set_ylim(-0.7, len(members) - 0.3)
         axes.axvline(0 if in_points else 1, color="#222", linewidth=0.8)
         if not in_points:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter("")
+            ends = [1.0, *(end for verdict in members for end in verdict["interval"])]
+            ticks = [tick for tick in RATIO_TICKS if min(ends) / 1.5 <= tick <= max(ends) * 1.5]
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
         axes.set_xlabel(f"{name}, 95 % interval", fontsize=8)
         axes.tick_params(axis="x", labelsize=8)
+    first = np.atleast_1d(parts)[0]
+    for kind, paint in (KIND_COLOURS | {"undecided": UNDECIDED}).items():
+        first.plot([], [], color=paint, marker="o", markersize=5, linewidth=2, label=kind)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=8, frameon=False)
     return figure
 
 

@@ -23,7 +23,7 @@ CHANNELS, WIDTH, SIDE = 256, 64, 56  # Figure 5
 TIMED_BATCH = 4
 
 
-class Architecture(NamedTuple):
+class StageWidths(NamedTuple):
     """Blocks in each stage, widths of the stages (a bottleneck block has four times as many channels), and widths at
     which basic blocks cost the same. The first stage has stride 1, the others have stride 2."""
 
@@ -34,8 +34,8 @@ class Architecture(NamedTuple):
 
 # The projections of the first blocks make a small bottleneck network 1.27 times as expensive as one of basic blocks at
 # the paper's equal widths, so the basic widths are larger here.
-QUICK_NETWORKS = Architecture(2, (8, 16, 32), (9, 18, 36))
-FULL_NETWORKS = Architecture(9, (16, 32, 64), (16, 32, 64))
+QUICK_NETWORKS = StageWidths(2, (8, 16, 32), (9, 18, 36))
+FULL_NETWORKS = StageWidths(9, (16, 32, 64), (16, 32, 64))
 DIGITS = {"side": 16, "most_per_class": 20}
 OTHERS = {"side": 32, "most_per_class": 100}
 QUICK = TrainingBudget(epochs=40, learning_rates=(0.2, 0.07, 0.03), tuning_epochs=10, batch_size=32)
@@ -61,7 +61,7 @@ class Blocks(Network):
         initialise_convolutions(self.modules())
 
 
-def networks(plan: Architecture, **options: Any) -> dict[str, Callable[[], nn.Module]]:
+def networks(plan: StageWidths, **options: Any) -> dict[str, Callable[[], nn.Module]]:
     """The bottleneck network, and networks of basic blocks of its cost and of its outer widths."""
     outer = tuple(4 * width for width in plan.widths)
     return {
