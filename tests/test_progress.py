@@ -32,7 +32,7 @@ EVENTS: list[Event] = [
     StepEnded(phase="train", epoch=1, epochs=2, batch=1, batches=4, loss=2.5, learning_rate=0.1,
               images_per_second=12.3),
     EpochEnded(phase="train", epoch=1, epochs=2, train_loss=2.25, learning_rate=0.1, val_loss=2.0, val_top1=0.5,
-               images_per_second=12.3, seconds=61.0, validation_seconds=1.0, is_best=True),
+               images_per_second=12.3, seconds=61.0, validation_seconds=1.0, threads=2, is_best=True),
     Advanced("features", 1, 2),
     Remark("the disk is nearly full"),
     PreparedSize(file="x.pictures", num_pictures=3, num_present=1, side=512, format="raw", size_bytes=2**20,

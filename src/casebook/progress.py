@@ -112,6 +112,7 @@ class EpochEnded(Event):
     images_per_second: float
     seconds: float
     validation_seconds: float
+    threads: int
     is_best: bool
 
 

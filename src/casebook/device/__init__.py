@@ -11,18 +11,21 @@ from .choice import (
 )
 from .environment import device_name, environment, prepare_environment, processor_name, tune_allocator
 from .limits import LoadMeter, available_cores, free_memory_bytes
-from .threads import is_alone, using_threads
+from .threads import Threads, ThreadTuner, choose_threads, is_alone, tuned_threads, using_threads
 from .timing import Stopwatch, Timing, settle, timed, timed_in_turns
 
 __all__ = [
     "LoadMeter",
     "Stopwatch",
+    "ThreadTuner",
+    "Threads",
     "Timing",
     "accumulation_dtype",
     "autocast",
     "available_cores",
     "choose_device",
     "choose_precision",
+    "choose_threads",
     "choose_workers",
     "device_name",
     "environment",
@@ -36,5 +39,6 @@ __all__ = [
     "timed",
     "timed_in_turns",
     "tune_allocator",
+    "tuned_threads",
     "using_threads",
 ]

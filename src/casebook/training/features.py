@@ -25,7 +25,7 @@ from ..augmentation.policy import Policy
 from ..data.crops import CropSettings
 from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches, BatchPlan, order
 from ..data.sources import Source
-from ..device import autocast
+from ..device import ThreadTuner, autocast
 from ..errors import DataError, RunError
 from ..files import cache_folder
 from ..preprocessing import Preprocessing
@@ -148,6 +148,7 @@ class FeatureExtractor:
     views: Views
     arithmetic: Arithmetic
     report: Reporter = silent
+    threads: ThreadTuner = dataclasses.field(default_factory=ThreadTuner)
 
     def __call__(self, source: Source, indices: Sequence[int], contents: Sequence[str]) -> Features:
         """The features of these pictures; `contents` are digests of all pictures of the source.
@@ -198,7 +199,7 @@ class FeatureExtractor:
             # were in the cache before.
             padding = (0, 0) * 3 + (0, batch_size - count)
             full = batch._replace(images=nn.functional.pad(batch.images, padding))
-            with torch.inference_mode(), autocast(device, dtype):
+            with self.threads.step(batch_size), torch.inference_mode(), autocast(device, dtype):
                 x = self.network.stages(self.network.stem(self.prepare(full)))  # type: ignore[operator]
                 values = self.network.head.features(x)[:count].float().cpu().numpy()  # type: ignore[operator, union-attr]
             yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}

@@ -110,6 +110,9 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     channels_last: bool = Field(True, description="keep the channels of a pixel together in memory, which is faster")
     compile: bool = Field(False, description="compile the network with torch.compile")
+    threads: int = Field(
+        0, ge=0, le=1024, description="threads of the CPU; 0: chosen, and fewer while other programs need the cores"
+    )
     workers: int = Field(-1, ge=-1, le=256, description="processes that read pictures; -1: chosen for this machine")
     memory_share: float = Field(0.25, ge=0, le=0.9, description="of the free memory, for decoded pictures")
     prepared: Literal["auto", "off", "raw", "jpeg"] = Field(

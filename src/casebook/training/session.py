@@ -18,22 +18,27 @@ from ..data.crops import CropSettings
 from ..data.datasets import PictureData
 from ..data.loader import AugmentSettings, Batches, BatchPlan
 from ..device import (
-    autocast,
+    Threads,
+    ThreadTuner,
     choose_device,
     choose_precision,
+    choose_threads,
     environment,
     tune_allocator,
+    tuned_threads,
+    using_threads,
 )
 from ..errors import CasebookError, DataError, RecipeError, RunError
 from ..files import write_json
+from ..models import model_card
 from ..models.weights import read_weights
-from ..preprocessing import Preprocessing
-from ..progress import Reporter, RunOpened, TrainingStarted, silent
+from ..progress import Remark, Reporter, RunOpened, TrainingStarted, silent
+from .batch_size import choose_batch_size, is_small, step_fits
 from .checkpoint import read_checkpoint
 from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
 from .pipeline import choose_crops, choose_format
-from .plan import SMALL_INPUT, ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
+from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe
 from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
 from .streams import PreparedStream
@@ -85,7 +90,7 @@ def _session(recipe: Recipe, where: Run | str | Path | None, report: Reporter) -
     """`where` is a run to go on with, or where a new one goes."""
     tune_allocator()
     device = choose_device(recipe.device)
-    with joined(device) as world:
+    with joined(device) as world, contextlib.ExitStack() as stack:
         report = report if world.is_first else silent
         if isinstance(where, Run):
             run, resuming = where, True
@@ -106,7 +111,7 @@ def _session(recipe: Recipe, where: Run | str | Path | None, report: Reporter) -
             report(RunOpened(str(run.path), resuming))
             write_json(run.path / "environment.json", environment() | {"processes": world.world_size})
         try:
-            outcome = _train(recipe, run, resuming, device, world, report)
+            outcome = _train(recipe, run, resuming, device, world, report, stack)
         except (CasebookError, KeyboardInterrupt):
             if world.is_first and not resuming and not (run.path / "last.ckpt").exists():
                 discard_run(run)  # nothing to go on with: the same --out may be used again
@@ -133,50 +138,15 @@ def balanced_weights(labels: Sequence[int], num_classes: int) -> Tensor:
     return torch.tensor(len(labels) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def choose_batch_size(
-    recipe: Recipe, network: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype,
-    num_pictures: int, on_features: bool, world_size: int,
-) -> int:  # fmt: skip
-    """The recipe's batch size, or one that suits the machine: on a GPU the largest power of two up to 256 whose step
-    fits into its memory; on a CPU 32 large or 128 small pictures; always at least eight batches an epoch."""
-    if recipe.batch_size:
-        return recipe.batch_size
-    small = preprocessing.size <= SMALL_INPUT
-    if on_features:
-        size = 64
-    elif device.type == "cuda":
-        size = (4 if small else 1) * 256
-        while size > 8 and not _step_fits(network, preprocessing, device, dtype, size // world_size):
-            size //= 2
-    else:
-        size = 128 if small else 32
-    while size > 8 and num_pictures < 8 * size:
-        size //= 2
-    return size
-
-
-def _step_fits(
-    network: nn.Module, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype, batch_size: int
-) -> bool:
-    side = preprocessing.size
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    network.train()
-    try:
-        images = torch.randn(max(2, batch_size), preprocessing.channels, side, side, device=device)
-        with autocast(device, dtype):
-            network(images.contiguous(memory_format=torch.channels_last)).float().sum().backward()
-        # Momentum and gradients of all weights, and room for fragmentation.
-        return torch.cuda.max_memory_allocated(device) < 0.8 * torch.cuda.get_device_properties(device).total_memory
-    except torch.OutOfMemoryError:
-        return False
-    finally:
-        network.zero_grad(set_to_none=True)
-        network.load_state_dict(state)
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, world: World, report: Reporter) -> Outcome:
+def _train(
+    recipe: Recipe,
+    run: Run,
+    resuming: bool,
+    device: torch.device,
+    world: World,
+    report: Reporter,
+    stack: contextlib.ExitStack,
+) -> Outcome:
     data = prepare_data(recipe, run, world, resuming and (run.path / "split.csv").is_file(), report)
     has_checkpoint = resuming and (run.path / "last.ckpt").is_file()
     setup = set_up_model(recipe, data)
@@ -208,6 +178,15 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, world
             device=str(device),
         )
     )
+
+    def say_threads(before: int, now: int, others: float) -> None:
+        if now < before:
+            why = f"other programs keep {others:.1f} cores busy"
+            report(Remark(f"{why}: threads of this training {before} -> {now}; --set threads={before} keeps {before}"))
+        else:
+            report(Remark(f"more cores are free: threads of this training {before} -> {now}"))
+
+    tuner = stack.enter_context(tuned_threads(_threads(recipe, setup, device, world), say_threads))
     class_weights = None
     if recipe.class_weights == "balanced":
         labels = [data.source.pictures[i].label for i in data.split.train]
@@ -218,6 +197,7 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, world
         trainer = Trainer(
             recipe, run=run, device=device, world=world, class_weights=class_weights, report=report, events=events
         )
+        trainer.threads = tuner
         if has_checkpoint:
             trainer.resume(network, read_checkpoint(run.path / "last.ckpt"))
         if resuming and world.is_first:
@@ -229,10 +209,14 @@ def _train(recipe: Recipe, run: Run, resuming: bool, device: torch.device, world
                 state, _ = read_weights(run.path / "model.safetensors")  # the second phase starts from the best head
                 network.load_state_dict(state)
             if strategy == "head":
-                feed, features = _feed_features(plan, number, report)
+                feed, features = _feed_features(plan, number, report, tuner)
+                with using_threads(recipe.threads or 1):  # a head is small work
+                    trainer.threads = ThreadTuner()
+                    trainer.fit(network, feed.train, feed.validation, feed.phase)
+                    trainer.threads = tuner
             else:
                 feed = _feed_pictures(plan, strategy, number, report)
-            trainer.fit(network, feed.train, feed.validation, feed.phase)
+                trainer.fit(network, feed.train, feed.validation, feed.phase)
             wait_for_all(world)  # process 0 may still be writing the best weights
             skipped |= feed.train.skipped | feed.validation.skipped
             for weight in network.parameters():
@@ -249,9 +233,13 @@ def _resolved(
 ) -> Recipe:
     """The recipe with everything decided that was left open, as it lies in the run folder."""
     dtype = choose_precision(recipe.precision, device, setup.preprocessing.size)
-    on_features = choice.strategy == "head"
     batch_size = choose_batch_size(
-        recipe, setup.network, setup.preprocessing, device, dtype, num_train, on_features, world.world_size
+        recipe,
+        is_small(setup.preprocessing),
+        device.type,
+        num_train,
+        on_features=choice.strategy == "head",
+        fits=lambda size: step_fits(setup.network, setup.preprocessing, size // world.world_size, device, dtype),
     )
     batch_size = min(gather_from_all(batch_size, world))
     if batch_size < 2 * world.world_size:
@@ -259,9 +247,11 @@ def _resolved(
             f"batch_size is {batch_size}, too few for {world.world_size} processes: each needs at least two pictures"
         )
     policy = choose_policy(recipe, setup.preprocessing)
+    recipe = recipe.model_copy(update={"batch_size": batch_size})
+    threads = _threads(recipe, setup, device, world)
     return recipe.model_copy(
         update={
-            "batch_size": batch_size,
+            "threads": threads.number if threads.is_fixed and device.type == "cpu" else recipe.threads,
             "input_size": setup.preprocessing.size,
             "transfer": choice.strategy,
             "crop": policy.crop,
@@ -269,6 +259,14 @@ def _resolved(
             "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
         }
     )
+
+
+def _threads(recipe: Recipe, setup: ModelSetup, device: torch.device, world: World) -> Threads:
+    """The threads for the recipe's batches; the work is that of the network's card, at the size of the pictures."""
+    card = model_card(recipe.model)
+    scale = (setup.preprocessing.size / card.input_size) ** 2
+    work = card.multiply_adds * scale * recipe.batch_size / world.world_size
+    return choose_threads(recipe.threads, device, int(work), num_processes=world.world_size)
 
 
 def _write_start(run: Run, plan: Plan, notes: list[str]) -> None:
@@ -327,7 +325,7 @@ def _feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> 
     return Feed(train, validation, phase)
 
 
-def _feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dict[str, int]]:
+def _feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTuner) -> tuple[Feed, dict[str, int]]:
     """Trains the head on features computed once; process 0 fills the cache for the others."""
     recipe, data, network = plan.recipe, plan.data, plan.setup.network
     learning = parts(network, "head", recipe)
@@ -347,6 +345,7 @@ def _feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dic
         ),
         Arithmetic(plan.device, plan.dtype, 32 if plan.device.type == "cpu" else 256, plan.workers),
         report,
+        threads,
     )
     contents = [facts.sha256 for facts in data.scan.facts]
     if not plan.world.is_first:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from ..augmentation.mixing import partners
-from ..device import autocast, choose_device
+from ..device import ThreadTuner, autocast, choose_device
 from ..errors import DivergedError, Interrupted, RecipeError, RunError
 from ..models.layers import overwriting_activations
 from ..models.weights import save_weights
@@ -40,6 +40,7 @@ CHECK_EVERY = 20  # steps between looks at the loss where a look makes a GPU or 
 # Settings that a resumed training may change.
 MACHINE_SETTINGS = {
     "device",
+    "threads",
     "workers",
     "memory_share",
     "prepared_gib",
@@ -120,6 +121,7 @@ class Trainer:
         self._stopping = False  # agreed by all processes
         self._may_stop_at_once = False  # while a single process waits for a batch
         self._last_checkpoint = time.monotonic()
+        self.threads = ThreadTuner()  # by default the number of threads is the caller's business
 
     @property
     def is_resumed(self) -> bool:
@@ -186,7 +188,8 @@ class Trainer:
             rate = recipe.learning_rate * rate_factor(recipe, position.step, steps_per_epoch, phase.epochs)
             _seed_step(recipe.seed, phase.number, position.step, self.world.rank)
             try:
-                unread[:2] += stepper.step(self._interruptible(batches, len(group)), group, rate)
+                with self.threads.step(sum(group)):
+                    unread[:2] += stepper.step(self._interruptible(batches, len(group)), group, rate)
             except Interrupted:
                 stepper.optimiser.zero_grad(set_to_none=True)
                 self._look(unread, rate)
@@ -226,7 +229,8 @@ class Trainer:
         for _ in range(count):
             self._may_stop_at_once = self.world.world_size == 1
             try:
-                batch = next(batches)
+                with self.threads.waiting():
+                    batch = next(batches)
             except StopIteration as stop:
                 raise RuntimeError("the batches ended before the epoch did; their number must not change") from stop
             finally:
@@ -293,6 +297,7 @@ class Trainer:
             "images_per_second": round(images_per_second, 2),
             "seconds": round(seconds, 3),
             "validation_seconds": round(time.monotonic() - began, 3),
+            "threads": torch.get_num_threads(),
         }
         row = {"epoch": position.rows + 1, "phase": phase.name, **row}
         position.epoch += 1
