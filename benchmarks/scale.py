@@ -2,9 +2,9 @@
 
     python benchmarks/scale.py [--threads 1] [--json FILE]
 
-The device is profiled first; then `casebook.workflows.scale.scale` finds networks for each budget, which it measures in
-turns. The ratio is the measured median over the prediction; beside it stands the same for the processor's time, which
-a busy machine inflates less. No network may be over its budget; if one is, the benchmark ends with code 1.
+The device is measured first; then `casebook.scale` finds networks for each budget and measures them in turns. The
+ratio is the measured median over the prediction; the column beside it has the same for the processor's time, which a
+busy machine inflates less. No network may be over its budget; if one is, the benchmark exits with code 1.
 """
 
 import argparse
@@ -13,17 +13,18 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from interleave import command_line, machine, say, table
 
-from casebook.workflows.scale import profile_device, scale
-from casebook.workflows.scale_result import Scaled, Scaling
+from casebook.cost.latency_model import LatencyModel, traced
+from casebook.cost.scaling import Budget
+from casebook.workflows.scale import TargetDevice, profile_device, scale
+from casebook.workflows.scale_result import ScaledNetwork, Scaling
 
-BUDGETS: tuple[tuple[str, dict[str, float]], ...] = (
-    ("mobilenet_v2", {"latency_ms": 10, "size_bytes": 5e6}),
-    ("efficientnet", {"latency_ms": 20, "memory_bytes": 60e6}),
-    ("resnet", {"multiply_adds": 500e6, "size_bytes": 10e6}),
+BUDGETS = (
+    ("mobilenet_v2", Budget(latency_ms=10, size_bytes=5e6)),
+    ("efficientnet", Budget(latency_ms=20, memory_bytes=60e6)),
+    ("resnet", Budget(multiply_adds=500e6, size_bytes=10e6)),
 )
 
 
@@ -34,24 +35,25 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     where = machine()
-    profile = profile_device("cpu", threads=options.threads)
+    model = profile_device("cpu", threads=options.threads)
     say(
-        f"profiled in {profile.seconds:.0f} s: off by {100 * profile.median_error:.1f} % at the median, "
-        f"{100 * profile.worst_error:.1f} % at worst, over {len(profile.networks)} networks left out"
+        f"latency model in {model.seconds:.0f} s: error {100 * model.median_error:.1f} % at the median, "
+        f"{100 * model.worst_error:.1f} % at worst, over {len(model.networks)} networks, each left out in turn"
     )
     rows, results, over, ratios = [], [], 0, []
     for family, budget in BUDGETS:
         began = time.monotonic()
-        found = scale(family, **budget, num_classes=options.num_classes, threads=options.threads, device="cpu")
+        target = TargetDevice("cpu", options.threads)
+        found = scale(family, budget, num_classes=options.num_classes, target=target)
         seconds = time.monotonic() - began
-        say(f"{found.network} within {found.budget.told()}: {seconds:.0f} s")
+        say(f"{found.network} within {found.budget}: {seconds:.0f} s")
         for note in (*found.notes, *(f"left out: {kind}: {reason}" for kind, reason in found.dropped.items())):
             say(f"  {note}")
         results.append(found.to_dict() | {"seconds": round(seconds, 1)})
         for point in found.points:
             predicted_ms = point.predicted.latency_ms
-            if predicted_ms is None:  # the budget has no time, but the profile has one for it all the same
-                predicted_ms = predicted(found, point, profile)
+            if predicted_ms is None:  # the budget does not limit it
+                predicted_ms = predicted(found, point, model)
             over += bool(found.budget.overruns(point.measured))
             rows.append(row(found, point, predicted_ms))
             ratios.append((point.latency.processor_ms or point.latency.median_ms) / predicted_ms)
@@ -60,7 +62,7 @@ def main() -> None:
     print(table(head, rows))
     errors = [abs(ratio - 1) for ratio in ratios]
     print(
-        f"processor's time against prediction: off by {100 * statistics.median(errors):.1f} % at the median, "
+        f"processor's time against prediction: error {100 * statistics.median(errors):.1f} % at the median, "
         f"{100 * max(errors):.1f} % at worst, over {len(errors)} networks; {over} over their budget"
     )
     if options.json:
@@ -68,25 +70,23 @@ def main() -> None:
             "benchmark": "scale",
             "command": command_line(),
             "machine": where,
-            "profile": profile.to_dict(),
+            "latency_model": model.to_dict(),
             "results": results,
         }
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     sys.exit(1 if over else 0)
 
 
-def predicted(found: Scaling, point: Scaled, profile: Any) -> float:
-    from casebook.cost.latency_model import traced
-
+def predicted(found: Scaling, point: ScaledNetwork, model: LatencyModel) -> float:
     options = {"width": point.point.width, "depth": point.point.depth, "num_classes": found.num_classes}
-    return profile.predict(traced(found.network, options, point.point.resolution).work)
+    return model.predict(traced(found.network, options, point.point.resolution).operators)
 
 
-def row(found: Scaling, point: Scaled, predicted_ms: float) -> tuple[str, ...]:
+def row(found: Scaling, point: ScaledNetwork, predicted_ms: float) -> tuple[str, ...]:
     latency, costs = point.latency, point.predicted
     share = latency.processor_ms / predicted_ms if latency.processor_ms else None
     return (
-        f"{found.network}, {found.budget.told()}",
+        f"{found.network}, {found.budget}",
         point.kind,
         f"{point.point.width:g}, {point.point.depth:g}, {point.point.resolution}",
         f"{costs.multiply_adds:,}",

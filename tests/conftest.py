@@ -75,15 +75,15 @@ def small_recipe(digit_folder: Path) -> Callable[..., Recipe]:
 
 
 @pytest.fixture(scope="session")
-def made_up_profile() -> Callable[..., Any]:
-    """`made_up_profile(rate=0.05, call_ms=0.0, times=(1.25,))` -> the profile of a device whose times are known.
+def made_up_model() -> Callable[..., Any]:
+    """`made_up_model(rate=0.05, call_ms=0.0, times=(1.25,))` -> the latency model of a device whose times are known.
 
     `rate` ms for a million multiply-adds of convolutions, `call_ms` for each operator, and nothing else takes time;
     `times` are what networks measured that it predicts 1 ms for.
     """
-    from casebook.cost.latency_model import CONVOLUTIONS, KINDS, DeviceProfile, LayerFit, MeasuredNetwork
+    from casebook.cost.latency_model import CONVOLUTIONS, KINDS, LatencyModel, LayerFit, MeasuredNetwork
 
-    def make(rate: float = 0.05, call_ms: float = 0.0, times: tuple[float, ...] = (1.25,)) -> DeviceProfile:
+    def make(rate: float = 0.05, call_ms: float = 0.0, times: tuple[float, ...] = (1.25,)) -> LatencyModel:
         fits = {
             kind: LayerFit(rates={"multiply_adds": rate} if kind in CONVOLUTIONS else {}, measured=1, median_error=0)
             for kind in KINDS
@@ -91,7 +91,7 @@ def made_up_profile() -> Callable[..., Any]:
         networks = [
             MeasuredNetwork(model="lenet5", options={}, input_size=32, measured_ms=ms, predicted_ms=1) for ms in times
         ]
-        return DeviceProfile(
+        return LatencyModel(
             casebook="0", device="abacus", type="cpu", threads=1, torch="2", made="2026-01-01", seconds=1, layers=fits,
             factors={"products": 1.0, "others": 1.0, "calls": 1000 * call_ms}, networks=networks,
         )  # fmt: skip

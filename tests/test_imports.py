@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "casebook"
 # Each room may import from the rooms before it; rooms in one row do not know each other.
-ORDER = (("errors", "formatting"), ("files", "device", "progress", "scores"), ("remote", "preprocessing"),
+ORDER = (("errors", "formatting"), ("tables", "files", "device", "progress", "scores"), ("remote", "preprocessing"),
          ("augmentation",), ("data", "models"), ("cost",), ("training",), ("evaluation",), ("explanation",),
          ("reports",), ("studies",), ("workflows",), ("cli",), ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -28,7 +28,8 @@ HEAVY = (
     "jinja2",
 )
 LIGHT = ("casebook.cli", "casebook.errors", "casebook.files", "casebook.formatting", "casebook.progress",
-         "casebook.cost.worked", "casebook.cost.parameters", "casebook.device", "typer")  # fmt: skip
+         "casebook.tables", "casebook.cost.worked", "casebook.cost.parameters", "casebook.device",
+         "typer")  # fmt: skip
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 

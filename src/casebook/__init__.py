@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .cost.count import count
     from .cost.latency import measure_latency
+    from .cost.scaling import Budget
     from .data.datasets import PictureData, PictureDataset, SplitSettings, load_data
     from .errors import CasebookError, Interrupted
     from .evaluation.classifier import Answer, Classifier, load
@@ -23,16 +24,20 @@ if TYPE_CHECKING:
     from .workflows.explain import explain
     from .workflows.features import features
     from .workflows.predict import predict
-    from .workflows.scale import profile_device, scale
+    from .workflows.scale import TargetDevice, profile_device, scale
+    from .workflows.scale_training import FinalistTraining
     from .workflows.study import study
     from .workflows.train import train
 
 _HOMES = {
     "Answer": ".evaluation.classifier",
     "Asking": ".evaluation.views",
+    "Budget": ".cost.scaling",
     "CasebookError": ".errors",
     "Classifier": ".evaluation.classifier",
     "Evaluation": ".workflows.evaluate",
+    "FinalistTraining": ".workflows.scale_training",
+    "Interrupted": ".errors",
     "PictureData": ".data.datasets",
     "PictureDataset": ".data.datasets",
     "Preprocessing": ".preprocessing",
@@ -40,10 +45,10 @@ _HOMES = {
     "Run": ".training.run",
     "Scores": ".scores",
     "SplitSettings": ".data.datasets",
+    "TargetDevice": ".workflows.scale",
     "count": ".cost.count",
     "create_model": ".models",
     "evaluate": ".workflows.evaluate",
-    "Interrupted": ".errors",
     "explain": ".workflows.explain",
     "features": ".workflows.features",
     "list_models": ".models",
@@ -65,9 +70,11 @@ _HOMES = {
 __all__ = [
     "Answer",
     "Asking",
+    "Budget",
     "CasebookError",
     "Classifier",
     "Evaluation",
+    "FinalistTraining",
     "Interrupted",
     "PictureData",
     "PictureDataset",
@@ -76,6 +83,7 @@ __all__ = [
     "Run",
     "Scores",
     "SplitSettings",
+    "TargetDevice",
     "__version__",
     "count",
     "create_model",

@@ -10,7 +10,7 @@ from .conftest import Command, one_line
 
 
 def test_it_lists_the_policies(command: Command) -> None:
-    rows = command("augment").out.splitlines()
+    rows = command("augment", "--wide").out.splitlines()
     assert [row.split()[0] for row in rows[1:]] == list(POLICIES)
     document = command("augment", "--json").json["policies"]
     assert document["alexnet"]["laws"]["pca"] == 0.1

@@ -12,7 +12,7 @@ from .conftest import Command, one_line
 
 
 def test_the_table_is_the_librarys(command: Command) -> None:
-    lines = command("compare", "lenet5", "resnet20", "resnet18").out.splitlines()
+    lines = command("compare", "lenet5", "resnet20", "resnet18", "--wide").out.splitlines()
     assert [line.split()[0] for line in lines] == ["name", "lenet5", "resnet20", "resnet18"]
     rows = table(compare(["lenet5", "resnet18"]))
     assert list(csv.reader(io.StringIO(command("compare", "lenet5", "resnet18", "--csv").out))) == rows

@@ -173,7 +173,7 @@ def test_listing_and_removing_prepared_pictures(command: Command, photos: Path) 
     assert "no prepared pictures in cache" in command("data", "prepared").out
     command("data", "prepare", photos)
     command("data", "prepare", photos, "--format", "jpeg")
-    listed = command("data", "prepared")
+    listed = command("data", "prepared", "--wide")
     assert listed.out.count(str(photos.resolve())) == 2
     name = next(Path("cache/prepared").iterdir()).stem
     assert "removed" in command("data", "prepared", name, "--remove").out

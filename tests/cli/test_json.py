@@ -170,23 +170,24 @@ def test_compare(command: Command, sections) -> None:
     all_keys(known, seen)
 
 
-def test_scale(command: Command, sections, digit_folder: Path, made_up_profile, monkeypatch) -> None:
+def test_scale(command: Command, sections, digit_folder: Path, made_up_model, monkeypatch) -> None:
     from casebook.cost.scaling import Point
     from casebook.workflows import scale as scale_job
+    from casebook.workflows import scale_training
 
-    monkeypatch.setattr(scale_job, "cached_profile", lambda *_, **__: made_up_profile())
+    monkeypatch.setattr(scale_job, "cached_latency_model", lambda *_, **__: made_up_model())
     monkeypatch.setattr(scale_job, "SECONDS", 0.02)
-    monkeypatch.setattr(scale_job, "GRID", scale_job.GRID[:2])
-    monkeypatch.setattr(scale_job, "GRID_BASES", {"mobilenet_v2": Point(0.1, 0.25, 72)})
+    monkeypatch.setattr(scale_training, "GRID", scale_training.GRID[:2])
+    monkeypatch.setattr(scale_training, "GRID_BASES", {"mobilenet_v2": Point(0.1, 0.25, 72)})
     known = sections["casebook scale"]
     flags = ("--family", "mobilenet_v2", "--input-size", "16", "--device", "cpu", "--threads", "1", "--json")
     trained = command(
         "scale", *flags, "--latency-ms", "1000", "--multiply-adds", "3M", "--data", digit_folder, "--epochs", "1",
         "--most-per-class", "4", "--kind", "compound", "--kind", "width", "--kind", "resolution", "--grid-search",
     ).json  # fmt: skip
-    Path("pi.json").write_text(json.dumps(made_up_profile().to_dict()))
+    Path("pi.json").write_text(json.dumps(made_up_model().to_dict()))
     predicted = command(
-        "scale", *flags, "--size-mb", "0.6", "--num-classes", "4", "--kind", "compound", "--device-profile", "pi.json"
+        "scale", *flags, "--size-mb", "0.6", "--num-classes", "4", "--kind", "compound", "--latency-model", "pi.json"
     ).json  # fmt: skip
     seen = [check(document, known) for document in (trained, predicted)]
     for keys in seen:
@@ -196,10 +197,10 @@ def test_scale(command: Command, sections, digit_folder: Path, made_up_profile, 
     assert predicted["points"][0]["predicted"]["latency_ms"] is not None
 
 
-def test_profile_device(command: Command, sections, made_up_profile, monkeypatch) -> None:
+def test_profile_device(command: Command, sections, made_up_model, monkeypatch) -> None:
     from casebook.workflows import scale as scale_job
 
-    monkeypatch.setattr(scale_job, "cached_profile", lambda *_, **__: made_up_profile())
+    monkeypatch.setattr(scale_job, "cached_latency_model", lambda *_, **__: made_up_model())
     known = sections["casebook profile-device"]
     all_keys(known, check(command("profile-device", "--json").json, known))
 

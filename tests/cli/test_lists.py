@@ -26,6 +26,23 @@ def test_models_takes_a_pattern(command: Command, pattern: str, count: int) -> N
         assert f"no network fits {pattern!r}" in one_line(result)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("arguments", [("models",), ("recipes",), ("study",), ("augment",)])
+def test_lists_fit_the_terminal(
+    command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert max(map(len, command(*arguments).out.splitlines())) <= width
+
+
+def test_papers_are_named_by_their_authors(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    rows = {line.split()[0]: line for line in command("models").out.splitlines()}
+    assert rows["resnet50"].endswith("2015  He et al.")
+    assert rows["efficientnet_b0"].endswith("2019  Tan and Le")
+    assert rows["alexnet_owt"].endswith("2014  Krizhevsky")
+
+
 def test_a_full_name_shows_the_card(command: Command) -> None:
     text = command("models", "resnet50").out
     assert "https://arxiv.org/abs/1512.03385" in text
@@ -40,7 +57,7 @@ def test_an_unknown_network_is_suggested(command: Command) -> None:
 
 
 def test_recipes_lists_recipes_and_settings(command: Command) -> None:
-    words = [line.split()[0] for line in command("recipes").out.splitlines() if line]
+    words = [line.split()[0] for line in command("recipes", "--wide").out.splitlines() if line]
     assert words == ["recipe", *RECIPES, "setting", *Recipe.model_fields]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from casebook.cli.output import accuracy_lines, fail, print_json, skipped_lines, table
+from casebook.cli.output import accuracy_lines, fail, print_json, print_table, skipped_lines, table_width
+from casebook.tables import TextColumn
 
 
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,8 +47,26 @@ def test_json_refuses_what_is_no_json() -> None:
         print_json({"loss": float("nan")})
 
 
-def test_table_pads_to_the_widest() -> None:
-    assert table([["name", "n"], ["a", "10,000"]], right=(1,)) == "name       n\na     10,000"
+def test_a_table_fits_the_terminal_and_names_what_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = (TextColumn("name"), TextColumn("n", right=True), TextColumn("paper", rank=1))
+    rows = [["a\n", "10,000", "The Title of a Paper"]]
+    monkeypatch.setenv("COLUMNS", "30")
+    print_table(columns, rows)
+    printed = capsys.readouterr()
+    assert printed.out == "name       n\na\\n   10,000\n"
+    assert printed.err == "columns left out of the table: paper; --wide shows them\n"
+    print_table(columns, rows, wide=True)
+    printed = capsys.readouterr()
+    assert printed.out == "name       n  paper\na\\n   10,000  The Title of a Paper\n"
+    assert not printed.err
+
+
+def test_a_pipe_has_100_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(sys, "__stdout__", io.StringIO())
+    assert (table_width(), table_width(wide=True)) == (100, None)
 
 
 def test_accuracy_lines() -> None:

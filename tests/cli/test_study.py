@@ -35,7 +35,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_name_all_are_listed(command: Command) -> None:
-    result = command("study")
+    result = command("study", "--wide")
     assert result.code == 0
     lines = result.out.splitlines()
     assert max(map(len, lines[:-1])) <= 80

@@ -36,17 +36,54 @@ def test_every_option_reaches_the_library(command: Command) -> None:
 
 
 def test_text_names_what_it_counts(command: Command) -> None:
-    text = command("summary", "resnet50", "--depth", "2").out
+    text = command("summary", "resnet50", "--depth", "2", "--wide").out
     lines = text.splitlines()
     assert lines[0] == "resnet50: one picture of 3 x 224 x 224 (C x H x W)"
     assert all(len(line) <= 120 for line in lines)
     total = next(line for line in lines if line.startswith("total"))
     assert total.split()[1:5] == ["1000", "25,557,032", "4,089,184,256", "4,078,070,272"]
-    for words in ("multiply adds: a multiplication", "flops: would be", "not counted: batch_norm in BatchNorm2d, 53 x"):
-        assert words in text
+    assert "not counted: batch_norm in BatchNorm2d, 53 x" in text
     assert [line for line in lines if line.endswith(":")] == ["stem:", *(f"stage {n}:" for n in range(1, 5)), "head:"]
     assert "64x112x112" in command("summary", "resnet50").out
     assert "112x112x64" in command("summary", "resnet50", "--hwc").out
+
+
+def test_the_legend_comes_on_request(command: Command) -> None:
+    words = ("multiply adds: a multiplication", "flops: would be", "columns: window: kernel, /stride")
+    assert not any(word in command("summary", "lenet5").out for word in words)
+    assert all(word in command("summary", "lenet5", "--legend").out for word in words)
+    assert "legend" not in command("summary", "lenet5", "--json").json
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "nasnet_mobile", "densenet121", "googlenet", "alexnet"])
+def test_text_fits_the_terminal_and_cuts_no_name(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    result = command("summary", name, "--legend")
+    assert max(map(len, result.out.splitlines())) <= width
+    assert ".." not in result.out
+    assert "columns left out of the table: additions" in result.err or width == 120
+    assert not command("summary", name, "--wide").err
+
+
+def test_the_names_of_layers_are_a_tree(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer's full name comes back from the indents."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = command("summary", "mobilenet_v2").out.split("\n\n")[1].splitlines()[1:]
+    assert lines[:2] == ["stem:", "  conv            Conv2d             32x112x112         864     10,838,016"]
+    found, stack, stage = [], [], ""
+    for line in lines:
+        if line.endswith(":"):
+            stage = line[:-1].replace("stage ", "stages.")
+            continue
+        label = line[: line.find("  ", len(line) - len(line.lstrip()))] if "  " in line.strip() else line
+        stack[(len(label) - len(label.lstrip())) // 2 - 1 :] = [label.strip()]
+        if len(line.split()) > 2:
+            number = stage.partition(".")[2]
+            found.append(".".join([f"stages.{int(number) - 1}" if number else stage, *stack]))
+    assert found == [layer.name for layer in casebook.count("mobilenet_v2").layers]
 
 
 def test_traced_is_compared(command: Command) -> None:
@@ -79,9 +116,9 @@ def test_markdown_tables_are_whole(command: Command) -> None:
         (["resnet18", "--input", "0"], 1, "input_size is 0, expected"),
         (["resnet18", "--set", "padding=same"], 1, "resnet18 has no option 'padding'"),
         (["resnet18", "--optimiser", "lion"], 1, "unknown optimiser 'lion'; expected sgd or adamw"),
-        (["resnet18", "--input", "big"], 2, "--input takes a side in pixels or HEIGHTxWIDTH, but 'big' came"),
-        (["resnet18", "--input", "3x224x224"], 2, "--input takes a side in pixels or HEIGHTxWIDTH"),
-        (["resnet18", "--set", "small_stem"], 2, "--set takes NAME=VALUE, but 'small_stem' came"),
+        (["resnet18", "--input", "big"], 2, "--input is 'big', expected a side in pixels or HEIGHTxWIDTH"),
+        (["resnet18", "--input", "3x224x224"], 2, "--input is '3x224x224', expected a side"),
+        (["resnet18", "--set", "small_stem"], 2, "--set is 'small_stem', expected NAME=VALUE"),
         (["resnet18", "--json", "--csv"], 2, "--json, --csv and --markdown exclude each other"),
         (["resnet18", "--batch", "0"], 2, "--batch"),
         (["resnet18", "--depth", "0"], 2, "--depth"),

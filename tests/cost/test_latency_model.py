@@ -1,4 +1,4 @@
-"""Device profiles: work is counted as the trace counts it, rates come back out of made-up times, files are checked."""
+"""Latency models: operators count as in the trace, made-up times give back their rates, files are checked."""
 
 import json
 import math
@@ -9,22 +9,23 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.cost import latency_model as device_profile
+from casebook.cost import latency_model as module
 from casebook.cost.count import count
 from casebook.cost.latency_model import (
     FEATURES,
     KINDS,
     LANES,
     UNITS,
-    cached_profile,
-    measure_device,
+    cached_latency_model,
+    measure_latency_model,
     of_convolution,
-    read_profile,
+    read_latency_model,
     trace,
     traced,
-    write_profile,
+    write_latency_model,
 )
 from casebook.errors import RunError
+from casebook.progress import Advanced, Event
 
 
 @pytest.mark.parametrize(
@@ -37,10 +38,10 @@ def test_a_trace_counts_what_count_counts(name: str, options: dict, side: int) -
     assert found.multiply_adds == counted.total.multiply_adds
     assert found.parameters == counted.total.parameters
     assert found.memory_bytes == counted.memory.inference_bytes
-    amounts = [dict(zip(FEATURES, work.amounts, strict=True)) for work in found.work]
+    amounts = [dict(zip(FEATURES, operator.amounts, strict=True)) for operator in found.operators]
     assert sum(amount["multiply_adds"] for amount in amounts) == counted.total.multiply_adds
     assert all(amount["calls"] == 1 for amount in amounts)
-    assert {work.kind for work in found.work} <= set(KINDS)
+    assert {operator.kind for operator in found.operators} <= set(KINDS)
 
 
 def test_the_work_of_a_network_by_hand() -> None:
@@ -50,10 +51,10 @@ def test_the_work_of_a_network_by_hand() -> None:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
     )  # fmt: skip
     found = trace(network.to("meta"), 16)
-    assert [work.kind for work in found.work] == [
+    assert [operator.kind for operator in found.operators] == [
         "stem", "relu", "depthwise", "pointwise", "grouped", "dense", "norm", "mean", "linear",
     ]  # fmt: skip
-    stem = dict(zip(FEATURES, found.work[0].amounts, strict=True))
+    stem = dict(zip(FEATURES, found.operators[0].amounts, strict=True))
     assert stem == {
         "calls": 1,
         "multiply_adds": 64 * 20 * 3 * 25,
@@ -66,7 +67,7 @@ def test_the_work_of_a_network_by_hand() -> None:
         "weight_bytes": 4 * 20 * 75,
         "positions": 64,
     }
-    grouped = dict(zip(FEATURES, found.work[4].amounts, strict=True))
+    grouped = dict(zip(FEATURES, found.operators[4].amounts, strict=True))
     assert grouped["multiply_adds"] == 36 * 32 * 8 * 9
     assert grouped["padded_outputs"] == 36 * 4 * LANES * 8 * 9
 
@@ -80,75 +81,75 @@ def test_rates_come_back_from_made_up_times() -> None:
     )
     for _ in range(60):
         channels, out, side = (int(n) for n in generator.integers(8, 200, 3))
-        work = of_convolution((1, channels, side, side), (out, channels, 3, 3), (1, out, side, side), 1)
-        amounts = dict(zip(FEATURES, work.amounts, strict=True))
-        pairs.append((work, sum(rate * amounts[name] * UNITS[name] for name, rate in wanted.items())))
-    fit = device_profile._fit(pairs)
+        operator = of_convolution((1, channels, side, side), (out, channels, 3, 3), (1, out, side, side), 1)
+        amounts = dict(zip(FEATURES, operator.amounts, strict=True))
+        pairs.append((operator, sum(rate * amounts[name] * UNITS[name] for name, rate in wanted.items())))
+    fit = module._fit(pairs)
     assert fit.rates.keys() >= wanted.keys()
     for name, rate in wanted.items():
         assert fit.rates[name] == pytest.approx(rate, rel=1e-3)
     assert fit.median_error == 0
-    assert sum(device_profile.parts([work for work, _ in pairs], {"dense": fit.rates})[:2]) == pytest.approx(
+    assert sum(module.parts([operator for operator, _ in pairs], {"dense": fit.rates})[:2]) == pytest.approx(
         sum(ms for _, ms in pairs), rel=1e-4
     )
 
 
-def test_a_prediction_by_hand(profile) -> None:
+def test_a_prediction_by_hand(latency_model) -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()).to("meta")
     found = trace(network, 100)
-    assert profile.predict(found.work) == pytest.approx(0.05 * 100 * 100 * 8 * 27 / 1e6 + 2 * 0.01)
+    assert latency_model.predict(found.operators) == pytest.approx(0.05 * 100 * 100 * 8 * 27 / 1e6 + 2 * 0.01)
 
 
-def test_the_error_is_that_of_networks_left_out(profile) -> None:
-    assert profile.median_error == pytest.approx(0.0909, abs=1e-3)
-    assert profile.worst_error == pytest.approx(1 / 0.9 - 1)
-    assert profile.margin == pytest.approx(0.1)  # a time was a tenth above its prediction
+def test_the_error_is_that_of_networks_left_out(latency_model) -> None:
+    assert latency_model.median_error == pytest.approx(0.0909, abs=1e-3)
+    assert latency_model.worst_error == pytest.approx(1 / 0.9 - 1)
+    assert latency_model.margin == pytest.approx(0.1)  # a time was a tenth above its prediction
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real measurement of a few layers and small networks."""
-    monkeypatch.setattr(device_profile, "LAYERS", dict.fromkeys(device_profile.LAYERS, 11))
-    monkeypatch.setattr(device_profile, "RUN_SECONDS", 0.002)
-    monkeypatch.setattr(device_profile, "NETWORK_SECONDS", 0.02)
+    monkeypatch.setattr(module, "LAYERS", dict.fromkeys(module.LAYERS, 11))
+    monkeypatch.setattr(module, "RUN_SECONDS", 0.002)
+    monkeypatch.setattr(module, "NETWORK_SECONDS", 0.02)
     networks = [("mobilenet_v2", {"width": width}, side) for width in (0.1, 0.35) for side in (72, 128)]
     networks += [("resnet18", {"width": width}, 72) for width in (0.1, 0.5)]
-    monkeypatch.setattr(device_profile, "NETWORKS", tuple(networks))
+    monkeypatch.setattr(module, "NETWORKS", tuple(networks))
 
 
 def test_this_device_is_measured_and_kept(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path))
-    events: list[dict] = []
+    events: list[Event] = []
     state = torch.get_rng_state()
-    found = cached_profile(threads=1, report=events.append)
+    found = cached_latency_model(threads=1, report=events.append)
     assert torch.equal(torch.get_rng_state(), state)
-    assert {event["what"] for event in events} == {"layers", "networks"}
+    assert {event.detail for event in events if isinstance(event, Advanced)} == {"layers", "networks"}
     assert all(fit.measured == 11 for fit in found.layers.values())
-    assert [(network.model, network.options, network.input_size) for network in found.networks] == list(
-        device_profile.NETWORKS
-    )
+    assert [(network.model, network.options, network.input_size) for network in found.networks] == list(module.NETWORKS)
     # Whatever the machine does meanwhile, no rate is negative, so a prediction rises with the work.
-    assert found.predict(traced("mobilenet_v2", {}, 224).work) > found.predict(traced("mobilenet_v2", {}, 96).work) > 0
+    assert (
+        found.predict(traced("mobilenet_v2", {}, 224).operators)
+        > found.predict(traced("mobilenet_v2", {}, 96).operators)
+        > 0
+    )
     events.clear()
-    assert cached_profile(threads=1, report=events.append) == found
+    assert cached_latency_model(threads=1, report=events.append) == found
     assert not events
-    cached_profile(threads=1, again=True, report=events.append)
+    cached_latency_model(threads=1, again=True, report=events.append)
     assert events
 
 
 def test_a_profile_of_another_number_of_threads_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path))
     cpu = torch.device("cpu")
-    assert device_profile._cache_file(cpu, 1) != device_profile._cache_file(cpu, 2)
+    assert module._cache_file(cpu, 1) != module._cache_file(cpu, 2)
 
 
 def test_left_out_networks_are_predicted_without_themselves(quick: None) -> None:
     """The factors of a prediction are fitted to the others: solved again here, in another way."""
-    found = measure_device(threads=1)
+    found = measure_latency_model(threads=1)
     rates = {kind: fit.rates for kind, fit in found.layers.items()}
-    rows = np.array(
-        [device_profile.parts(traced(n.model, n.options, n.input_size).work, rates) for n in found.networks]
-    )
+    rows = np.array([module.parts(traced(n.model, n.options, n.input_size).operators, rates) for n in found.networks])
     times = np.array([network.measured_ms for network in found.networks])
     from scipy.optimize import lsq_linear
 
@@ -158,9 +159,9 @@ def test_left_out_networks_are_predicted_without_themselves(quick: None) -> None
         assert network.predicted_ms == pytest.approx(float(rows[left_out] @ solved.x), rel=0.02)
 
 
-def test_a_file_reads_back(profile, tmp_path: Path) -> None:
-    write_profile(profile, tmp_path / "pi.json")
-    assert read_profile(tmp_path / "pi.json") == profile
+def test_a_file_reads_back(latency_model, tmp_path: Path) -> None:
+    write_latency_model(latency_model, tmp_path / "pi.json")
+    assert read_latency_model(tmp_path / "pi.json") == latency_model
     document = json.loads((tmp_path / "pi.json").read_text())
     assert document["error"] == {"median_error": 0.0909, "worst_error": 0.1111, "margin": 0.1}
 
@@ -177,44 +178,44 @@ def without(*keys: str):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=2), "device profile of format 2, but this version reads format 1; update Casebook"),
-        (lambda d: d.update(format="one"), "no whole device profile: format"),
-        (without("format"), "names no format"),
-        (without("networks"), "no whole device profile: networks"),
-        (lambda d: d.update(networks=[]), "no whole device profile: networks"),
-        (lambda d: d.update(surprise=1), "no whole device profile: surprise"),
-        (lambda d: d.update(threads=0), "no whole device profile: threads"),
-        (without("layers", "stem"), "layers lack or do not have stem"),
-        (lambda d: d["layers"].update(warp=d["layers"]["stem"]), "layers lack or do not have warp"),
-        (lambda d: d["layers"]["stem"]["rates"].update(calls=-1), "calls is -1.0, expected a known name and no less"),
+        (lambda d: d.update(format=2), "latency model of format 2, but this version reads format 1; update Casebook"),
+        (lambda d: d.update(format="one"), "not a complete latency model: format"),
+        (without("format"), "has no format"),
+        (without("networks"), "not a complete latency model: networks"),
+        (lambda d: d.update(networks=[]), "not a complete latency model: networks"),
+        (lambda d: d.update(surprise=1), "not a complete latency model: surprise"),
+        (lambda d: d.update(threads=0), "not a complete latency model: threads"),
+        (without("layers", "stem"), "layers has missing or unknown stem"),
+        (lambda d: d["layers"].update(warp=d["layers"]["stem"]), "layers has missing or unknown warp"),
+        (lambda d: d["layers"]["stem"]["rates"].update(calls=-1), "calls is -1.0, expected a known name and"),
         (lambda d: d["layers"]["stem"]["rates"].update(luck=1), "luck is 1.0, expected a known name"),
         (lambda d: d["factors"].update(calls=math.nan), "factors.calls"),
-        (without("factors", "calls"), "factors lack or do not have calls"),
+        (without("factors", "calls"), "factors has missing or unknown calls"),
         (lambda d: d.update(factors=dict.fromkeys(d["factors"], 0)), "everything would take no time"),
         (lambda d: d["networks"][0].update(measured_ms=0), "networks.0.measured_ms"),
     ],
 )  # fmt: skip
-def test_a_changed_file_is_refused(profile, tmp_path: Path, change, message: str) -> None:
-    document = json.loads(json.dumps(profile.to_dict()))
+def test_a_changed_file_is_refused(latency_model, tmp_path: Path, change, message: str) -> None:
+    document = json.loads(json.dumps(latency_model.to_dict()))
     change(document)
     path = tmp_path / "odd.json"
     path.write_text(json.dumps(document))
     with pytest.raises(RunError, match=r"odd\.json: ") as raised:
-        read_profile(path)
+        read_latency_model(path)
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "no JSON document"), (b"\x80\x04\x95", "no JSON document"), (b"[]", "names no format"),
-     (b"[" * 100_000, "no JSON document"), (b" " * (1 << 20) + b"{}", "larger than")],
+    [(b"", "not a JSON document"), (b"\x80\x04\x95", "not a JSON document"), (b"[]", "has no format"),
+     (b"[" * 100_000, "not a JSON document"), (b" " * (1 << 20) + b"{}", "larger than")],
 )  # fmt: skip
 def test_what_is_no_profile_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "odd.json"
     path.write_bytes(content)
     with pytest.raises(RunError, match=message):
-        read_profile(path)
+        read_latency_model(path)
     with pytest.raises(RunError, match="cannot be read: Is a directory"):
-        read_profile(tmp_path)
+        read_latency_model(tmp_path)
     with pytest.raises(RunError, match=r"gone\.json: cannot be read: No such file"):
-        read_profile(tmp_path / "gone.json")
+        read_latency_model(tmp_path / "gone.json")

@@ -14,7 +14,7 @@ from casebook.cost.scaling import (
     SINGLE,
     SMALL_INPUT,
     Budget,
-    Costs,
+    NetworkCosts,
     Point,
     Space,
     compound,
@@ -88,8 +88,8 @@ def test_a_family_is_what_its_network_is(name: str) -> None:
     assert beside.parameters == parameters[1]
 
 
-def test_costs_are_those_of_count_and_of_the_profile(profile) -> None:
-    space = Space(family("mobilenet_v2"), num_classes=10, profile=profile)
+def test_costs_are_those_of_count_and_of_the_latency_model(latency_model) -> None:
+    space = Space(family("mobilenet_v2"), num_classes=10, latency_model=latency_model)
     costs = space.costs(Point(0.5, 0.66, 100))
     counted = count("mobilenet_v2", 100, num_classes=10, width=0.5, depth=0.66)
     assert (costs.multiply_adds, costs.parameters) == (counted.total.multiply_adds, counted.total.parameters)
@@ -125,9 +125,9 @@ BUDGETS = {
         ),
     ],
 )  # fmt: skip
-def test_proposals_keep_the_budget_and_nothing_larger_does(name: str, budget: str, kinds, profile) -> None:
+def test_proposals_keep_the_budget_and_nothing_larger_does(name: str, budget: str, kinds, latency_model) -> None:
     """Held against `count`, and against the next value of each axis, in every direction in which a limit binds."""
-    space, limits = Space(family(name), num_classes=10, profile=profile), BUDGETS[budget]
+    space, limits = Space(family(name), num_classes=10, latency_model=latency_model), BUDGETS[budget]
     proposal = propose(space, limits, kinds=kinds)
     assert {point.kind for point in proposal.points} | set(proposal.dropped) == set(kinds)
     compound_point = proposal.points[0]
@@ -136,16 +136,16 @@ def test_proposals_keep_the_budget_and_nothing_larger_does(name: str, budget: st
         point = proposed.point
         counted = count(space.family.network, point.resolution, **space.options(point))
         assert proposed.predicted.multiply_adds == counted.total.multiply_adds
-        assert limits.kept_by(proposed.predicted)
+        assert limits.allows(proposed.predicted)
         if proposed.kind in SINGLE:
             continue
         for axis in AXES:
             values = space.grid[axis]
-            if limits.kept_by(space.costs(point._replace(**{axis: values[-1]}))):
+            if limits.allows(space.costs(point._replace(**{axis: values[-1]}))):
                 continue  # no limit binds here
             place = values.index(getattr(point, axis))
             larger = point._replace(**{axis: values[place + 1]})
-            assert not limits.kept_by(space.costs(larger)), (proposed, larger)
+            assert not limits.allows(space.costs(larger)), (proposed, larger)
 
 
 def test_single_axes_have_the_compound_ones_multiply_adds_and_change_nothing_else() -> None:
@@ -172,7 +172,7 @@ def test_the_next_value_of_a_single_axis_would_be_further_from_equal_or_over_the
     for other in (path[place - 1], path[place + 1]):
         costs = space.costs(other)
         further = abs(math.log(costs.multiply_adds / target)) >= abs(math.log(points["width"].equality))
-        assert further or not budget.kept_by(costs)
+        assert further or not budget.allows(costs)
 
 
 def test_paths_grow_and_follow_the_formula() -> None:
@@ -192,13 +192,13 @@ def test_a_fixed_input_is_not_scaled() -> None:
     space = Space(family("mobilenet_v2"), num_classes=10, input_size=32)
     proposal = propose(space, Budget(multiply_adds=20e6), kinds=("compound", "resolution", "width+depth"))
     assert {point.point.resolution for point in proposal.points} == {32}
-    assert proposal.dropped["resolution"] == "the input is fixed at 32 pixels"
+    assert proposal.dropped["resolution"] == "the input size is fixed at 32 pixels"
     assert proposal.dropped["width+depth"] == "the same network as compound"
 
 
-def test_a_correction_makes_room(profile) -> None:
+def test_a_correction_makes_room(latency_model) -> None:
     """Where times were measured to be twice the predicted ones, twice the predicted time must be in the budget."""
-    space, budget = Space(family("mobilenet_v2"), num_classes=10, profile=profile), Budget(latency_ms=8)
+    space, budget = Space(family("mobilenet_v2"), num_classes=10, latency_model=latency_model), Budget(latency_ms=8)
     (plain,) = propose(space, budget, kinds=["compound"]).points
     (halved,) = propose(space, budget, kinds=["compound"], corrections={"compound": {"latency_ms": 2}}).points
     assert plain.predicted.latency_ms is not None
@@ -206,7 +206,7 @@ def test_a_correction_makes_room(profile) -> None:
     assert 2 * halved.predicted.latency_ms <= 8 < 2 * plain.predicted.latency_ms
     corrections = {"depth": {"latency_ms": 1.5}}
     low = propose(space, Budget(latency_ms=2.5), kinds=["depth"], corrections=corrections).dropped["depth"]
-    assert low.endswith("ms by prediction, corrected by what was measured")
+    assert low.endswith("ms by corrected prediction")
 
 
 def test_what_no_network_keeps_is_said_with_the_smallest() -> None:
@@ -215,8 +215,8 @@ def test_what_no_network_keeps_is_said_with_the_smallest() -> None:
         propose(space, Budget(size_bytes=1000, multiply_adds=1e9))
     smallest = space.costs(Point(0.1, 0.16, 72))
     assert str(raised.value) == (
-        "no resnet50 keeps 1,000,000,000 multiply-adds, 0.00 MB of file: the smallest (width 0.1, depth 0.16, 72x72 "
-        f"pixels) has {smallest.multiply_adds:,} multiply-adds, {smallest.parameters:,} weights, "
+        "no resnet50 is within 1,000,000,000 multiply-adds, 0.00 MB of file: the smallest (width 0.1, depth 0.16, 72x72"
+        f" pixels) has {smallest.multiply_adds:,} multiply-adds, {smallest.parameters:,} weights, "
         f"{smallest.size_bytes / 1e6:.2f} MB of file, {smallest.memory_bytes / 1e6:.2f} MB of memory; allow more bytes "
         "of file"
     )
@@ -229,14 +229,14 @@ def test_impossible_limits(name: str, value) -> None:
         Budget(**{name: value})
 
 
-def test_impossible_questions(profile) -> None:
-    with pytest.raises(ModelError, match="the budget is empty"):
+def test_impossible_questions(latency_model) -> None:
+    with pytest.raises(ModelError, match="the budget has no limit"):
         Budget()
     with pytest.raises(ModelError, match="unknown family 'mobilnet_v2'; did you mean 'mobilenet_v2'"):
         family("mobilnet_v2")
     with pytest.raises(ModelError, match="unknown kind 'widht'; did you mean 'width'"):
         propose(Space(family("resnet")), Budget(parameters=1e6), kinds=["widht"])
-    with pytest.raises(ModelError, match="needs the profile of a device"):
+    with pytest.raises(ModelError, match="needs a latency model"):
         propose(Space(family("resnet")), Budget(latency_ms=5))
     for size in (8, 0, 4096, 32.0, "32"):
         with pytest.raises(ModelError, match="input_size is"):
@@ -246,9 +246,9 @@ def test_impossible_questions(profile) -> None:
 
 
 def test_overruns_name_what_is_over() -> None:
-    costs = Costs(multiply_adds=10, parameters=5, size_bytes=100, memory_bytes=100, latency_ms=None)
+    costs = NetworkCosts(multiply_adds=10, parameters=5, size_bytes=100, memory_bytes=100, latency_ms=None)
     budget = Budget(multiply_adds=10, parameters=4, latency_ms=1)
     assert budget.overruns(costs) == {"parameters": 5}
-    assert not budget.kept_by(costs)
-    assert budget.kept_by(costs._replace(parameters=4))
+    assert not budget.allows(costs)
+    assert budget.allows(costs._replace(parameters=4))
     assert budget.overruns(costs._replace(latency_ms=1.01)) == {"parameters": 5, "latency_ms": 1.01}

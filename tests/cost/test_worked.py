@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casebook.cost.parameters import PARAMETERS, Counts, Layers, Shape, Windows
-from casebook.cost.steps import Explanation, Padding, Sides
+from casebook.cost.parameters import PARAMETERS, Chain, Counts, Shape, Windows
+from casebook.cost.steps import Padding, Sides, WorkedComputation
 from casebook.cost.worked import COMPUTATIONS, explain
 from casebook.errors import ModelError
 
@@ -26,7 +26,7 @@ VALUES: dict[Any, st.SearchStrategy] = {
     Shape: st.builds("{}x{}x{}".format, SIDE, SIDE, SMALL),
     Counts: st.lists(SMALL, min_size=1, max_size=5).map(lambda counts: ",".join(map(str, counts))),
     Windows: st.lists(st.tuples(SMALL, SMALL), min_size=1, max_size=5),
-    Layers: st.lists(
+    Chain: st.lists(
         st.sampled_from(["conv3-8+1", "2*conv1-5", "conv3x1-6/2+same", "dw3+1", "pool2/2^", "gap", "fc7", "conv1-4"]),
         min_size=1,
         max_size=5,
@@ -42,7 +42,7 @@ def value_of(arithmetic: str) -> Fraction | float:
     return eval(exact, {"Fraction": Fraction, "floor": math.floor, "ceil": math.ceil})
 
 
-def check(explanation: Explanation) -> None:
+def check(explanation: WorkedComputation) -> None:
     for step in explanation.steps:
         value = value_of(step.arithmetic)
         assert value == (pytest.approx(step.value) if isinstance(step.value, float) else step.value), step

@@ -10,20 +10,22 @@ import pytest
 from PIL import Image
 
 import casebook
-from casebook.cost import latency_model as device_profile
+from casebook.cost import latency_model
 from casebook.cost.latency import Latency
-from casebook.cost.latency_model import write_profile
-from casebook.cost.scaling import Budget, Costs, Point, Space, family
+from casebook.cost.latency_model import write_latency_model
+from casebook.cost.scaling import Budget, NetworkCosts, Point, Space, family
 from casebook.errors import ModelError, RunError
 from casebook.models import create_model
 from casebook.models.weights import save_weights
 from casebook.studies.trials import Arm, Trial
 from casebook.workflows import scale as scale_job
-from casebook.workflows import scale_result
-from casebook.workflows.scale import correct, scale, top1_within
-from casebook.workflows.scale_result import Scaled
+from casebook.workflows import scale_result, scale_training
+from casebook.workflows.scale import TargetDevice, correct, scale
+from casebook.workflows.scale_result import ScaledNetwork
+from casebook.workflows.scale_training import FinalistTraining, top1_within
 
-SMALL = {"input_size": 24, "num_classes": 4, "threads": 1, "device": "cpu"}
+HERE = TargetDevice("cpu", threads=1)
+SMALL = {"input_size": 24, "num_classes": 4, "target": HERE}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_found_is_within_the_budget_by_measurement(tmp_path: Path) -> None:
-    found = scale("mobilenet_v2", multiply_adds=5e6, size_bytes=900_000, kinds=("compound", "width"), **SMALL)
+    found = scale("mobilenet_v2", Budget(multiply_adds=5e6, size_bytes=900_000), kinds=("compound", "width"), **SMALL)
     assert [point.kind for point in found.points] == ["compound", "width"]
     for point in found.points:
         options = {"width": point.point.width, "depth": point.point.depth, "num_classes": 4, "small_stem": True}
@@ -47,7 +49,7 @@ def test_what_is_found_is_within_the_budget_by_measurement(tmp_path: Path) -> No
         assert point.latency is not None
         assert point.latency.median_ms > 0
         assert point.predicted.latency_ms is None
-    assert found.profile is None
+    assert found.latency_model is None
     best = found.point("compound").point
     assert found.command == (
         f"casebook train DATA --model mobilenet_v2 --set network.width={best.width:g} "
@@ -72,13 +74,13 @@ class Clock:
 
 
 @pytest.fixture
-def on_clock(made_up_profile, monkeypatch: pytest.MonkeyPatch):
+def on_clock(made_up_model, monkeypatch: pytest.MonkeyPatch):
     """`on_clock(predicted_rate, clock)`: a device that is predicted and measured at given speeds, memory left out."""
 
     def use(predicted_rate: float, clock: Clock) -> Clock:
-        monkeypatch.setattr(scale_job, "cached_profile", lambda *_, **__: made_up_profile(rate=predicted_rate))
+        monkeypatch.setattr(scale_job, "cached_latency_model", lambda *_, **__: made_up_model(rate=predicted_rate))
         monkeypatch.setattr(scale_job, "interleaved", clock)
-        monkeypatch.setattr(scale_job, "_memory", lambda *_: None)
+        monkeypatch.setattr(scale_job.Bench, "peak_bytes", lambda *_: None)
         return clock
 
     return use
@@ -88,7 +90,7 @@ def on_clock(made_up_profile, monkeypatch: pytest.MonkeyPatch):
 def test_a_wrong_prediction_is_made_up_for(on_clock, predicted_rate: float) -> None:
     """Measured at 0.1: proposals that are over the budget shrink, and those far below it grow, to the same network."""
     clock = on_clock(predicted_rate, Clock(0.1))
-    (point,) = scale("mobilenet_v2", latency_ms=2, kinds=["compound"], **SMALL).points
+    (point,) = scale("mobilenet_v2", Budget(latency_ms=2), kinds=["compound"], **SMALL).points
     assert len(clock.rounds) == 2
     assert (clock.rounds[0][0] > 2) == (predicted_rate < 0.1)
     assert 0.9 * 2 < clock.rounds[1][0] <= 2
@@ -106,7 +108,7 @@ def test_a_disturbed_first_round_does_not_make_networks_small(on_clock) -> None:
         return found
 
     scale_job.interleaved = calmer  # on_clock puts the real one back
-    (point,) = scale("mobilenet_v2", latency_ms=2, kinds=["compound"], **SMALL).points
+    (point,) = scale("mobilenet_v2", Budget(latency_ms=2), kinds=["compound"], **SMALL).points
     assert clock.rounds[0][0] > 2
     assert clock.rounds[1][0] < 0.5 * 2
     assert point.latency is not None
@@ -115,7 +117,7 @@ def test_a_disturbed_first_round_does_not_make_networks_small(on_clock) -> None:
 
 def test_a_good_prediction_is_measured_once(on_clock) -> None:
     clock = on_clock(0.1, Clock(0.1))
-    scale("mobilenet_v2", latency_ms=2, kinds=["compound", "width"], **SMALL)
+    scale("mobilenet_v2", Budget(latency_ms=2), kinds=["compound", "width"], **SMALL)
     assert len(clock.rounds) == 1
 
 
@@ -123,30 +125,30 @@ def test_what_stays_over_the_budget_is_dropped_with_the_reason(on_clock, monkeyp
     """A start that no multiply-add explains: corrections shrink the networks, and none is ever small enough."""
     clock = on_clock(0.1, Clock(0.1, start_ms=1.9))
     with pytest.raises(ModelError) as raised:
-        scale("mobilenet_v2", latency_ms=2, kinds=["compound"], **SMALL)
+        scale("mobilenet_v2", Budget(latency_ms=2), kinds=["compound"], **SMALL)
     assert all(rounds[0] > 2 for rounds in clock.rounds)
-    assert "no mobilenet_v2 was found that keeps 2.00 ms: compound: " in str(raised.value)
+    assert "found no mobilenet_v2 within 2.00 ms: compound: " in str(raised.value)
     clock = on_clock(0.1, Clock(0.1, start_ms=1.0))
     monkeypatch.setattr(scale_job, "ROUNDS", 1)
-    with pytest.raises(ModelError, match=r"compound: measured over the budget 1 times, at last 2\.9\d ms \(width"):
-        scale("mobilenet_v2", latency_ms=2, kinds=["compound"], **SMALL)
+    with pytest.raises(ModelError, match=r"compound: over the budget in all 1 rounds, at last 2\.9\d ms \(width"):
+        scale("mobilenet_v2", Budget(latency_ms=2), kinds=["compound"], **SMALL)
 
 
 LATENCY = Latency(10.0, 9.0, 12.0, 11.0, 10.0, 50, 1, 1, "abacus")
 
 
-def scaled(latency_ms: float, predicted_ms: float) -> Scaled:
-    costs = Costs(multiply_adds=1, parameters=1, size_bytes=1, memory_bytes=10, latency_ms=predicted_ms)
+def scaled(latency_ms: float, predicted_ms: float) -> ScaledNetwork:
+    costs = NetworkCosts(multiply_adds=1, parameters=1, size_bytes=1, memory_bytes=10, latency_ms=predicted_ms)
     latency = LATENCY._replace(median_high_ms=latency_ms)
-    return Scaled("compound", Point(1, 1, 224), 1.0, costs, latency, 1, 30)
+    return ScaledNetwork("compound", Point(1, 1, 224), 1.0, costs, latency, 1, 30)
 
 
 def test_the_budget_is_held_against_the_upper_bound_of_the_median() -> None:
     point = scaled(11.0, 5.0)
     assert point.measured.latency_ms == 11.0
     assert (point.measured.memory_bytes, point.measured.size_bytes) == (30, 1)
-    assert Budget(latency_ms=11).kept_by(point.measured)
-    assert not Budget(latency_ms=10.9).kept_by(point.measured)  # though the median is 10
+    assert Budget(latency_ms=11).allows(point.measured)
+    assert not Budget(latency_ms=10.9).allows(point.measured)  # though the median is 10
 
 
 def test_corrections_fall_for_a_while_and_then_only_rise() -> None:
@@ -164,11 +166,10 @@ def test_corrections_fall_for_a_while_and_then_only_rise() -> None:
     assert ratios == {"compound": {}}
 
 
-def test_another_devices_profile_is_predicted_with_its_error_left_free(made_up_profile, tmp_path: Path) -> None:
-    write_profile(made_up_profile(), tmp_path / "pi.json")
-    found = scale(
-        "mobilenet_v2", latency_ms=4, num_classes=10, kinds=("compound", "width"), device_profile=tmp_path / "pi.json"
-    )
+def test_another_devices_profile_is_predicted_with_its_error_left_free(made_up_model, tmp_path: Path) -> None:
+    write_latency_model(made_up_model(), tmp_path / "pi.json")
+    pi = TargetDevice(latency_model=tmp_path / "pi.json")
+    found = scale("mobilenet_v2", Budget(latency_ms=4), num_classes=10, kinds=("compound", "width"), target=pi)
     assert (found.device, found.measured) == ("abacus", False)
     compound = found.point("compound")
     assert compound.latency is None
@@ -176,11 +177,14 @@ def test_another_devices_profile_is_predicted_with_its_error_left_free(made_up_p
         assert point.predicted.latency_ms is not None
         assert 1.25 * point.predicted.latency_ms <= 4
     assert 1.25 * (compound.predicted.latency_ms or 0) > 0.9 * 4
-    assert "nothing was measured: latencies are predicted for abacus, whose profile is off by 20 %" in found.notes[0]
+    assert (
+        "nothing was measured: latencies are predictions for abacus, whose latency model has an error of 20 %"
+        in found.notes[0]
+    )
     assert found.to_dict()["points"][0]["measured"] is None
     (tmp_path / "pi.json").write_text("{")
-    with pytest.raises(RunError, match="no JSON document"):
-        scale("mobilenet_v2", latency_ms=4, device_profile=tmp_path / "pi.json")
+    with pytest.raises(RunError, match="not a JSON document"):
+        scale("mobilenet_v2", Budget(latency_ms=4), target=pi)
 
 
 def test_a_busy_machine_is_said() -> None:
@@ -206,11 +210,9 @@ def test_accuracy_within_a_time_is_the_best_of_the_epochs_that_ended() -> None:
 @pytest.fixture(scope="module")
 def frontier(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> scale_result.Scaling:
     out = tmp_path_factory.mktemp("frontier")
-    settings = SMALL | {"input_size": 16, "num_classes": None}
-    return scale(
-        "mobilenet_v2", multiply_adds=3e6, data=digit_folder, epochs=1, seeds=(0,), most_per_class=8, out=out,
-        kinds=("compound", "width"), **settings,
-    )  # fmt: skip
+    training = FinalistTraining(digit_folder, epochs=1, most_per_class=8, out=out)
+    kinds = ("compound", "width")
+    return scale("mobilenet_v2", Budget(multiply_adds=3e6), kinds=kinds, input_size=16, target=HERE, training=training)
 
 
 def test_finalists_are_trained_on_the_same_pictures(frontier: scale_result.Scaling) -> None:
@@ -275,12 +277,11 @@ def test_the_command_trains_just_that_network(
 
 @pytest.mark.slow  # tests/cli/test_json.py runs one as well
 def test_the_grid_search_sets_each_candidate_against_the_papers(digit_folder: Path, monkeypatch) -> None:
-    monkeypatch.setattr(scale_job, "GRID", scale_job.GRID[:2])
-    monkeypatch.setattr(scale_job, "GRID_BASES", {"mobilenet_v2": Point(0.1, 0.25, 72)})
-    found = scale(
-        "mobilenet_v2", multiply_adds=3e6, data=digit_folder, epochs=1, most_per_class=4, kinds=["compound"],
-        grid_search=True, input_size=16, device="cpu", threads=1,
-    )  # fmt: skip
+    monkeypatch.setattr(scale_training, "GRID", scale_training.GRID[:2])
+    monkeypatch.setattr(scale_training, "GRID_BASES", {"mobilenet_v2": Point(0.1, 0.25, 72)})
+    training = FinalistTraining(digit_folder, epochs=1, most_per_class=4, grid_search=True)
+    budget = Budget(multiply_adds=3e6)
+    found = scale("mobilenet_v2", budget, kinds=["compound"], input_size=16, target=HERE, training=training)
     papers, other = found.grid
     assert (papers.alpha, papers.beta, papers.gamma, papers.difference) == (1.2, 1.1, 1.15, None)
     assert papers.point == Point(0.27, 0.33, 84)
@@ -293,32 +294,31 @@ def test_the_grid_search_sets_each_candidate_against_the_papers(digit_folder: Pa
 
 
 def test_every_candidate_of_the_grid_about_doubles_the_work() -> None:
-    for alpha, beta, gamma in scale_job.GRID:
+    for alpha, beta, gamma in scale_training.GRID:
         assert 1.9 < alpha * beta**2 * gamma**2 < 2.1
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet"])
 def test_candidates_of_the_grid_are_built_with_equal_work(name: str) -> None:
     space = Space(family(name), num_classes=4)
-    base = space.costs(scale_job.GRID_BASES[space.family.network]).multiply_adds
-    points = scale_job.grid_points(space)
-    assert len(set(points)) == len(scale_job.GRID)
+    base = space.costs(scale_training.GRID_BASES[space.family.network]).multiply_adds
+    points = scale_training.grid_points(space)
+    assert len(set(points)) == len(scale_training.GRID)
     assert all(1.7 < space.costs(point).multiply_adds / base < 2.3 for point in points)
 
 
 def test_impossible_jobs(digit_folder: Path) -> None:
-    with pytest.raises(ModelError, match="needs data"):
-        scale("mobilenet_v2", multiply_adds=1e7, grid_search=True)
+    training = FinalistTraining(digit_folder)
     with pytest.raises(ModelError, match=r"num_classes is 5, but .* has 4 classes"):
-        scale("mobilenet_v2", multiply_adds=1e7, num_classes=5, data=digit_folder, input_size=16)
+        scale("mobilenet_v2", Budget(multiply_adds=1e7), num_classes=5, input_size=16, training=training)
     with pytest.raises(ModelError, match="epochs is 0"):
-        scale("mobilenet_v2", multiply_adds=1e7, epochs=0)
-    with pytest.raises(ModelError, match="the budget is empty"):
-        scale("mobilenet_v2")
+        FinalistTraining(digit_folder, epochs=0)
+    with pytest.raises(ModelError, match=r"seeds is \(\)"):
+        FinalistTraining(digit_folder, seeds=())
 
 
-def test_profiling_is_one_call(made_up_profile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_profiling_is_one_call(made_up_model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path))
-    monkeypatch.setattr(device_profile, "measure_device", lambda *_, **__: made_up_profile())
+    monkeypatch.setattr(latency_model, "measure_latency_model", lambda *_, **__: made_up_model())
     assert scale_job.profile_device("cpu", threads=1).device == "abacus"
     assert len(list((tmp_path / "devices").iterdir())) == 1

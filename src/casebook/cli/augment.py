@@ -2,7 +2,8 @@
 
 import typer
 
-from .output import print_json, table, wrong_usage
+from ..tables import TextColumn
+from .output import WIDE, print_json, print_table, wrong_usage
 from .train import parsed_settings
 
 
@@ -20,6 +21,7 @@ def augment(
     settings: list[str] = typer.Option(
         None, "--set", help="A law laid over the policy's, as NAME=VALUE, such as rotate=15."
     ),
+    wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Draw a contact sheet of augmented pictures with their parameters, or list the policies."""
@@ -32,7 +34,8 @@ def augment(
             print_json({"policies": {name: _entry(*entry) for name, entry in POLICIES.items()}})
         else:
             rows = [[name, entry.purpose, entry.source] for name, entry in POLICIES.items()]
-            print(table([["policy", "what it does", "source"], *rows]))
+            columns = (TextColumn("policy"), TextColumn("what it does", fold=30), TextColumn("source", rank=1, fold=20))
+            print_table(columns, rows, wide=wide)
         return
     laws = parsed_settings(settings or [])
     laws |= laws.pop("augment", {})  # as casebook train spells them

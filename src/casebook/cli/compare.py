@@ -2,7 +2,8 @@
 
 import typer
 
-from .output import print_json, say, table
+from ..tables import TextColumn
+from .output import WIDE, print_json, print_table, say
 
 
 def compare(
@@ -13,6 +14,7 @@ def compare(
     error: str = typer.Option("top1", help="The error that the picture shows: top1 or top5."),
     picture: str = typer.Option(None, metavar="FILE", help="Draw error against multiply-adds into a .png or .svg."),
     html: str = typer.Option(None, metavar="FILE", help="Write the picture and the table as one HTML file."),
+    wide: bool = WIDE,
     markdown: bool = typer.Option(False, "--markdown", help="Print the table in Markdown."),
     csv: bool = typer.Option(False, "--csv", help="Print the table as CSV."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
@@ -62,4 +64,5 @@ def compare(
         print("| " + " | ".join("---" for _ in cells[0]) + " |")
         print("\n".join("| " + " | ".join(row) + " |" for row in cells[1:]))
     else:
-        print(table(cells, right=(1, 2, 3, 4, 5, 6, 7)))
+        columns = [TextColumn(name, right=0 < i < 8, fold=30 if i == 8 else None) for i, name in enumerate(cells[0])]
+        print_table(columns, cells[1:], wide=wide)

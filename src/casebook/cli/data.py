@@ -4,10 +4,21 @@ import typer
 
 from ..formatting import one_line, size_text
 from ..progress import TerminalDisplay
-from .output import print_json, say, skipped_lines, table, wrong_usage
+from ..tables import TextColumn
+from .output import WIDE, print_json, print_table, say, skipped_lines, wrong_usage
 from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX, source_format
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
+
+
+PREPARED_COLUMNS = (
+    TextColumn("name"),
+    TextColumn("source", rank=1, fold=24),
+    TextColumn("side (px)", right=True),
+    TextColumn("format"),
+    TextColumn("pictures", right=True),
+    TextColumn("size", right=True),
+)
 
 
 @app.callback()
@@ -103,6 +114,7 @@ def prepared(
     names: list[str] = typer.Argument(None, help="Prepared pictures to remove, as the listing names them."),
     remove: bool = typer.Option(False, "--remove", help="Remove those named."),
     remove_all: bool = typer.Option(False, "--remove-all", help="Remove all."),
+    wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """List the prepared pictures that lie in the cache folder, or remove them."""
@@ -120,13 +132,13 @@ def prepared(
     if not files:
         print(one_line(f"no prepared pictures in {prepared_folder()}"))
         return
-    rows = [["name", "source", "side", "format", "pictures", "size"]]
+    rows = []
     for file in files:
         side, format = (str(file.form.side), file.form.format) if file.form else ("damaged", "")
         there = f"{file.complete} of {file.pictures}" if file.complete < file.pictures else str(file.pictures)
-        rows.append([file.name, one_line(file.source), side, format, there, size_text(file.size_bytes)])
+        rows.append([file.name, file.source, side, format, there, size_text(file.size_bytes)])
     total = size_text(sum(file.size_bytes for file in files))
-    print(table(rows, right=(2, 4, 5)))
+    print_table(PREPARED_COLUMNS, rows, wide=wide)
     print(one_line(f"{'removed' if removing else 'in all'} {total}, in {prepared_folder()}"))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import typer
 
 from ..progress import TerminalDisplay
-from .output import accuracy_lines, print_json, say, skipped_lines, table, wrong_usage
+from ..tables import TextColumn
+from .output import WIDE, accuracy_lines, print_json, print_table, say, skipped_lines, wrong_usage
 from .sources import COLUMNS, LABEL_FROM, ROOT, SUFFIX, formatted
 
 
@@ -47,6 +48,7 @@ def evaluate(
     precision: str = typer.Option("fp32", help="fp32, bf16 or auto."),
     batch_size: int = typer.Option(0, "--batch-size", "-b", min=0, help="Pictures at a time; 0 chooses."),
     workers: int = typer.Option(-1, min=-1, help="Threads that read pictures; -1: one for each core."),
+    wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:  # fmt: skip
     """Score a run, or a network with given weights, on labelled pictures; or several, or several ways, side by side."""
@@ -96,7 +98,7 @@ def evaluate(
     for line in skipped_lines(metrics["skipped"]):
         say(line)
     if "compared" in metrics:
-        _print_comparison(metrics)
+        _print_comparison(metrics, wide)
         return
     print("\n".join(accuracy_lines(metrics)))
     ece, log_loss, macro_f1 = (metrics[name] for name in ("ece", "log_loss", "macro_f1"))
@@ -121,16 +123,29 @@ def _print_seen(metrics: dict[str, Any]) -> None:
         print(f"with the {seen['pictures']} pictures it has learnt from: {accuracy_lines(seen['all'])[0]}")
 
 
-def _print_comparison(metrics: dict[str, Any]) -> None:
+# Columns of a comparison that hold text, and those that a narrow terminal leaves out, the highest first.
+TEXT = ("network", "protocol", "error of", "less that of", "top-1 verdict")
+RANKS = {"views": 1, "top-5 error": 3, "top-5, points": 3, "p": 2, "multiply-adds": 2}
+FOLDS = {"network": 16, "protocol": 16, "error of": 16, "less that of": 16}
+
+
+def _comparison_columns(names: Sequence[str]) -> list[TextColumn]:
+    """An interval, and the p value of top-5, go with the error before them."""
+    columns, error = [], ""
+    for name in names:
+        error = name if name.startswith("top-") else error
+        of_error = name in ("95 % interval", "p") and error.startswith("top-5")
+        rank = RANKS["top-5 error"] if of_error else RANKS.get(name, 0)
+        columns.append(TextColumn(name, right=name not in TEXT, rank=rank, fold=FOLDS.get(name)))
+    return columns
+
+
+def _print_comparison(metrics: dict[str, Any], wide: bool) -> None:
     from casebook.evaluation.comparison import difference_rows, table_rows
 
     compared = metrics["compared"]
-    cells = table_rows(compared)
     print(f"{compared[0]['n']} pictures")
-    print(
-        table(cells, right=tuple(place for place, name in enumerate(cells[0]) if name not in ("network", "protocol")))
-    )
-    differences = difference_rows(compared)
-    if len(differences) > 1:
-        print()
-        print(table(differences, right=tuple(range(2, len(differences[0]) - 1))))
+    for number, (names, *rows) in enumerate((table_rows(compared), difference_rows(compared))):
+        if rows:
+            print("\n" * number, end="")
+            print_table(_comparison_columns(names), rows, wide=wide)

@@ -4,14 +4,26 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .output import print_json, table
+from ..tables import TextColumn
+from .output import WIDE, print_json, print_table
 
 if TYPE_CHECKING:
     from casebook.models.card import ModelCard
 
+COLUMNS = (
+    TextColumn("name"),
+    TextColumn("parameters", right=True),
+    TextColumn("multiply-adds", right=True),
+    TextColumn("input (px)", right=True),
+    TextColumn("year", right=True),
+    TextColumn("by", rank=1),
+    TextColumn("paper", rank=2),
+)
+
 
 def models(
     pattern: str = typer.Argument(None, help="Part of a name, or a glob; a full name shows its card."),
+    wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """List the networks, or show what is known about one."""
@@ -28,12 +40,18 @@ def models(
     elif pattern in names:
         print(_card(cards[0]))
     else:
-        rows = [["name", "parameters", "multiply-adds", "input", "year", "paper"]]
-        rows += [
-            [c.name, f"{c.parameters:,}", f"{c.multiply_adds:,}", f"{c.input_size}", f"{c.year}", c.title]
-            for c in cards
-        ]
-        print(table(rows, right=(1, 2, 3)))
+        rows = [
+            [card.name, f"{card.parameters:,}", f"{card.multiply_adds:,}", f"{card.input_size}", f"{card.year}",
+             _short(card.authors), card.title]
+            for card in cards
+        ]  # fmt: skip
+        print_table(COLUMNS, rows, wide=wide)
+
+
+def _short(authors: str) -> str:
+    """ "K. He, X. Zhang, S. Ren, J. Sun" -> "He et al."; "M. Tan, Q. V. Le" -> "Tan and Le"."""
+    names = [name.split()[-1] for name in authors.split(", ")]
+    return f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
 
 
 def _card(card: "ModelCard") -> str:

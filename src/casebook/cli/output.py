@@ -2,12 +2,18 @@
 
 import json
 import os
+import shutil
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
 from ..formatting import one_line
+from ..tables import TextColumn, layout
+
+PIPE_WIDTH = 100  # characters of a table that goes into a pipe or file
+WIDE = typer.Option(False, "--wide", help="Show all columns, however wide the terminal is.")
 
 
 def fail(message: str) -> int:
@@ -56,17 +62,23 @@ def accuracy_lines(metrics: dict[str, Any]) -> list[str]:
     return lines
 
 
-def table(rows: list[list[str]], right: tuple[int, ...] = ()) -> str:
-    """Columns padded to their widest cell; the columns numbered in `right` flush right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+def table_width(wide: bool = False) -> int | None:
+    """Characters of a line: the terminal's, 100 in a pipe or file unless COLUMNS is set, and no limit if `wide`."""
+    return None if wide else shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
+
+
+def print_table(columns: Sequence[TextColumn], rows: Sequence[Sequence[str] | str], *, wide: bool = False) -> None:
+    """A table on stdout that fits the terminal, or, if `wide`, has every column on one line."""
+    shown = [one_line(row) if isinstance(row, str) else list(map(one_line, row)) for row in rows]
+    found = layout(columns, shown, table_width(wide))
+    print(found.text)
+    left_out(found.left_out)
+
+
+def left_out(columns: Sequence[str]) -> None:
+    """Says on stderr which columns a table leaves out."""
+    if columns:
+        say(f"columns left out of the table: {', '.join(columns)}; --wide shows them")
 
 
 def skipped_lines(skipped: list[dict[str, str]], shown: int = 10) -> list[str]:

@@ -1,7 +1,5 @@
 """casebook profile-device"""
 
-from typing import Any
-
 import typer
 
 from ..formatting import one_line
@@ -9,33 +7,32 @@ from .output import percent, print_json, say
 
 
 def profile_device(
-    out: str = typer.Option(None, "--out", "-o", metavar="FILE", help="Write the profile there instead of to stdout."),
+    out: str = typer.Option(None, "--out", "-o", metavar="FILE", help="Write the latency model to a file."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
-    threads: int = typer.Option(None, "--threads", min=1, help="Threads that compute, else torch's own number."),
-    json_: bool = typer.Option(False, "--json", help="Print the document on stdout also with --out."),
-) -> None:
-    """Measure how fast this device is, in about a minute, as a JSON document that 'casebook scale' predicts with."""
+    threads: int = typer.Option(None, "--threads", min=1, help="Number of threads; default: torch's own."),
+    json_: bool = typer.Option(False, "--json", help="With --out, print the document on stdout as well."),
+) -> None:  # fmt: skip
+    """Measure how fast this device is, in about a minute: a latency model, with which 'casebook scale' predicts."""
     from pathlib import Path
 
-    from casebook.cost.latency_model import write_profile
+    from casebook.cost.latency_model import write_latency_model
     from casebook.progress import TerminalDisplay
     from casebook.workflows import scale as scale_job
 
-    display: Any = TerminalDisplay()
+    display = TerminalDisplay()
     try:
-        profile = scale_job.profile_device(device, threads=threads, report=display)
+        model = scale_job.profile_device(device, threads=threads, progress=display)
     finally:
         display.close()
     if out:
-        write_profile(profile, Path(out))
+        write_latency_model(model, Path(out))
     if json_ or not out:
-        print_json(profile.to_dict())
-    told = print if out and not json_ else say
-    threads_told = f"{profile.threads} {'thread' if profile.threads == 1 else 'threads'}"
-    told(one_line(
-        f"{profile.device}, {threads_told}, torch {profile.torch}: "
-        f"predicts {len(profile.networks)} networks it was not fitted to with an error of "
-        f"{percent(profile.median_error)} at the median and {percent(profile.worst_error)} at worst"
+        print_json(model.to_dict())
+    tell = print if out and not json_ else say
+    tell(one_line(
+        f"{model.device}, {model.threads} {'thread' if model.threads == 1 else 'threads'}, torch {model.torch}: error "
+        f"{percent(model.median_error)} at the median, {percent(model.worst_error)} at worst, over "
+        f"{len(model.networks)} networks, each predicted from the others"
     ))  # fmt: skip
     if out:
-        told(one_line(f"profile: {out}"))
+        tell(one_line(f"latency model: {out}"))

@@ -1,50 +1,66 @@
 """casebook scale"""
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from ..formatting import one_line
-from .output import print_json, say, table, wrong_usage
+from ..tables import TextColumn
+from .output import WIDE, print_json, print_table, say, wrong_usage
 
-SIGNS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+if TYPE_CHECKING:
+    from casebook.workflows.scale_result import Scaling
+
+FACTORS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+# Columns with text; columns that a narrow terminal leaves out, the highest rank first; columns that wrap.
+TEXT = ("kind", "against compound", "against the paper")
+RANKS = {"5 to 95 % (ms)": 5, "weights": 4, "ratio": 3, "memory (MB)": 2, "predicted (ms)": 1, "file (MB)": 1,
+         "learning rate": 2, "training (s)": 1}  # fmt: skip
+FOLDS = {"against compound": 20, "against the paper": 20}
 
 
 def scale(
     family: str = typer.Option(..., "--family", help="mobilenet_v2, efficientnet or resnet."),
-    latency_ms: float = typer.Option(None, "--latency-ms", help="At most this many milliseconds for one picture."),
-    size_mb: float = typer.Option(None, "--size-mb", help="At most so large a file of weights, in millions of bytes."),
+    latency_ms: float = typer.Option(None, "--latency-ms", help="Limit in milliseconds for one picture."),
+    size_mb: float = typer.Option(None, "--size-mb", help="Limit on the weight file, in millions of bytes."),
     memory_mb: float = typer.Option(
-        None, "--memory-mb", help="At most this much memory at the peak of one answer, in millions of bytes."
+        None, "--memory-mb", help="Limit on the peak memory of one forward pass, in millions of bytes."
     ),
-    multiply_adds: str = typer.Option(None, "--multiply-adds", help="At most so many for one picture, such as 100M."),
-    parameters: str = typer.Option(None, "--parameters", help="At most so many weights, such as 2M."),
-    input_size: int = typer.Option(None, "--input-size", help="Side of the input, if it is not to be scaled."),
-    num_classes: int = typer.Option(None, "--num-classes", help="Classes: those of --data, else 1000."),
+    multiply_adds: str = typer.Option(
+        None, "--multiply-adds", help="Limit on the multiply-adds for one picture, such as 100M."
+    ),
+    parameters: str = typer.Option(None, "--parameters", help="Limit on the number of weights, such as 2M."),
+    input_size: int = typer.Option(None, "--input-size", help="Side of the input, to keep it fixed."),
+    num_classes: int = typer.Option(None, "--num-classes", help="Classes; default: those of --data, else 1000."),
     kind: list[str] = typer.Option(
-        None, "--kind", help="compound, width, depth, resolution, or two such as width+depth; may be repeated. All."
+        None,
+        "--kind",
+        help="compound, width, depth, resolution, or two of them such as width+depth; may be repeated; default: all.",
     ),
-    device_profile: str = typer.Option(
-        None, "--device-profile", help="Predict for the device of this file of 'casebook profile-device'."
+    latency_model: str = typer.Option(
+        None, "--latency-model", metavar="FILE",
+        help="Predict for another device, from the file that 'casebook profile-device' wrote there.",
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps: where to measure and to train."),
-    threads: int = typer.Option(None, "--threads", min=1, help="Threads that compute, else torch's own number."),
-    data: str = typer.Option(None, "--data", help="Train what is found briefly on this data, all on equal terms."),
-    epochs: int = typer.Option(8, "--epochs", min=1, help="Times through the training pictures of --data."),
-    seeds: int = typer.Option(1, "--seeds", min=1, help="Trainings of each network."),
-    most_per_class: int = typer.Option(400, "--most-per-class", min=1, help="Training pictures of each class at most."),
+    threads: int = typer.Option(None, "--threads", min=1, help="Number of threads; default: torch's own."),
+    data: str = typer.Option(None, "--data", help="Train the networks found on this data, under equal conditions."),
+    epochs: int = typer.Option(8, "--epochs", min=1, help="Epochs of each training on --data."),
+    seeds: int = typer.Option(1, "--seeds", min=1, help="Number of trainings of each network."),
+    most_per_class: int = typer.Option(400, "--most-per-class", min=1, help="Limit on the pictures of each class."),
     grid_search: bool = typer.Option(
-        False, "--grid-search", help="Also look for alpha, beta and gamma on the data, with a small base."
+        False, "--grid-search", help="Also search for alpha, beta and gamma on the data, with a small base network."
     ),
     out: str = typer.Option(
-        None, "--out", "-o", help="Folder for trainings: a second call that proposes the same networks reads them."
+        None, "--out", "-o", help="Folder that keeps the trainings, for a second call with the same networks."
     ),
-    picture: str = typer.Option(None, "--picture", metavar="FILE", help="Draw error against cost into a .png or .svg."),
-    html: str = typer.Option(None, "--html", metavar="FILE", help="Write tables and picture as one HTML file."),
+    picture: str = typer.Option(None, "--picture", metavar="FILE", help="Draw error against cost as .png or .svg."),
+    html: str = typer.Option(None, "--html", metavar="FILE", help="Write the tables and the picture as one HTML file."),
+    wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
-) -> None:
-    """Find the networks of a family that keep a budget of time, size, memory or work, and measure them here."""
+) -> None:  # fmt: skip
+    """Find the largest networks of a family within a budget of time, size, memory or operations, and measure them."""
     limits = {
         "latency_ms": latency_ms,
         "size_bytes": None if size_mb is None else size_mb * 1e6,
@@ -54,38 +70,44 @@ def scale(
     }
     if all(limit is None for limit in limits.values()):
         raise wrong_usage(
-            "no budget came; give one or several of --latency-ms, --size-mb, --memory-mb, --multiply-adds, --parameters"
+            "the budget is empty; give at least one of --latency-ms, --size-mb, --memory-mb, --multiply-adds, "
+            "--parameters"
         )
     for option, limit in (("--latency-ms", latency_ms), ("--size-mb", size_mb), ("--memory-mb", memory_mb)):
         if limit is not None and not 0 < limit < float("inf"):
             raise wrong_usage(f"{option} is {limit:g}, expected a number above 0")
     if data is None and (picture or grid_search):
-        raise wrong_usage(f"{'--picture' if picture else '--grid-search'} is about accuracy, so it needs --data")
+        raise wrong_usage(f"{'--picture' if picture else '--grid-search'} needs accuracies; add --data")
     if picture and not picture.lower().endswith((".png", ".svg")):
-        raise wrong_usage(f"--picture ends in .png or .svg, but {picture!r} came")
+        raise wrong_usage(f"--picture is {picture!r}, expected a name that ends in .png or .svg")
 
+    from casebook.cost.scaling import PATHS, Budget
     from casebook.errors import Interrupted
     from casebook.progress import TerminalDisplay
     from casebook.workflows import scale as scale_job
     from casebook.workflows import scale_result
 
-    display: Any = TerminalDisplay()
+    training = None
+    if data is not None:
+        training = scale_job.FinalistTraining(
+            data, epochs, tuple(range(seeds)), most_per_class, grid_search=grid_search, out=out
+        )
+    display = TerminalDisplay()
     try:
         found = scale_job.scale(
-            family, **limits, input_size=input_size, num_classes=num_classes, kinds=kind or tuple(scale_job.PATHS),
-            device_profile=device_profile, device=device, threads=threads, data=data, epochs=epochs,
-            seeds=tuple(range(seeds)), most_per_class=most_per_class, grid_search=grid_search, out=out, report=display,
+            family, Budget(**limits), kinds=kind or tuple(PATHS), input_size=input_size, num_classes=num_classes,
+            target=scale_job.TargetDevice(device, threads, latency_model), training=training, progress=display,
         )  # fmt: skip
     except (Interrupted, KeyboardInterrupt) as stop:
         display.close()
-        say(f"Interrupted; the trainings so far are in {out}." if out else "Interrupted; --out keeps what was trained.")
+        say(f"interrupted; {out} keeps the trainings so far" if out else "interrupted; --out would keep the trainings")
         raise typer.Exit(130) from stop
     finally:
         display.close()
     if json_:
         print_json(found.to_dict())
     else:
-        _print(found, scale_result)
+        _print(found, wide)
     if picture:
         scale_result.draw_frontier(found, picture)
         say(f"picture: {picture}")
@@ -100,23 +122,32 @@ def _number(option: str, given: str | None) -> float | None:
         return None
     match = re.fullmatch(r"((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)([kKMGB]?)", given.strip())
     if not match:
-        raise wrong_usage(f"{option} takes a number such as 300000, 300k, 100M or 4.1G, but {given!r} came")
-    return float(match[1].replace(",", "")) * SIGNS[{"K": "k", "B": "G"}.get(match[2], match[2])]
+        raise wrong_usage(f"{option} is {given!r}, expected a number such as 300000, 300k, 100M or 4.1G")
+    return float(match[1].replace(",", "")) * FACTORS[{"K": "k", "B": "G"}.get(match[2], match[2])]
 
 
-def _print(found: Any, scale_result: Any) -> None:
+def _print(found: "Scaling", wide: bool) -> None:
+    from casebook.workflows import scale_result
+
     where = f" on {found.device}" if found.device else ""
-    print(one_line(f"{found.network} within {found.budget.told()}{where}, {found.num_classes} classes"))
-    cells = scale_result.table(found)
-    print(table(cells, right=tuple(range(1, len(cells[0])))))
+    print(one_line(f"{found.network} within {found.budget}{where}, {found.num_classes} classes"))
+    _print_cells(scale_result.table(found), wide)
     for kind, reason in found.dropped.items():
         say(f"left out: {kind}: {reason}")
     for note in found.notes:
         say(f"note: {note}")
     if found.finalists:
-        print(one_line(found.pictures))
-        print(table(scale_result.trained_table(found), right=(1, 2, 3, 4)))
+        print("\n" + one_line(str(found.pictures)))
+        _print_cells(scale_result.trained_table(found), wide)
     if found.grid:
-        print("one step of phi from a small base with other alpha, beta and gamma:")
-        print(table(scale_result.grid_table(found), right=tuple(range(8))))
-    print(one_line(f"{found.best}: {found.command}"))
+        print("\none step of phi from a small base network, with other alpha, beta and gamma:")
+        _print_cells(scale_result.grid_table(found), wide)
+    print("\n" + one_line(f"{found.best}: {found.command}"))
+
+
+def _print_cells(cells: Sequence[Sequence[str]], wide: bool) -> None:
+    names, *rows = cells
+    columns = [
+        TextColumn(name, right=name not in TEXT, rank=RANKS.get(name, 0), fold=FOLDS.get(name)) for name in names
+    ]
+    print_table(columns, rows, wide=wide)

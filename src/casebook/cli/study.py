@@ -2,7 +2,8 @@
 
 import typer
 
-from .output import print_json, say, wrong_usage
+from ..tables import TextColumn
+from .output import WIDE, print_json, print_table, say, wrong_usage
 
 
 def study(
@@ -18,6 +19,7 @@ def study(
     model: str = typer.Option("", "--model", "-m", help="A trained network to start from, for the studies that do."),
     weights: str = typer.Option("", "--weights", "-w", help="Its weights: file, run folder or published name."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
+    wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Repeat the experiment behind a claim: equal terms for both sides, paired seeds, verdicts with intervals."""
@@ -28,7 +30,7 @@ def study(
     if bool(model) != bool(weights):
         raise wrong_usage("--model and --weights go together: the name of a network, and weights for it")
     if not all_ and not names:
-        _list(json_)
+        _list(json_, wide)
         return
 
     chosen = _seeds(seeds)
@@ -90,7 +92,7 @@ def _seeds(given: str) -> int | tuple[int, ...]:
     return tuple(map(int, parts)) if "," in given else int(parts[0])
 
 
-def _list(json_: bool) -> None:
+def _list(json_: bool, wide: bool) -> None:
     from casebook.studies import STUDIES
     from casebook.studies.experiment import find_study
 
@@ -98,15 +100,8 @@ def _list(json_: bool) -> None:
     if json_:
         print_json({"studies": [{"study": s.name, "title": s.title, "question": s.question} for s in studies]})
         return
-    import textwrap
-
-    width = max(map(len, STUDIES)) + 2
-    rows = [("study", "question"), *((s.name, s.question) for s in studies)]
-    for name, question in rows:
-        first, *others = textwrap.wrap(question, 80 - width)
-        print(f"{name:<{width}}{first}")
-        for line in others:
-            print(" " * width + line)
+    columns = (TextColumn("study"), TextColumn("question", fold=30))
+    print_table(columns, [[study.name, study.question] for study in studies], wide=wide)
     print("Next: casebook study degradation (minutes), or casebook study --all for all of them and one book")
 
 

@@ -1,37 +1,39 @@
 """casebook summary"""
 
 import re
-import shutil
 from typing import Any
 
 import typer
 
-from .output import print_json, wrong_usage
+from .output import WIDE, left_out, print_json, table_width, wrong_usage
 
 
 def summary(
     name: str = typer.Argument(..., help="A network, as 'casebook models' lists them."),
-    input_: str = typer.Option(None, "--input", help="Side of the picture, or HEIGHTxWIDTH; else the network's own."),
-    batch: int = typer.Option(1, "--batch", min=1, help="Pictures that memory is estimated for."),
-    depth: int = typer.Option(None, "--depth", min=1, help="Sum what lies deeper than this many levels of modules."),
-    hwc: bool = typer.Option(False, "--hwc", help="Shapes as height x width x channels."),
-    num_classes: int = typer.Option(None, "--num-classes", help="Classes, if not the network's own number."),
-    in_channels: int = typer.Option(None, "--in-channels", help="Channels of the picture, if not the network's own."),
+    input_: str = typer.Option(
+        None, "--input", help="Side of the picture in pixels, or HEIGHTxWIDTH; default: the network's own."
+    ),
+    batch: int = typer.Option(1, "--batch", min=1, help="Batch size for the memory estimate."),
+    depth: int = typer.Option(None, "--depth", min=1, help="Show modules of at most this many levels as one layer."),
+    hwc: bool = typer.Option(False, "--hwc", help="Print shapes as height x width x channels."),
+    num_classes: int = typer.Option(None, "--num-classes", help="Number of classes; default: the network's own."),
+    in_channels: int = typer.Option(None, "--in-channels", help="Input channels; default: the network's own."),
     options: list[str] = typer.Option(
         None, "--set", help="An option of the network, as NAME=VALUE, such as small_stem=true."
     ),
-    optimiser: str = typer.Option("sgd", "--optimiser", help="Whose state training keeps: sgd or adamw."),
-    traced: bool = typer.Option(False, "--traced", help="Count again with torch's own counter, and compare."),
+    optimiser: str = typer.Option("sgd", "--optimiser", help="Optimiser for the training memory: sgd or adamw."),
+    traced: bool = typer.Option(False, "--traced", help="Count again with torch's own counter and compare."),
+    legend: bool = typer.Option(False, "--legend", help="Explain the columns and how each number is counted."),
+    wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
     csv: bool = typer.Option(False, "--csv", help="Print the layers as CSV."),
     markdown: bool = typer.Option(False, "--markdown", help="Print the tables as a Markdown page."),
 ) -> None:
-    """Say what a network costs, layer by layer: parameters, multiplications, additions, memory, receptive field."""
+    """Count what a network costs, layer by layer: parameters, multiply-adds, additions, memory, receptive field."""
     if json_ + csv + markdown > 1:
         raise wrong_usage("--json, --csv and --markdown exclude each other")
     size, settings = _size(input_), _settings(options or [])
 
-    from casebook.cost import render
     from casebook.cost.count import count
 
     found = count(
@@ -42,11 +44,13 @@ def summary(
     if json_:
         print_json(found.to_dict(order))
     elif csv:
-        print(render.comma_separated(found, order))
+        print(found.csv(order))
     elif markdown:
-        print(render.markdown(found, order))
+        print(found.markdown(order))
     else:
-        print(render.text(found, order, width=max(80, shutil.get_terminal_size((120, 24)).columns)))
+        width = table_width(wide)
+        print(found.text(order, width=width, legend=legend))
+        left_out(found.left_out(order, width=width))
 
 
 def _size(given: str | None) -> int | tuple[int, int] | None:
@@ -54,19 +58,19 @@ def _size(given: str | None) -> int | tuple[int, int] | None:
         return None
     found = re.fullmatch(r"(\d{1,6})(?:[xX](\d{1,6}))?", given.strip())
     if not found:
-        raise wrong_usage(f"--input takes a side in pixels or HEIGHTxWIDTH, but {given!r} came")
+        raise wrong_usage(f"--input is {given!r}, expected a side in pixels or HEIGHTxWIDTH")
     return (int(found[1]), int(found[2])) if found[2] else int(found[1])
 
 
 def _settings(options: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value is TOML where it reads as TOML, else text."""
+    """NAME=VALUE pairs; a value is read as TOML if it is valid TOML, else as text."""
     import tomllib
 
     settings: dict[str, Any] = {}
     for option in options:
         name, sign, value = (part.strip() for part in option.partition("="))
         if not sign or not name.isidentifier():
-            raise wrong_usage(f"--set takes NAME=VALUE, but {option!r} came")
+            raise wrong_usage(f"--set is {option!r}, expected NAME=VALUE")
         try:
             settings[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -1,1 +1,1 @@
-"""A layer, a stack or a network enters; its weights, multiplications, additions and receptive field leave."""
+"""A layer or network enters; its parameters, operations, receptive field, memory and latency leave."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..errors import ModelError, did_you_mean
 from ..models import create_model, model_card
 from ..models.layers import Network
-from .summary import Layer, Memory, Summary
+from .records import LayerCost, MemoryEstimate
+from .summary import Summary
 from .trace import Trace, saved_bytes
 
 OPTIMISERS = {"sgd": 1, "adamw": 2}  # numbers kept for each weight: the momentum; the first and second moment
@@ -80,7 +81,7 @@ def count(
         raise ModelError(f"{name} does not run on images of {shape} without their numbers: {error}") from error
     peak_bytes, peak_module = inference.peak()
     trainable = sum(weight.nbytes for weight in module.parameters() if weight.requires_grad)
-    memory = Memory(
+    memory = MemoryEstimate(
         batch_size=batch_size,
         optimiser=optimiser,
         weight_bytes=sum(weight.nbytes for weight in module.parameters()),
@@ -105,7 +106,7 @@ def count(
     )
 
 
-def _in_stages(module: nn.Module, inference: Trace, training: Trace) -> list[Layer]:
+def _in_stages(module: nn.Module, inference: Trace, training: Trace) -> list[LayerCost]:
     """The layers of inference, the weights that no module which ran has, then the layers that training alone runs."""
     ran = {layer.name for layer in inference.layers}
     late = [layer._replace(training_only=True) for layer in training.layers]

@@ -1,6 +1,6 @@
-"""Networks enter; the time that one answer takes on this device leaves, measured.
+"""Networks enter; the measured time of one forward pass on this device leaves.
 
-Times are of the network alone, in float32, weights and pictures in channels-last memory: no decoding, no resizing.
+Times are of the network alone, in float32 and channels-last memory, without decoding or resizing.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from ..errors import ModelError
 
 
 class Latency(NamedTuple):
-    """Milliseconds for one batch: the median of `num_runs`, the 5 % and 95 % quantiles, and how sure the median is.
+    """Milliseconds for one batch: the median of `num_runs`, the 5 % and 95 % quantiles, and a bound of the median.
 
-    `median_high_ms` is the upper end of the median's 95 % interval, from order statistics alone. `processor_ms` is the
-    median processor time of a run where one thread does all the work, else None: where it is far below `median_ms`,
-    other programs were in the way.
+    `median_high_ms` is the upper end of the median's 95 % interval, from order statistics. `processor_ms` is the median
+    processor time of a run if one thread does all the work, else None; if it is far below `median_ms`, other programs
+    kept the processor busy.
     """
 
     median_ms: float
@@ -48,10 +48,10 @@ def measure_latency(
     seconds: float = 1.0,
     least_runs: int = 20,
 ) -> Latency:
-    """The time of one forward pass: inference mode, warmed up, for `seconds` and at least `least_runs` runs.
+    """The time of one forward pass in inference mode, after a warm-up, over `seconds` and at least `least_runs` runs.
 
-    `threads` is torch's own number of threads when not given. The network is put into evaluation mode, channels-last
-    memory and onto the device for it, and is in its own mode again afterwards.
+    `threads` defaults to torch's own number. The network is moved to the device and to channels-last memory; it runs in
+    evaluation mode and gets its own mode back.
     """
     (found,) = interleaved(
         [(network, input_size)], batch_size=batch_size, threads=threads, device=device, seconds=seconds,
@@ -69,15 +69,15 @@ def interleaved(
     seconds: float = 1.0,
     least_runs: int = 20,
 ) -> list[Latency]:
-    """The times of several (network, input size), which take turns run by run, so that a busy moment hits all alike.
+    """The times of several (network, input size), which take turns run by run, so that a busy moment slows them all.
 
-    `seconds` is for each network. Raises ModelError for impossible numbers or an input that a network does not take.
+    `seconds` is for each network. Raises ModelError for impossible settings or an input that a network does not take.
     """
     device = torch.device(device)
     if batch_size < 1 or least_runs < 1 or not 0 <= seconds < math.inf or (threads is not None and threads < 1):
         raise ModelError(
-            f"batch_size {batch_size}, threads {threads}, least_runs {least_runs} and seconds {seconds} came; expected "
-            "at least 1 of each and at least 0 seconds"
+            f"batch_size is {batch_size}, threads is {threads}, least_runs is {least_runs} and seconds is {seconds}; "
+            "expected at least 1, and at least 0 seconds"
         )
     with using_threads(threads), contextlib.ExitStack() as stack:
         calls = [
@@ -93,7 +93,7 @@ def interleaved(
 def summary(runs: Sequence[Timing], batch_size: int, device: torch.device) -> Latency:
     ordered = [1000 * run.wall for run in sorted(runs)]
     last = len(ordered) - 1
-    # The order statistic that the true median exceeds in 2.5 % of all cases: the binomial, approximated by a normal.
+    # The true median exceeds this order statistic in 2.5 % of all cases (normal approximation of the binomial).
     high = min(last, math.ceil(len(ordered) / 2 + 0.98 * math.sqrt(len(ordered))))
     return Latency(
         median_ms=statistics.median(ordered),
@@ -112,7 +112,7 @@ def summary(runs: Sequence[Timing], batch_size: int, device: torch.device) -> La
 def _ready_to_run(
     network: nn.Module, input_size: int | tuple[int, int], batch_size: int, device: torch.device
 ) -> Iterator[Callable[[], None]]:
-    """A call that runs the network once and waits for the answer."""
+    """A call that runs the network once and waits for the result."""
     sides = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
     modes = {module: module.training for module in network.modules()}
     network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

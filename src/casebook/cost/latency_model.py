@@ -1,12 +1,12 @@
-"""A device is measured once; what any network will take there can then be predicted, elsewhere too.
+"""Measure a device once, then predict how long any network takes there, on this machine or another.
 
-Single layers of many shapes are timed, and for each kind of layer the time is fitted as a sum of rates that are not
-negative: so much for a call, for a multiply-add, for a byte. A network is more than its layers, which find their
-weights and inputs in the caches when they are timed over and over; so whole networks are timed as well, and three
-factors (of convolutions, of everything else, for each call) are fitted to them. A profile's error is what it gets
-wrong for each of these networks with the factors fitted to the others.
+Single layers of many shapes are timed. For each kind of layer the time is fitted as a sum of non-negative rates: per
+call, per multiply-add, per byte. A layer that is timed over and over finds its weights and inputs in the caches, and a
+network does not; so whole networks are timed as well, and three factors (for convolutions, for everything else, for
+each call) are fitted to them. The model's error is what it gets wrong for each of these networks with the factors
+fitted to the others.
 
-Times are for one picture, float32, channels-last, of a device that does nothing else: processor time where one thread
+Times are for one picture, float32, channels-last, on a device that does nothing else: processor time where one thread
 does the work, else the lower quartile of the runs.
 """
 
@@ -33,16 +33,17 @@ from ..device import Stopwatch, device_name, is_alone, settle, synchronise, time
 from ..errors import RunError
 from ..files import cache_folder, write_json
 from ..models import create_model
+from ..progress import Advanced, Reporter, silent
 from .trace import MOVES, Frame, Trace
 
 FORMAT = 1
-LARGEST_FILE = 1 << 20  # bytes of a profile; ours have some thousands
-LANES = 16  # numbers that a vector instruction takes at most; channels are filled up to a multiple
+LARGEST_FILE = 1 << 20  # bytes of a latency model; ours have some thousands
+LANES = 16  # numbers in the largest vector register; channels are padded to a multiple
 RUN_SECONDS = 0.03  # for each layer
 NETWORK_SECONDS = 0.4  # for each network
 LAYERS = {"dense": 90, "stem": 20, "pointwise": 80, "depthwise": 50, "grouped": 40, "linear": 12, "other": 12}
 
-# Networks that the factors are fitted to and the error is told from: name, options, input size.
+# Networks for fitting the factors and estimating the error: name, options, input size.
 NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("mobilenet_v2", {}, 224),
     ("mobilenet_v2", {"width": 0.5}, 128),
@@ -65,7 +66,7 @@ NETWORKS: tuple[tuple[str, dict[str, Any], int], ...] = (
 
 CONVOLUTIONS = ("dense", "stem", "pointwise", "depthwise", "grouped")
 PRODUCTS = (*CONVOLUTIONS, "linear")
-# What an operator is timed as. An operator that is not here counts as a sum of the same size.
+# Which kind of layer stands for an operator; any other operator counts as a sum of the same size.
 OTHERS = {
     "native_batch_norm": "norm", "relu": "relu", "hardtanh": "relu", "silu": "silu", "sigmoid": "sigmoid",
     "hardsigmoid": "sigmoid", "hardswish": "silu", "max_pool2d_with_indices": "pool", "avg_pool2d": "pool",
@@ -79,51 +80,51 @@ FEATURES = (
 
 FACTORS = ("products", "others", "calls")
 
-Report = Callable[[dict[str, Any]], None]
 
-
-class Work(NamedTuple):
-    """One operator of a network: what it is timed as, and the amounts that its time depends on (FEATURES)."""
+class Operator(NamedTuple):
+    """One operator call of a network: its kind, and the amounts that its time depends on (FEATURES)."""
 
     kind: str
     amounts: tuple[float, ...]
 
 
-class Traced(NamedTuple):
-    """What one picture costs a network at one input size."""
+class TracedNetwork(NamedTuple):
+    """What a network costs for one picture at one input size."""
 
     multiply_adds: int
     parameters: int
-    memory_bytes: int  # weights, buffers and the peak of activations, as `count` has it
-    work: tuple[Work, ...]
+    memory_bytes: int  # inference memory as `count` defines it: weights, buffers and the peak of the activations
+    operators: tuple[Operator, ...]
 
 
-class Operators(Trace):
-    """A trace that also keeps the work of each operator."""
+class OperatorTrace(Trace):
+    """A trace that also records each operator call."""
 
     def __init__(self, network: nn.Module, images: Tensor):
         super().__init__(network, images)
-        self.work: list[Work] = []
+        self.operators: list[Operator] = []
 
     def _count(self, frame: Frame, operator: str, args: tuple, result: Tensor) -> None:
         super()._count(frame, operator, args, result)
         if operator == "convolution":
-            self.work.append(of_convolution(tuple(args[0].shape), tuple(args[1].shape), tuple(result.shape), args[8]))
+            self.operators.append(
+                of_convolution(tuple(args[0].shape), tuple(args[1].shape), tuple(result.shape), args[8])
+            )
         elif operator in ("addmm", "mm"):
             matrix = args[1 if operator == "addmm" else 0].shape[-1], result.shape[-1]
-            self.work.append(_of("linear", weight_bytes=4 * math.prod(matrix), multiply_adds=math.prod(matrix)))
+            self.operators.append(_of("linear", weight_bytes=4 * math.prod(matrix), multiply_adds=math.prod(matrix)))
         elif operator in OTHERS or operator not in MOVES:
             kind = OTHERS.get(operator, "sum")
             largest = max([result.nbytes, *(tensor.nbytes for tensor in args[:1] if isinstance(tensor, Tensor))])
-            self.work.append(_of(kind, output_bytes=largest))
+            self.operators.append(_of(kind, output_bytes=largest))
 
 
-def _of(kind: str, **amounts: float) -> Work:
-    return Work(kind, tuple(float(({"calls": 1} | amounts).get(feature, 0)) for feature in FEATURES))
+def _of(kind: str, **amounts: float) -> Operator:
+    return Operator(kind, tuple(float(({"calls": 1} | amounts).get(feature, 0)) for feature in FEATURES))
 
 
-def of_convolution(images: tuple[int, ...], weight: tuple[int, ...], result: tuple[int, ...], groups: int) -> Work:
-    """The work of a convolution from its shapes: (B, in, H, W), (out, in / groups, kh, kw), (B, out, H', W')."""
+def of_convolution(images: tuple[int, ...], weight: tuple[int, ...], result: tuple[int, ...], groups: int) -> Operator:
+    """A convolution from its shapes: (B, in, H, W), (out, in / groups, kh, kw), (B, out, H', W')."""
     in_channels, (out_channels, per_group, height, width) = images[1], weight
     kernel, positions = height * width, result[0] * result[2] * result[3]
     if groups == in_channels and groups > 1 and out_channels == in_channels:
@@ -149,32 +150,32 @@ def _filled(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-def trace(network: nn.Module, input_size: int, in_channels: int = 3) -> Traced:
-    """The costs of a network on the meta device, in evaluation mode for it. Raises ModelError as `count` does."""
-    watched = Operators(network.eval(), torch.empty(1, in_channels, input_size, input_size, device="meta"))
+def trace(network: nn.Module, input_size: int, in_channels: int = 3) -> TracedNetwork:
+    """Counts a network on the meta device, in evaluation mode. Raises ModelError as `count` does."""
+    watched = OperatorTrace(network.eval(), torch.empty(1, in_channels, input_size, input_size, device="meta"))
     with torch.no_grad():
         watched.run()
     held = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
-    return Traced(
+    return TracedNetwork(
         multiply_adds=sum(layer.multiplications or 0 for layer in watched.layers),
         parameters=sum(weight.numel() for weight in network.parameters()),
         memory_bytes=held + watched.peak()[0],
-        work=tuple(watched.work),
+        operators=tuple(watched.operators),
     )
 
 
 class LayerFit(BaseModel):
-    """Milliseconds for a million of each amount (for one call: of each call), and how well they fit."""
+    """Milliseconds for a million of each amount (for calls: for one), and how well they fit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rates: dict[str, float] = Field(description="not negative; those that are 0 are left out")
-    measured: int = Field(ge=1, description="layers that were timed")
-    median_error: float = Field(ge=0, description="share, of the layers that were timed")
+    rates: dict[str, float] = Field(description="not negative; rates of 0 are left out")
+    measured: int = Field(ge=1, description="number of layers timed")
+    median_error: float = Field(ge=0, description="relative error over the layers timed")
 
 
 class MeasuredNetwork(BaseModel):
-    """A network's time, and what the others' factors say it is."""
+    """A network's time, and the prediction with factors fitted to the other networks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -186,12 +187,12 @@ class MeasuredNetwork(BaseModel):
 
     @property
     def error(self) -> float:
-        """Share by which the prediction is above (or, negative, below) the time."""
+        """Relative error of the prediction; negative where it is too low."""
         return self.predicted_ms / self.measured_ms - 1
 
 
-class DeviceProfile(BaseModel):
-    """How fast a device is: JSON-able data that `predict` turns into milliseconds."""
+class LatencyModel(BaseModel):
+    """How fast a device is: JSON-able data from which `predict` computes milliseconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -217,65 +218,65 @@ class DeviceProfile(BaseModel):
 
     @property
     def margin(self) -> float:
-        """The share by which a time was above its prediction at worst: what to leave free to be on the safe side."""
+        """The largest share by which a time exceeded its prediction: the headroom of a safe prediction."""
         return max(0.0, *(network.measured_ms / max(network.predicted_ms, 1e-9) - 1 for network in self.networks))
 
-    def predict(self, work: Sequence[Work]) -> float:
+    def predict(self, operators: Sequence[Operator]) -> float:
         """Milliseconds for the operators of a network."""
-        return float(np.dot(self._parts(work), [self.factors[name] for name in FACTORS]))
+        return float(np.dot(self._parts(operators), [self.factors[name] for name in FACTORS]))
 
-    def _parts(self, work: Sequence[Work]) -> NDArray[np.float64]:
-        return parts(work, {kind: fit.rates for kind, fit in self.layers.items()})
+    def _parts(self, operators: Sequence[Operator]) -> NDArray[np.float64]:
+        return parts(operators, {kind: fit.rates for kind, fit in self.layers.items()})
 
     def to_dict(self) -> dict[str, Any]:
         errors = {"median_error": self.median_error, "worst_error": self.worst_error, "margin": self.margin}
         return self.model_dump() | {"error": {name: round(value, 4) for name, value in errors.items()}}
 
 
-def parts(work: Sequence[Work], rates: Mapping[Any, Mapping[Any, float]]) -> NDArray[np.float64]:
-    """(3,) milliseconds of products (convolutions and linear layers) and of the rest by the rates, and the calls."""
+def parts(operators: Sequence[Operator], rates: Mapping[Any, Mapping[Any, float]]) -> NDArray[np.float64]:
+    """(3,): milliseconds of convolutions and linear layers, of all other operators, and thousands of calls."""
     found = np.zeros(3)
     by_kind: dict[str, list[tuple[float, ...]]] = {}
-    for kind, amounts in work:
+    for kind, amounts in operators:
         by_kind.setdefault(kind, []).append(amounts)
     for kind, amounts in by_kind.items():
         vector = np.array([rates[kind].get(feature, 0.0) * UNITS[feature] for feature in FEATURES])
         found[0 if kind in PRODUCTS else 1] += np.maximum(np.array(amounts) @ vector, 0).sum()
-    found[2] = len(work) / 1000
+    found[2] = len(operators) / 1000
     return found
 
 
 UNITS = {feature: 1.0 if feature == "calls" else 1e-6 for feature in FEATURES}
 
 
-def measure_device(
-    device: str | torch.device = "cpu", *, threads: int | None = None, seed: int = 0, report: Report = lambda _: None
-) -> DeviceProfile:
-    """Measures this device: a minute on one core. `threads` is torch's own number when not given."""
+def measure_latency_model(
+    device: str | torch.device = "cpu", *, threads: int | None = None, seed: int = 0, report: Reporter = silent
+) -> LatencyModel:
+    """Measures this device, which takes a minute on one core. `threads` defaults to torch's own number."""
     from casebook import __version__
 
     device, watch = torch.device(device), Stopwatch()
     with using_threads(threads), torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        found: dict[str, list[tuple[Work, float]]] = {kind: [] for kind in KINDS}
+        found: dict[str, list[tuple[Operator, float]]] = {kind: [] for kind in KINDS}
         layers = list(_layers(random.Random(seed)))
-        random.Random(seed).shuffle(layers)  # a slow minute shall not hit one kind alone
+        random.Random(seed).shuffle(layers)  # so that a slow minute does not hit one kind only
         for number, layer in enumerate(layers):
-            report({"kind": "profile", "what": "layers", "done": number, "total": len(layers)})
-            found[layer.work.kind].append((layer.work, _undisturbed(layer.build(device), device, RUN_SECONDS)))
+            report(Advanced("profile", number, len(layers), "layers"))
+            found[layer.operator.kind].append((layer.operator, _undisturbed(layer.build(device), device, RUN_SECONDS)))
         fits = {kind: _fit(pairs) for kind, pairs in found.items()}
         rates = {kind: fit.rates for kind, fit in fits.items()}
         networks: list[tuple[str, dict[str, Any], int]] = list(NETWORKS)
         rows, times = [], []
         for number, (name, options, size) in enumerate(networks):
-            report({"kind": "profile", "what": "networks", "done": number, "total": len(networks)})
-            rows.append(parts(traced(name, options, size).work, rates))
+            report(Advanced("profile", number, len(networks), "networks"))
+            rows.append(parts(traced(name, options, size).operators, rates))
             times.append(_network_time(name, options, size, device))
         threads_used = torch.get_num_threads() if device.type == "cpu" else 1
     table, measured = np.array(rows), np.array(times)
     factors = _relative_fit(table, measured)
     others = [_relative_fit(np.delete(table, i, 0), np.delete(measured, i)) for i in range(len(measured))]
-    return DeviceProfile(
+    return LatencyModel(
         casebook=__version__,
         device=device_name(device),
         type=device.type,  # type: ignore[arg-type]
@@ -295,21 +296,21 @@ def measure_device(
     )  # fmt: skip
 
 
-def traced(name: str, options: Mapping[str, Any], input_size: int) -> Traced:
+def traced(name: str, options: Mapping[str, Any], input_size: int) -> TracedNetwork:
     with torch.device("meta"):
         network = create_model(name, **options)
     return trace(network, input_size, network.in_channels)
 
 
-class Layer(NamedTuple):
-    """A layer to be timed: its work, and what makes it and its input on a device, as a call."""
+class TimedLayer(NamedTuple):
+    """A layer to time: its operator, and a function that builds it with its input and returns the call."""
 
-    work: Work
+    operator: Operator
     build: Callable[[torch.device], Callable[[], object]]
 
 
-def _layers(draw: random.Random) -> Iterator[Layer]:
-    """Layers whose shapes are spread evenly over orders of magnitude, as far as networks have them."""
+def _layers(draw: random.Random) -> Iterator[TimedLayer]:
+    """Layers with shapes spread evenly over the orders of magnitude found in networks."""
     for kind in CONVOLUTIONS:
         number = 0
         while number < LAYERS[kind]:
@@ -319,18 +320,20 @@ def _layers(draw: random.Random) -> Iterator[Layer]:
                 yield shape
     for _ in range(LAYERS["linear"]):
         sizes = _between(draw, 16, 2048), _between(draw, 4, 1000)
-        yield Layer(_of("linear", weight_bytes=4 * math.prod(sizes), multiply_adds=math.prod(sizes)), _linear(*sizes))
+        yield TimedLayer(
+            _of("linear", weight_bytes=4 * math.prod(sizes), multiply_adds=math.prod(sizes)), _linear(*sizes)
+        )
     for kind in dict.fromkeys(OTHERS.values()):
         number = 0
         while number < LAYERS["other"]:
             side, channels = _between(draw, 4, 112), _between(draw, 8, 1280, 8)
             if side * side * channels <= 2_000_000:
                 number += 1
-                yield Layer(_of(kind, output_bytes=4 * side * side * channels), _other(kind, channels, side))
+                yield TimedLayer(_of(kind, output_bytes=4 * side * side * channels), _other(kind, channels, side))
 
 
-def _draw_convolution(kind: str, draw: random.Random) -> Layer | None:
-    """None where the shape is too large, or so small that nothing but the call is timed."""
+def _draw_convolution(kind: str, draw: random.Random) -> TimedLayer | None:
+    """None for a shape that is too large, or so small that only the call takes time."""
     side, stride, groups = _between(draw, 3, 112), draw.choice((1, 1, 1, 2)), 1
     in_channels, out_channels = _between(draw, 8, 1280, 8), _between(draw, 8, 1280, 8)
     kernel = {"pointwise": (1,), "depthwise": (3, 3, 5), "stem": (3, 3, 7)}.get(kind, (3, 3, 3, 5))
@@ -343,12 +346,12 @@ def _draw_convolution(kind: str, draw: random.Random) -> Layer | None:
         groups = out_channels = in_channels
     size = draw.choice(kernel)
     weight, result = (out_channels, in_channels // groups, size, size), (side + stride - 1) // stride
-    work = of_convolution((1, in_channels, side, side), weight, (1, out_channels, result, result), groups)
-    amounts = dict(zip(FEATURES, work.amounts, strict=True))
+    operator = of_convolution((1, in_channels, side, side), weight, (1, out_channels, result, result), groups)
+    amounts = dict(zip(FEATURES, operator.amounts, strict=True))
     moved = amounts["input_bytes"] + amounts["output_bytes"]
     if not 1e5 <= amounts["multiply_adds"] <= 1.5e8 or amounts["weight_bytes"] > 1.2e7 or moved > 1.2e7:
         return None
-    if work.kind != kind:
+    if operator.kind != kind:
         return None
 
     def build(device: torch.device) -> Callable[[], object]:
@@ -357,7 +360,7 @@ def _draw_convolution(kind: str, draw: random.Random) -> Layer | None:
         images = _images(in_channels, side, device)
         return lambda: layer(images)
 
-    return Layer(work, build)
+    return TimedLayer(operator, build)
 
 
 def _linear(inputs: int, outputs: int) -> Callable[[torch.device], Callable[[], object]]:
@@ -401,7 +404,7 @@ def _network_time(name: str, options: Mapping[str, Any], size: int, device: torc
 
 
 def _undisturbed(call: Callable[[], object], device: torch.device, seconds: float, least_runs: int = 7) -> float:
-    """Milliseconds of a run as it would be with nothing else on the machine."""
+    """Milliseconds of a run, as if nothing else ran on the machine."""
 
     @torch.inference_mode()
     def whole() -> None:
@@ -414,8 +417,8 @@ def _undisturbed(call: Callable[[], object], device: torch.device, seconds: floa
     return 1000 * (statistics.median(times) if is_alone(device) else times[len(times) // 4])
 
 
-def _fit(pairs: Sequence[tuple[Work, float]]) -> LayerFit:
-    table = np.array([work.amounts for work, _ in pairs]) * [UNITS[feature] for feature in FEATURES]
+def _fit(pairs: Sequence[tuple[Operator, float]]) -> LayerFit:
+    table = np.array([operator.amounts for operator, _ in pairs]) * [UNITS[feature] for feature in FEATURES]
     times = np.array([ms for _, ms in pairs])
     rates = _relative_fit(table, times)
     return LayerFit(
@@ -426,84 +429,84 @@ def _fit(pairs: Sequence[tuple[Work, float]]) -> LayerFit:
 
 
 def _relative_fit(table: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rates, none negative, that make the sum of squared relative errors least."""
+    """Non-negative rates that minimise the sum of squared relative errors."""
     from scipy.optimize import nnls
 
     return nnls(table / times[:, None], np.ones(len(times)))[0]
 
 
-def read_profile(path: str | Path) -> DeviceProfile:
-    """Raises RunError for a file that is missing or is no profile that this version reads."""
+def read_latency_model(path: str | Path) -> LatencyModel:
+    """Raises RunError for a file that is missing or that this version cannot read."""
     path = Path(path)
     again = "make one with 'casebook profile-device'"
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
-            raise RunError(f"{path}: larger than {LARGEST_FILE} bytes, so no device profile; {again}")
+            raise RunError(f"{path}: larger than {LARGEST_FILE} bytes, expected a latency model; {again}")
         document = json.loads(content)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}; {again}") from error
     except (ValueError, RecursionError) as error:
-        raise RunError(f"{path}: no JSON document, so no device profile; {again}") from error
+        raise RunError(f"{path}: not a JSON document, expected a latency model; {again}") from error
     if not isinstance(document, dict) or "format" not in document:
-        raise RunError(f"{path}: no device profile: it names no format; {again}")
+        raise RunError(f"{path}: not a latency model: it has no format; {again}")
     if isinstance(document["format"], int) and document["format"] > FORMAT:
         raise RunError(
-            f"{path}: a device profile of format {document['format']}, but this version reads format {FORMAT}; "
+            f"{path}: a latency model of format {document['format']}, but this version reads format {FORMAT}; "
             f"update Casebook, or {again}"
         )
-    document.pop("error", None)  # said again from the networks
+    document.pop("error", None)  # computed from the networks
     try:
-        profile = DeviceProfile.model_validate(document)
+        model = LatencyModel.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise RunError(f"{path}: no whole device profile: {place}: {first['msg']}; {again}") from error
-    _check(path, profile, again)
-    return profile
+        raise RunError(f"{path}: not a complete latency model: {place}: {first['msg']}; {again}") from error
+    _check(path, model, again)
+    return model
 
 
-def _check(path: Path, profile: DeviceProfile, again: str) -> None:
-    """Raises RunError where the names are not those of this format, or the numbers cannot be times."""
-    known = {"layers": (set(profile.layers), set(KINDS)), "factors": (set(profile.factors), set(FACTORS))}
+def _check(path: Path, model: LatencyModel, again: str) -> None:
+    """Raises RunError for names that this format lacks, or numbers that cannot be rates."""
+    known = {"layers": (set(model.layers), set(KINDS)), "factors": (set(model.factors), set(FACTORS))}
     for what, (came, expected) in known.items():
         if came != expected:
             odd = ", ".join(sorted(came ^ expected))
-            raise RunError(f"{path}: no whole device profile: {what} lack or do not have {odd}; {again}")
-    rates = [pair for fit in profile.layers.values() for pair in fit.rates.items()] + list(profile.factors.items())
+            raise RunError(f"{path}: not a complete latency model: {what} has missing or unknown {odd}; {again}")
+    rates = [pair for fit in model.layers.values() for pair in fit.rates.items()] + list(model.factors.items())
     for name, rate in rates:
         if rate < 0 or name not in (*FEATURES, *FACTORS):
             raise RunError(
-                f"{path}: no device profile: {name} is {rate}, expected a known name and no less than 0; {again}"
+                f"{path}: not a latency model: {name} is {rate}, expected a known name and at least 0; {again}"
             )
-    if not any(profile.factors.values()):
-        raise RunError(f"{path}: no device profile: with its factors everything would take no time; {again}")
+    if not any(model.factors.values()):
+        raise RunError(f"{path}: not a latency model: all its factors are 0, so everything would take no time; {again}")
 
 
-def write_profile(profile: DeviceProfile, path: str | Path) -> None:
-    write_json(Path(path), profile.to_dict())
+def write_latency_model(model: LatencyModel, path: str | Path) -> None:
+    write_json(Path(path), model.to_dict())
 
 
-def cached_profile(
+def cached_latency_model(
     device: str | torch.device = "cpu",
     *,
     threads: int | None = None,
     again: bool = False,
-    report: Report = lambda _: None,
-) -> DeviceProfile:
-    """This device's profile, measured the first time, or `again`, and read from the cache otherwise."""
+    report: Reporter = silent,
+) -> LatencyModel:
+    """This device's latency model: measured the first time or `again`, else read from the cache."""
     path = _cache_file(torch.device(device), threads)
     if not again:
-        with contextlib.suppress(RunError):  # there is none, or one of another version
-            return read_profile(path)
-    profile = measure_device(device, threads=threads, report=report)
-    write_profile(profile, path)
-    return profile
+        with contextlib.suppress(RunError):  # there is none yet, or another version wrote it
+            return read_latency_model(path)
+    model = measure_latency_model(device, threads=threads, report=report)
+    write_latency_model(model, path)
+    return model
 
 
 def _cache_file(device: torch.device, threads: int | None) -> Path:
-    """One for each processor, number of threads and torch, for all of them change the times."""
+    """One file for each processor, number of threads and torch version, which all change the times."""
     from casebook import __version__
 
     threads = threads or torch.get_num_threads()

@@ -1,6 +1,6 @@
-"""Networks enter; the room they take leaves: bytes of the weights' file, exact, and of memory, measured.
+"""Networks enter; the exact size of their weight file and their measured peak memory leave.
 
-Run as a program it is the process that measures memory: it loads torch once, then each network gets a fresh copy of it.
+Run as a program, this module is the process that measures memory: it loads torch once and forks for each network.
 """
 
 import json
@@ -24,8 +24,8 @@ SAFETENSORS_TYPES = {
 CHECKSUM_LENGTH = 64  # hexadecimal digits of a SHA-256
 
 
-class Subject(NamedTuple):
-    """A network to be built in another process."""
+class NetworkSpec(NamedTuple):
+    """How another process builds a network."""
 
     name: str
     options: Mapping[str, Any]
@@ -33,16 +33,16 @@ class Subject(NamedTuple):
 
 
 def file_bytes(network: nn.Module) -> int:
-    """The size of the safetensors file of the network's weights and buffers, as a run folder holds it.
+    """The size of the safetensors file with the network's weights and buffers, as in a run folder.
 
-    The network may be on the meta device. Raises ModelError for a type of number that the format lacks.
+    The network may be on the meta device. Raises ModelError for a dtype that the format lacks.
     """
     header: dict[str, Any] = {"__metadata__": {CHECKSUM: "0" * CHECKSUM_LENGTH}}
     begin, state = 0, network.state_dict()
-    for name in sorted(state, key=lambda name: (-state[name].element_size(), name)):  # as the format's writer does
+    for name in sorted(state, key=lambda name: (-state[name].element_size(), name)):  # the order of the format's writer
         tensor: Tensor = state[name]
         if tensor.dtype not in SAFETENSORS_TYPES:
-            raise ModelError(f"{name} is {tensor.dtype}, which a safetensors file cannot hold")
+            raise ModelError(f"{name} is {tensor.dtype}, which the safetensors format lacks")
         kind, shape = SAFETENSORS_TYPES[tensor.dtype], list(tensor.shape)
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, begin + tensor.nbytes]}
         begin += tensor.nbytes
@@ -51,15 +51,15 @@ def file_bytes(network: nn.Module) -> int:
 
 
 class MemoryMeter:
-    """Measures peak memory of networks, each in a process of its own. To be closed, or used in a `with`.
+    """Measures the peak memory of networks, each in a process of its own. Close it, or use it in a `with`.
 
-    A figure is what the process grew by at most while it built the network and answered twice: weights, buffers,
-    activations, packed weights and workspaces, but not torch itself, which is there before.
+    The result is the most by which the process grew while it built the network and ran it twice: weights, buffers,
+    activations, packed weights and workspaces, but not torch itself, which is loaded before.
     """
 
     def __init__(self, *, batch_size: int = 1, threads: int = 1):
         self.batch_size, self.threads = batch_size, threads
-        self._process: subprocess.Popen[str] | None = None  # started when it is first needed
+        self._process: subprocess.Popen[str] | None = None  # started on first use
         self._closed = False
 
     def __enter__(self) -> "MemoryMeter":
@@ -74,10 +74,10 @@ class MemoryMeter:
             self._process.communicate()
             self._process = None
 
-    def peak_bytes(self, subject: Subject) -> int:
-        """Raises ModelError where the network does not fit into memory or its process dies, and after the end."""
+    def peak_bytes(self, network: NetworkSpec) -> int:
+        """Raises ModelError if the network does not fit into memory, if its process dies, and after `close`."""
         if self._closed:
-            raise ModelError("the process that measures memory has ended; open another")
+            raise ModelError("this memory meter is closed; create another")
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "casebook.cost.memory"], text=True, stdin=subprocess.PIPE,
@@ -85,45 +85,45 @@ class MemoryMeter:
             )  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        wanted = subject._asdict() | {"batch_size": self.batch_size, "threads": self.threads}
+        wanted = network._asdict() | {"batch_size": self.batch_size, "threads": self.threads}
         try:
             print(json.dumps(wanted), file=self._process.stdin, flush=True)
             answer = json.loads(self._process.stdout.readline() or "{}")
-        except (OSError, ValueError):  # it has ended
+        except (OSError, ValueError):  # the process has ended
             answer = {}
         if "bytes" not in answer:
             reason = answer.get("error", "its process ended")
             raise ModelError(
-                f"the memory of {subject.name} at {subject.input_size} pixels cannot be measured: {reason}"
+                f"the memory of {network.name} at {network.input_size} pixels cannot be measured: {reason}"
             )
         return answer["bytes"]
 
 
 def peak_bytes_on_cuda(network: nn.Module, input_size: int, device: torch.device, batch_size: int = 1) -> int:
-    """What torch's allocator hands out at most for weights and one answer; the driver's own memory is not in it."""
+    """The peak of torch's allocator for the weights and one forward pass, without the driver's own memory."""
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _answer(network, input_size, batch_size, device)
+    _forward(network, input_size, batch_size, device)
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _answer(network: nn.Module, input_size: int, batch_size: int, device: str | torch.device = "cpu") -> None:
+def _forward(network: nn.Module, input_size: int, batch_size: int, device: str | torch.device = "cpu") -> None:
     images = torch.rand(batch_size, getattr(network, "in_channels", 3), input_size, input_size, device=device)
     with torch.inference_mode():
         for _ in range(2):
             network(images.contiguous(memory_format=torch.channels_last))
 
 
-def _grown(wanted: Mapping[str, Any]) -> int:
-    """In a fresh process: bytes between before the network was built and the most that was ever there."""
+def _growth(wanted: Mapping[str, Any]) -> int:
+    """In a fresh process: the peak memory less the memory before the network is built."""
     _warm_up()
     torch.set_num_threads(wanted["threads"])
     before = _peak()
     network = create_model(wanted["name"], **wanted["options"]).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _answer(network, wanted["input_size"], wanted["batch_size"])
+    _forward(network, wanted["input_size"], wanted["batch_size"])
     return _peak() - before
 
 
@@ -135,39 +135,39 @@ def _peak() -> int:
 
 
 def _warm_up() -> None:
-    """Brings the code of the usual layers into memory, so that it is not taken for the network's."""
+    """Loads the code of the usual layers, so that its memory is not attributed to the network."""
     layers = nn.Sequential(
         nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU6(),
         nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), nn.BatchNorm2d(16), nn.SiLU(),
         nn.Conv2d(16, 32, 1, bias=False), nn.MaxPool2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4),
     )  # fmt: skip
-    _answer(layers.eval().to(memory_format=torch.channels_last), 32, 1)  # type: ignore[call-overload]
+    _forward(layers.eval().to(memory_format=torch.channels_last), 32, 1)  # type: ignore[call-overload]
 
 
 def _serve() -> None:
-    torch.set_num_threads(1)  # no threads yet, which a copy of the process would not have
+    torch.set_num_threads(1)  # a forked process would not have the threads of a pool
     _warm_up()
     for line in sys.stdin:
         wanted = json.loads(line)
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            _work(wanted, writing)
+            _measure(wanted, writing)
         os.close(writing)
         with os.fdopen(reading) as answer:
-            said = answer.read()
+            text = answer.read()
         os.waitpid(child, 0)
-        print(said or json.dumps({"error": "it was killed, as for want of memory"}), flush=True)
+        print(text or json.dumps({"error": "its process was killed, perhaps for lack of memory"}), flush=True)
 
 
-def _work(wanted: Mapping[str, Any], writing: int) -> None:
-    """In the copy: measures, says so, and ends without tidying up."""
+def _measure(wanted: Mapping[str, Any], writing: int) -> None:
+    """In the fork: measures, writes the answer, and exits without cleaning up."""
     try:
-        said = {"bytes": _grown(wanted)}
+        result = {"bytes": _growth(wanted)}
     except (ModelError, RuntimeError, MemoryError) as error:
-        said = {"error": str(error)}
+        result = {"error": str(error)}
     with os.fdopen(writing, "w") as answer:
-        answer.write(json.dumps(said))
+        answer.write(json.dumps(result))
     os._exit(0)
 
 

@@ -16,7 +16,7 @@ class Parameter(NamedTuple):
     most: float = 1_000_000
 
 
-class Layer(NamedTuple):
+class LayerSpec(NamedTuple):
     """One layer of a chain, such as "conv11-96/4"."""
 
     name: str
@@ -33,7 +33,7 @@ class Windows(tuple[tuple[int, int], ...]):
     """(kernel size, stride) of each layer from the input on, such as "7/2,3/2,3"."""
 
 
-class Layers(tuple[Layer, ...]):
+class Chain(tuple[LayerSpec, ...]):
     """A chain of layers, such as "conv5-6,pool2,fc10"."""
 
 
@@ -69,7 +69,7 @@ PARAMETERS = {
     "reduce5": Parameter("1x1 filters before the 5x5."),
     "conv5": Parameter("5x5 filters."),
     "pool_projection": Parameter("1x1 filters behind the pooling."),
-    "depth": Parameter("Layers on top of each other."),
+    "depth": Parameter("Chain on top of each other."),
     "input": Parameter("What comes in, HEIGHTxWIDTHxCHANNELS."),
     "layers": Parameter(
         "conv11-96/4 (kernel, filters, /stride, +padding or +same, :groups), dw3/2+1 (depthwise), pool3/2 (^ rounds "
@@ -93,7 +93,7 @@ PARAMETERS = {
 
 def written(value: Any) -> Any:
     """A parameter's value as a user would give it: 28 for (28, 28), "3,4,6,3" for counts."""
-    if isinstance(value, Layers):
+    if isinstance(value, Chain):
         return ",".join(layer.name for layer in value)
     if isinstance(value, Windows):
         return ",".join(f"{kernel}/{stride}" if stride > 1 else f"{kernel}" for kernel, stride in value)
@@ -182,8 +182,8 @@ LAYER_FIELDS = {
 }
 
 
-def read_layers(name: str, value: Any) -> Layers:
-    layers: list[Layer] = []
+def read_layers(name: str, value: Any) -> Chain:
+    layers: list[LayerSpec] = []
     for word in re.split(r"[,\s]+", str(value).strip(", ")):
         found = LAYER.fullmatch(word)
         fields = {key: text for key, text in found.groupdict().items() if text} if found else {}
@@ -194,7 +194,7 @@ def read_layers(name: str, value: Any) -> Layers:
                 "separated by commas"
             )
         kind, number, padding = fields["kind"], fields.get("number", "1"), fields.get("padding", "0")
-        layer = Layer(
+        layer = LayerSpec(
             name=word.partition("*")[2] or word,
             kind=kind,
             kernel_size=_sides(name, number) if kind in ("conv", "dw", "pool") else None,
@@ -207,7 +207,7 @@ def read_layers(name: str, value: Any) -> Layers:
         layers += [layer] * _integer(name, fields.get("times", 1))
         if len(layers) > 1000:
             raise ModelError(f"{name} has more than 1000 layers")
-    return Layers(layers)
+    return Chain(layers)
 
 
 def read(name: str, annotation: Any, value: Any) -> Any:
@@ -224,5 +224,5 @@ READERS: dict[Any, Callable[[str, Any], Any]] = {
     Shape: _shape,
     Counts: _counts,
     Windows: _windows,
-    Layers: read_layers,
+    Chain: read_layers,
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 KEEPS_PLACES = frozenset(("constant_pad_nd", "permute", "reflection_pad2d", "replication_pad2d", "slice", "transpose"))
 
 
-class Field(NamedTuple):
+class ReceptiveField(NamedTuple):
     """What an element can see of the input: the size of its region, and the distance between neighbours' regions."""
 
     size: tuple[int, int] = (1, 1)
@@ -18,7 +18,9 @@ class Field(NamedTuple):
     whole: bool = False  # all of the input, whatever the size
     known: bool = True  # False after an operator that moves pixels in a way that is not known here
 
-    def through(self, kernel_size: Iterable[int], stride: Iterable[int], dilation: Iterable[int] = (1, 1)) -> "Field":
+    def through(
+        self, kernel_size: Iterable[int], stride: Iterable[int], dilation: Iterable[int] = (1, 1)
+    ) -> "ReceptiveField":
         """As seen through a window."""
         windows = zip(self.size, self.jump, kernel_size, dilation, strict=True)
         size = [s + (k - 1) * d * j for s, j, k, d in windows]
@@ -26,7 +28,7 @@ class Field(NamedTuple):
         return self._replace(size=(size[0], size[1]), jump=(jump[0], jump[1]))
 
 
-def after(operator: str, args: tuple, field: Field, result: Tensor, batch_size: int) -> Field:
+def after(operator: str, args: tuple, field: ReceptiveField, result: Tensor, batch_size: int) -> ReceptiveField:
     """What an element of an operator's result can see, where its arguments together see `field`."""
     x = args[0]
     if not isinstance(x, Tensor):  # a list of tensors, put beside each other
@@ -66,12 +68,12 @@ def pair(value: Any) -> tuple[int, int]:
     return sides[-2 if len(sides) > 1 else -1], sides[-1]
 
 
-def widest(fields: list[Field]) -> Field:
+def widest(fields: list[ReceptiveField]) -> ReceptiveField:
     """That of several inputs together: the largest region; places are those of inputs that see less than all."""
     if len(fields) == 1:
         return fields[0]
     placed = [field for field in fields if not field.whole] or fields
-    return Field(
+    return ReceptiveField(
         size=(max(field.size[0] for field in placed), max(field.size[1] for field in placed)),
         jump=(max(field.jump[0] for field in placed), max(field.jump[1] for field in placed)),
         whole=any(field.whole for field in fields),

@@ -1,60 +1,58 @@
-"""A summary enters, text for a terminal, a Markdown page or CSV leaves."""
+"""Counted layers enter; tables as text, Markdown and CSV leave."""
 
 import csv
 import io
 import textwrap
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
-from .summary import CONVENTIONS, Layer, Order, Summary, ordered
+from ..tables import TextColumn, TextTable, layout
+from .records import LayerCost, MemoryEstimate, NotCounted, Order, ordered
 
-COLUMNS = ("layer", "type", "output", "window", "parameters", "multiply-adds", "additions", "memory", "sees")
+# The columns with the highest rank are left out first.
+COLUMNS = (
+    TextColumn("layer"),
+    TextColumn("type", rank=1),
+    TextColumn("output"),
+    TextColumn("window", rank=2),
+    TextColumn("parameters", right=True),
+    TextColumn("multiply-adds", right=True),
+    TextColumn("additions", right=True, rank=5),
+    TextColumn("output (KiB)", right=True, rank=4),
+    TextColumn("sees (px)", right=True, rank=3),
+)
+STAGE_COLUMNS = (TextColumn("stage"), *COLUMNS[2:3], *COLUMNS[4:])
 LEGEND = (
-    "window: kernel, /stride, p padding, g groups; memory: the output, for the batch; sees: side of the receptive "
-    "field in pixels; -: arithmetic that is not counted"
+    "window: kernel, /stride, p padding, g groups; output (KiB): memory of the output, for the batch; sees (px): side "
+    "of the receptive field; -: arithmetic that is not counted"
 )
 
 
-def text(summary: Summary, order: Order = "CHW", *, width: int = 120) -> str:
-    """All of it for people, in lines of at most `width` characters where the numbers leave names that much room."""
-    rows = [cells(layer, order, _inside(layer)) for layer in summary.layers]
-    widths = [max(len(row[i]) for row in (COLUMNS, *rows)) for i in range(len(COLUMNS))]
-    widths[0] = max(12, min(widths[0], width - sum(widths[1:]) - 2 * len(COLUMNS) + 2))
-    lines = [_title(summary, order), "", _line(COLUMNS, widths)]
-    stage = None
-    for layer, row in zip(summary.layers, rows, strict=True):
-        if layer.stage != stage:
-            stage = layer.stage
-            lines.append(f"{stage}:")
-        lines.append(_line((_short(row[0], widths[0]), *row[1:]), widths))
-    lines += ["", *_stage_lines(summary, order), ""]
-    facts = {**_facts(summary), "legend": LEGEND, **CONVENTIONS}
-    for name, fact in facts.items():
-        lines += textwrap.wrap(f"{name.replace('_', ' ')}: {fact}", width, subsequent_indent="  ")
-    return "\n".join(lines)
+def layer_table(layers: Sequence[LayerCost], order: Order, width: int | None) -> TextTable:
+    """The layers as a tree of modules under the heading of each stage."""
+    rows: list[Sequence[str] | str] = []
+    for stage, inside in groupby(layers, key=lambda layer: layer.stage):
+        rows.append(f"{stage}:")
+        rows += _tree([(_path(layer), layer) for layer in inside], order, depth=1)
+    return layout(COLUMNS, rows, width)
 
 
-def markdown(summary: Summary, order: Order = "CHW") -> str:
-    """The tables of layers and of stages as a Markdown page."""
-    layers = [cells(layer, order, layer.name) for layer in summary.layers]
-    stages = [_stage_cells(stage, order) for stage in (*summary.stages, summary.total)]
-    facts = {**_facts(summary), "legend": LEGEND, **CONVENTIONS}
-    return "\n".join(
-        [
-            f"# {_title(summary, order)}\n",
-            *_markdown_table(COLUMNS, layers),
-            "",
-            *_markdown_table(("stage", *COLUMNS[2:3], *COLUMNS[4:]), stages),
-            "",
-            *(f"- {name.replace('_', ' ')}: {fact}" for name, fact in facts.items()),
-        ]
-    )
+def stage_table(stages: Sequence[LayerCost], order: Order, width: int | None) -> TextTable:
+    return layout(STAGE_COLUMNS, [_stage_cells(stage, order) for stage in stages], width)
 
 
-def comma_separated(summary: Summary, order: Order = "CHW") -> str:
+def layer_markdown(layers: Sequence[LayerCost], order: Order) -> list[str]:
+    return _markdown_table(COLUMNS, [cells(layer, order, layer.name) for layer in layers])
+
+
+def stage_markdown(stages: Sequence[LayerCost], order: Order) -> list[str]:
+    return _markdown_table(STAGE_COLUMNS, [_stage_cells(stage, order) for stage in stages])
+
+
+def comma_separated(layers: Sequence[LayerCost], order: Order) -> str:
     """One line a layer, numbers as they are; an empty cell where there is none."""
     stream = io.StringIO()
-    records = [layer.to_dict(order) for layer in summary.layers]
+    records = [layer.to_dict(order) for layer in layers]
     writer = csv.DictWriter(stream, records[0] if records else [], lineterminator="\n")
     writer.writeheader()
     for record in records:
@@ -63,7 +61,31 @@ def comma_separated(summary: Summary, order: Order = "CHW") -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def cells(layer: Layer, order: Order, name: str) -> tuple[str, ...]:
+def memory_facts(memory: MemoryEstimate) -> dict[str, str]:
+    batch = f"batch of {memory.batch_size}"
+    weights = f"weights {size(memory.weight_bytes)}, buffers {size(memory.buffer_bytes)}"
+    return {
+        f"inference, {batch}": f"{size(memory.inference_bytes)} ({weights}, activations at most "
+        f"{size(memory.peak_activation_bytes)}, in {memory.peak_module or 'the input'})",
+        f"training, {batch}": f"{size(memory.training_bytes)} ({weights}, gradients {size(memory.gradient_bytes)}, "
+        f"state of {memory.optimiser} {size(memory.optimiser_bytes)}, "
+        f"saved activations {size(memory.saved_activation_bytes)})",
+    }
+
+
+def not_counted_facts(entries: Sequence[NotCounted]) -> dict[str, str]:
+    operators = (
+        f"{entry.operator} in {entry.module_type}, {entry.calls:,} x ({entry.results:,} numbers)" for entry in entries
+    )
+    return {"not counted": "; ".join(operators) or "nothing"}
+
+
+def fact_lines(facts: Mapping[str, str], width: int) -> Iterator[str]:
+    for name, fact in facts.items():
+        yield from textwrap.wrap(f"{name.replace('_', ' ')}: {fact}", width, subsequent_indent="  ")
+
+
+def cells(layer: LayerCost, order: Order, name: str) -> tuple[str, ...]:
     numbers = (layer.parameters, layer.multiply_adds, layer.additions)
     return (
         name,
@@ -71,7 +93,7 @@ def cells(layer: Layer, order: Order, name: str) -> tuple[str, ...]:
         _joined(ordered(layer.output_shape, order)) or "-",
         _window(layer),
         *("-" if number is None else f"{number:,}" for number in numbers),
-        size(layer.activation_bytes),
+        f"{layer.activation_bytes / 1024:,.1f}",
         _sees(layer),
     )
 
@@ -88,73 +110,55 @@ def size(num_bytes: int) -> str:
     return f"{number:,.1f} {unit}"
 
 
-def _title(summary: Summary, order: Order) -> str:
-    shape = " x ".join(map(str, ordered(summary.input_shape, order)))
-    return f"{summary.network}: one picture of {shape} ({' x '.join(order)})"
+Path = tuple[str, ...]  # the parts of a layer's name inside its stage
 
 
-def _facts(summary: Summary) -> dict[str, str]:
-    memory, batch = summary.memory, f"batch of {summary.memory.batch_size}"
-    weights = f"weights {size(memory.weight_bytes)}, buffers {size(memory.buffer_bytes)}"
-    facts = {
-        f"inference, {batch}": f"{size(memory.inference_bytes)} ({weights}, activations at most "
-        f"{size(memory.peak_activation_bytes)}, in {memory.peak_module or 'the input'})",
-        f"training, {batch}": f"{size(memory.training_bytes)} ({weights}, gradients {size(memory.gradient_bytes)}, "
-        f"state of {memory.optimiser} {size(memory.optimiser_bytes)}, "
-        f"kept activations {size(memory.saved_activation_bytes)})",
-        "not counted": "; ".join(
-            f"{entry.operator} in {entry.module_type}, {entry.calls:,} x ({entry.results:,} numbers)"
-            for entry in summary.not_counted
-        )
-        or "nothing",
-    }
-    if summary.agrees is not None:
-        verdict = "the same" if summary.agrees else f"not the {summary.total.multiply_adds:,} counted here"
-        facts["torch's own counter"] = f"{summary.traced_multiply_adds:,} multiply-adds, {verdict}"
-    return facts
+def _path(layer: LayerCost) -> Path:
+    parts = layer.name.split(".")
+    return tuple(parts[2 if layer.stage.startswith("stage ") else 1 :]) or (layer.name,)
 
 
-def _stage_lines(summary: Summary, order: Order) -> list[str]:
-    rows = [_stage_cells(stage, order) for stage in (*summary.stages, summary.total)]
-    rows.insert(0, ("stage", *COLUMNS[2:3], *COLUMNS[4:]))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [_line(row, widths, left=2) for row in rows]
+def _tree(layers: Sequence[tuple[Path, LayerCost]], order: Order, depth: int) -> Iterator[Sequence[str] | str]:
+    """One row a layer, indented below the modules that hold it; a module with a single layer shares its line."""
+    indent = "  " * depth
+    for _, group in groupby(layers, key=lambda item: item[0][0]):
+        members = list(group)
+        if len(members) == 1:
+            path, layer = members[0]
+            yield cells(layer, order, indent + ".".join(path))
+            continue
+        shared = _shared([path for path, _ in members])
+        own = [layer for path, layer in members if path == shared]  # a module with weights beside its submodules
+        yield cells(own[0], order, indent + ".".join(shared)) if own else indent + ".".join(shared)
+        yield from (cells(layer, order, f"{indent}{'.'.join(shared)} (again)") for layer in own[1:])
+        inner = [(path[len(shared) :], layer) for path, layer in members if path != shared]
+        yield from _tree(inner, order, depth + 1)
 
 
-def _stage_cells(stage: Layer, order: Order) -> tuple[str, ...]:
+def _shared(paths: Sequence[Path]) -> Path:
+    """The longest beginning that all paths share, as long as the shortest at most."""
+    shared = min(paths, key=len)
+    while any(path[: len(shared)] != shared for path in paths):
+        shared = shared[:-1]
+    return shared
+
+
+def _stage_cells(stage: LayerCost, order: Order) -> tuple[str, ...]:
     row = cells(stage, order, f"{stage.name} (training only)" if stage.training_only else stage.name)
     return (row[0], row[2], *row[4:])
 
 
-def _line(row: Iterable[str], widths: list[int], left: int = 4) -> str:
-    padded = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-    return "  ".join(padded).rstrip()
+def _markdown_table(columns: Sequence[TextColumn], rows: Sequence[Sequence[str]]) -> list[str]:
+    rules = ("---:" if column.right else "---" for column in columns)
+    names = (column.name for column in columns)
+    return [f"| {' | '.join(row)} |" for row in (names, rules, *rows)]
 
 
-def _markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    rules = ("---" if column in ("layer", "stage", "type", "output", "window") else "---:" for column in header)
-    return [f"| {' | '.join(row)} |" for row in (header, tuple(rules), *rows)]
-
-
-def _inside(layer: Layer) -> str:
-    """The name inside its stage, under whose heading it stands."""
-    parts = layer.name.split(".")
-    return "  " + (".".join(parts[2 if layer.stage.startswith("stage ") else 1 :]) or layer.name)
-
-
-def _short(name: str, width: int) -> str:
-    """With dots for the middle where it is too long: the ends tell most."""
-    if len(name) <= width:
-        return name
-    tail = (width - 2) // 2
-    return f"{name[: width - 2 - tail]}..{name[-tail:]}"
-
-
-def _joined(sides: Iterable[Any]) -> str:
+def _joined(sides: Iterable[int]) -> str:
     return "x".join(map(str, sides))
 
 
-def _sees(layer: Layer) -> str:
+def _sees(layer: LayerCost) -> str:
     if layer.whole_input:
         return "all"
     if layer.receptive_field is None:
@@ -163,7 +167,7 @@ def _sees(layer: Layer) -> str:
     return f"{height}" if height == width else f"{height}x{width}"
 
 
-def _window(layer: Layer) -> str:
+def _window(layer: LayerCost) -> str:
     if not layer.kernel_size or not layer.stride or not layer.padding:
         return "-"
     vertical, horizontal = layer.stride

@@ -1,4 +1,4 @@
-"""A family of networks and a budget enter; the widths, depths and input sizes that keep it leave.
+"""A family of networks and a budget enter; the widths, depths and input sizes within the budget leave.
 
 Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, equations 2
 and 3, https://arxiv.org/abs/1905.11946: depth alpha^phi, width beta^phi, resolution gamma^phi, where alpha beta^2
@@ -16,12 +16,12 @@ import torch
 from ..errors import ModelError, did_you_mean
 from ..models import create_model, model_card
 from ..models.efficientnet import ALPHA, BETA, GAMMA, SCALES
-from .latency_model import DeviceProfile, trace
+from .latency_model import LatencyModel, trace
 from .memory import file_bytes
 
-STEP = 4  # pixels between two input sizes that are tried; the published ones are multiples of it
-SMALL_INPUT = 64  # pixels; up to here a network has its small-picture stem, as in training
-QUOTED_PHIS = (0.5, 1, 2, 3, 4, 5, 6)  # of B1 to B7 in tutorials; neither the paper nor the authors' code has any
+STEP = 4  # pixels between the input sizes to try; the published sizes are multiples of it
+SMALL_INPUT = 64  # pixels; up to this size a network gets its small-picture stem, as in training
+QUOTED_PHIS = (0.5, 1, 2, 3, 4, 5, 6)  # for B1 to B7, from tutorials; neither paper nor authors' code has any
 
 AXES = ("width", "depth", "resolution")
 PATHS: dict[str, tuple[str, ...]] = {
@@ -33,11 +33,11 @@ PATHS: dict[str, tuple[str, ...]] = {
     "width+resolution": ("width", "resolution"),
     "depth+resolution": ("depth", "resolution"),
 }
-SINGLE = AXES  # the kinds that are set beside the compound one at its multiply-adds
+SINGLE = AXES  # the kinds that get the multiply-adds of the compound network
 
 
 class Factors(NamedTuple):
-    """How many times as deep, as wide and as large in its input a network becomes."""
+    """By how much scaling multiplies the depth, the width and the input size of a network."""
 
     depth: float
     width: float
@@ -45,12 +45,12 @@ class Factors(NamedTuple):
 
     @property
     def work(self) -> float:
-        """How many times the multiply-adds, before anything is rounded."""
+        """By how much it multiplies the multiply-adds, before rounding."""
         return self.depth * self.width**2 * self.resolution**2
 
 
 def compound(alpha: float, beta: float, gamma: float, phi: float) -> Factors:
-    """Equation 3. Raises ModelError for a base that is not above 0 or numbers that are not finite."""
+    """Equation 3. Raises ModelError for a base that is not above 0 or a number that is not finite."""
     for name, base in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
         if not 0 < base < math.inf:
             raise ModelError(f"{name} is {base}, expected above 0")
@@ -60,9 +60,9 @@ def compound(alpha: float, beta: float, gamma: float, phi: float) -> Factors:
 
 
 class PublishedScale(NamedTuple):
-    """One of B1 to B7 as published, and what the formula makes of the phi that tutorials quote for it.
+    """One of B1 to B7 as published, and what the formula gives for the phi that tutorials quote.
 
-    A `phi_of_...` is the phi with which the formula would give just this width, depth, input side or work.
+    `phi_of_...` is the phi for which the formula gives exactly this width, depth, input size or work.
     """
 
     name: str
@@ -82,7 +82,7 @@ class PublishedScale(NamedTuple):
 
 
 def departures() -> tuple[PublishedScale, ...]:
-    """Where the published networks leave equation 3 with the paper's alpha, beta and gamma."""
+    """Where the published networks differ from equation 3 with the paper's alpha, beta and gamma."""
     first, *others = SCALES
     base, side = model_card(first).multiply_adds, SCALES[first].resolution
     step = Factors(ALPHA, BETA, GAMMA).work
@@ -112,18 +112,18 @@ def departures() -> tuple[PublishedScale, ...]:
 
 
 class Point(NamedTuple):
-    """A network of a family: multipliers of its channels and blocks, and the side of its input in pixels."""
+    """A network of a family: multipliers for its channels and its blocks, and the side of its input in pixels."""
 
     width: float
     depth: float
     resolution: int
 
-    def told(self) -> str:
+    def __str__(self) -> str:
         return f"width {self.width:g}, depth {self.depth:g}, {self.resolution}x{self.resolution} pixels"
 
 
 class Family(NamedTuple):
-    """A network that is scaled, its blocks a stage, the ranges, and the bases of the compound coefficient."""
+    """The network to scale, its blocks per stage, the ranges, and the bases of the compound coefficient."""
 
     network: str
     blocks: tuple[int, ...]
@@ -136,7 +136,7 @@ class Family(NamedTuple):
     gamma: float = GAMMA
 
 
-# The bases are those that the paper found for B0. It scales MobileNets and ResNet-50 with them as well (Table 3).
+# The bases are those that the paper found for B0 and also uses for MobileNets and ResNet-50 (Table 3).
 FAMILIES = {
     "mobilenet_v2": Family("mobilenet_v2", (1, 2, 3, 4, 3, 3, 1), 224, (0.1, 3.0), (0.25, 4.0), (72, 600)),
     "efficientnet": Family("efficientnet_b0", (1, 2, 2, 3, 3, 4, 1), 224, (0.1, 3.0), (0.25, 4.0), (72, 720)),
@@ -152,8 +152,8 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-class Costs(NamedTuple):
-    """Of one network and one picture; memory is weights, buffers and the peak of activations."""
+class NetworkCosts(NamedTuple):
+    """Of one network and one picture. `memory_bytes`: weights, buffers and the peak of the activations."""
 
     multiply_adds: int
     parameters: int
@@ -170,9 +170,9 @@ UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """The most that a network may cost, in any of these; None where it does not matter.
+    """The most that a network may cost for one picture; None for no limit.
 
-    Raises ModelError for a limit that is not a finite number above 0, or where there is none at all.
+    Raises ModelError for a limit that is not a finite number above 0, and for a budget without any limit.
     """
 
     multiply_adds: float | None = None
@@ -186,27 +186,27 @@ class Budget:
             if value is not None and (type(value) not in (int, float) or not 0 < value < math.inf):
                 raise ModelError(f"{name} is {value!r}, expected a number above 0")
         if not self.limits:
-            raise ModelError(f"the budget is empty; give one or several of {', '.join(UNITS)}")
+            raise ModelError(f"the budget has no limit; set at least one of {', '.join(UNITS)}")
 
     @property
     def limits(self) -> dict[str, float]:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     def corrected(self, ratios: Mapping[str, float]) -> "Budget":
-        """The budget that predictions must keep where measured costs were `ratios` times the predicted ones."""
+        """The budget for predicted costs, if measured costs are `ratios` times the predicted ones."""
         return dataclasses.replace(self, **{k: v / ratios[k] for k, v in self.limits.items() if k in ratios})
 
-    def kept_by(self, costs: Costs) -> bool:
+    def allows(self, costs: NetworkCosts) -> bool:
         return not self.overruns(costs)
 
-    def overruns(self, costs: Costs) -> dict[str, float]:
-        """What is over the limit, by name."""
+    def overruns(self, costs: NetworkCosts) -> dict[str, float]:
+        """The costs over their limit, by name."""
         found = costs._asdict()
         return {
             name: found[name] for name, limit in self.limits.items() if found[name] is not None and found[name] > limit
         }
 
-    def told(self) -> str:
+    def __str__(self) -> str:
         return ", ".join(amount(name, value) for name, value in self.limits.items())
 
 
@@ -218,25 +218,25 @@ def amount(name: str, value: float) -> str:
 
 
 class Proposed(NamedTuple):
-    """A network that keeps the budget by prediction; `equality` is its multiply-adds over the compound one's."""
+    """A network with predicted costs within the budget; `equality`: its multiply-adds over the compound network's."""
 
     kind: str
     point: Point
-    predicted: Costs
+    predicted: NetworkCosts
     equality: float
 
 
 class Proposal(NamedTuple):
-    """`dropped` says for each kind that has no network within the budget why."""
+    """The proposed networks, and the reason for each kind that has none within the budget."""
 
     points: tuple[Proposed, ...]
     dropped: dict[str, str]
 
 
 class Space:
-    """The networks of a family with what each costs, counted once.
+    """The networks of a family and their costs, each counted once.
 
-    With `input_size` all have that input; without a profile there are no latencies.
+    `input_size` fixes the input of all; without a latency model there are no latencies.
     """
 
     def __init__(
@@ -246,15 +246,15 @@ class Space:
         num_classes: int = 1000,
         in_channels: int = 3,
         input_size: int | None = None,
-        profile: DeviceProfile | None = None,
+        latency_model: LatencyModel | None = None,
     ):
         smallest = 9
         if input_size is not None and (type(input_size) is not int or not smallest <= input_size <= 2048):
             raise ModelError(f"input_size is {input_size!r}, expected {smallest} to 2048 pixels")
         if type(num_classes) is not int or num_classes < 1:
             raise ModelError(f"num_classes is {num_classes!r}, expected an integer of at least 1")
-        self.family, self.num_classes, self.in_channels, self.profile = family, num_classes, in_channels, profile
-        self.input_size = input_size
+        self.family, self.num_classes, self.in_channels = family, num_classes, in_channels
+        self.input_size, self.latency_model = input_size, latency_model
         low, high = family.widths
         self.grid: dict[str, tuple[float, ...]] = {
             "width": tuple(round(w / 100, 2) for w in range(round(100 * low), round(100 * high) + 1)),
@@ -263,26 +263,26 @@ class Space:
             if input_size is None
             else (input_size,),
         }
-        self._costs: dict[Point, Costs] = {}
+        self._costs: dict[Point, NetworkCosts] = {}
 
     def options(self, point: Point) -> dict[str, Any]:
-        """What `create_model` makes the network of a point from."""
+        """The options with which `create_model` builds the network of a point."""
         options = {"width": point.width, "depth": point.depth, "num_classes": self.num_classes}
         options |= {"in_channels": self.in_channels} if self.in_channels != 3 else {}
         return options | ({"small_stem": True} if point.resolution <= SMALL_INPUT else {})
 
-    def costs(self, point: Point) -> Costs:
-        """Counted on the meta device; the latency as the profile predicts it."""
+    def costs(self, point: Point) -> NetworkCosts:
+        """Counted on the meta device, with the latency that the latency model predicts."""
         if point not in self._costs:
             with torch.device("meta"):
                 network = create_model(self.family.network, **self.options(point))
             found = trace(network, point.resolution, self.in_channels)
-            self._costs[point] = Costs(
+            self._costs[point] = NetworkCosts(
                 multiply_adds=found.multiply_adds,
                 parameters=found.parameters,
                 size_bytes=file_bytes(network),
                 memory_bytes=found.memory_bytes,
-                latency_ms=None if self.profile is None else self.profile.predict(found.work),
+                latency_ms=None if self.latency_model is None else self.latency_model.predict(found.operators),
             )
         return self._costs[point]
 
@@ -291,7 +291,7 @@ class Space:
         return Point(*(values[0] for values in (self.grid[axis] for axis in AXES)))  # type: ignore[arg-type]
 
     def at(self, kind: str, phi: float) -> Point:
-        """The point of a path at a compound coefficient, on the grid: the next depth up, as in the authors' code."""
+        """The point of a path at a compound coefficient, on the grid. Depth is rounded up, as in the authors' code."""
         family, axes = self.family, PATHS[kind]
         factors = compound(family.alpha, family.beta, family.gamma, phi)
         side = self.family.resolution * (factors.resolution if "resolution" in axes else 1)
@@ -303,13 +303,13 @@ class Space:
         )
 
     def along(self, kind: str) -> list[Point]:
-        """The different points of a path, from the smallest to the largest."""
+        """The distinct points of a path, from the smallest to the largest."""
         return _along(self, kind)
 
     def largest(self, points: Sequence[Point], fits: Callable[[Point], bool], start: int = 0) -> int:
-        """The place of the last of `points`, which grow, that fits; -1 if none does. The search begins at `start`."""
+        """The index of the last of the growing `points` that fits; -1 if none does. The search begins at `start`."""
         low, high, step = -1, len(points), 1
-        if fits(points[start]):  # in steps that double, for large networks take long to count
+        if fits(points[start]):  # with doubling steps, because large networks take long to count
             low = start
             while low + step < len(points) and fits(points[low + step]):
                 low, step = low + step, 2 * step
@@ -325,7 +325,7 @@ class Space:
         return low
 
     def grown(self, point: Point, fits: Callable[[Point], bool]) -> Point:
-        """The point grown in width, input and depth until nothing more fits; an axis that no limit binds stays."""
+        """The point grown in width, input and depth until nothing larger fits. Axes without a binding limit stay."""
         for axis in ("width", "resolution", "depth"):
             values = [value for value in self.grid[axis] if value >= getattr(point, axis)]
             points = [point._replace(**{axis: value}) for value in values]
@@ -347,7 +347,7 @@ def _along(space: Space, kind: str) -> list[Point]:
 
 
 def depths(family: Family) -> tuple[float, ...]:
-    """Every depth that gives another network: the largest hundredths before a stage gets one block more."""
+    """Every depth that gives a different network: the largest hundredth before a stage gains a block."""
     low, high = family.depths
     found = {math.floor(100 * b / n + 1e-9) / 100 for n in family.blocks for b in range(1, math.floor(n * high) + 1)}
     by_blocks = {tuple(math.ceil(n * d) for n in family.blocks): d for d in sorted(found) if low <= d <= high}
@@ -355,7 +355,7 @@ def depths(family: Family) -> tuple[float, ...]:
 
 
 def _nearest(values: Sequence[float], wanted: float) -> float:
-    """Of rising values."""
+    """The nearest of ascending values."""
     place = bisect_left(values, wanted)
     return min(values[max(0, place - 1) : place + 1], key=lambda value: abs(value - wanted))
 
@@ -367,41 +367,41 @@ def propose(
     kinds: Iterable[str] = tuple(PATHS),
     corrections: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Proposal:
-    """The largest networks that keep the budget by prediction, one for each kind.
+    """The largest network of each kind whose predicted costs are within the budget.
 
-    "compound" and the pairs of axes follow equation 3, the other axes staying as they are, and are then grown until no
-    larger network fits; an axis that no limit binds, such as the input under a limit on weights, is not grown. Those of
-    a single axis have the compound one's multiply-adds, as near as their grid and the budget allow. `corrections` has
-    for a kind how many times the predicted costs were measured.
+    "compound" and the pairs of axes follow equation 3 with the other axes fixed, and are then grown until no larger
+    network fits; an axis without a binding limit, such as the input under a limit on weights, is not grown. Networks
+    scaled along one axis get the compound network's multiply-adds, as nearly as their grid and the budget allow.
+    `corrections` holds, for each kind, the ratios of measured to predicted costs.
 
     Raises:
-        ModelError: for an unknown kind, or where even the family's smallest network is over the budget.
+        ModelError: for an unknown kind, or if the family's smallest network is over the budget.
     """
     kinds, corrections = list(dict.fromkeys(kinds)), corrections or {}
     if unknown := [kind for kind in kinds if kind not in PATHS]:
         raise ModelError(
             f"unknown kind {unknown[0]!r}{did_you_mean(unknown[0], PATHS) or ';'} expected {', '.join(PATHS)}"
         )
-    if budget.latency_ms is not None and space.profile is None:
-        raise ModelError("a budget in milliseconds needs the profile of a device")
+    if budget.latency_ms is not None and space.latency_model is None:
+        raise ModelError("a limit in milliseconds needs a latency model")
 
-    def keeps(kind: str) -> Callable[[Point], bool]:
+    def within(kind: str) -> Callable[[Point], bool]:
         limits = budget.corrected(corrections.get(kind, {}))
-        return lambda point: limits.kept_by(space.costs(point))
+        return lambda point: limits.allows(space.costs(point))
 
     smallest = space.costs(space.smallest)
     if over := budget.overruns(smallest):
         costs = ", ".join(amount(name, value) for name, value in smallest._asdict().items() if value is not None)
         raise ModelError(
-            f"no {space.family.network} keeps {budget.told()}: the smallest ({space.smallest.told()}) has {costs}; "
+            f"no {space.family.network} is within {budget}: the smallest ({space.smallest}) has {costs}; "
             f"allow more {' and '.join(UNITS[name] for name in over)}"
         )
     found: dict[str, Point] = {}
     dropped: dict[str, str] = {}
     for kind in ("compound", *(kind for kind in kinds if kind != "compound")):
-        fits, points = keeps(kind), space.along(kind)
+        fits, points = within(kind), space.along(kind)
         if len(points) == 1:
-            dropped[kind] = f"the input is fixed at {space.input_size} pixels"
+            dropped[kind] = f"the input size is fixed at {space.input_size} pixels"
             continue
         place = space.largest(points, fits, points.index(space.at(kind, 0)))
         if place < 0:
@@ -409,8 +409,8 @@ def propose(
             ratios = corrections.get(kind, {})
             over = budget.corrected(ratios).overruns(costs)
             most = ", ".join(amount(name, value * ratios.get(name, 1)) for name, value in over.items())
-            how = "by prediction, corrected by what was measured" if ratios.keys() & over.keys() else "by prediction"
-            dropped[kind] = f"its smallest ({points[0].told()}) has {most} {how}"
+            how = "by corrected prediction" if ratios.keys() & over.keys() else "by prediction"
+            dropped[kind] = f"its smallest ({points[0]}) has {most} {how}"
             continue
         if kind not in SINGLE:
             found[kind] = space.grown(points[place], fits)
@@ -434,7 +434,7 @@ def propose(
 
 
 def _equal(space: Space, points: Sequence[Point], multiply_adds: int, start: int) -> int:
-    """The place of the point whose multiply-adds are nearest, as a ratio."""
+    """The index of the point with the nearest multiply-adds, as a ratio."""
     below = space.largest(points, lambda point: space.costs(point).multiply_adds <= multiply_adds, start)
     near = [place for place in (below, below + 1) if 0 <= place < len(points)]
     return min(near, key=lambda place: abs(math.log(space.costs(points[place]).multiply_adds / multiply_adds)))

@@ -1,4 +1,4 @@
-"""A computation written out: every step with its arithmetic and its value, as text, Markdown or plain data."""
+"""A computation step by step: the arithmetic and value of each step, as text, Markdown or plain data."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from .formulas import Cost, conv2d, output_size
 
 Number = int | float | Fraction
 Sides = tuple[int, int]  # height, width
-Padding = int | str  # zeros on each side, or "same": as many as ceil(size / stride) outputs need
+Padding = int | str  # zeros on each side, or "same": as many as it takes for ceil(size / stride) outputs
 
 
 class Step(NamedTuple):
     """One line: "normal convolution", "4 x 4 x 5 x (3 x 3 x 3)", 2160, "multiplications".
 
-    The arithmetic is true: put * for " x " and ** for ^, leave the commas out, and Python computes the value.
+    The arithmetic holds: with * for " x ", ** for ^ and no commas, Python computes the value.
     """
 
     what: str
@@ -26,8 +26,8 @@ class Step(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Explanation:
-    """A computation of `worked.COMPUTATIONS` with the sizes it was given, its steps and what comes out."""
+class WorkedComputation:
+    """A computation of `worked.COMPUTATIONS` for given sizes: its inputs, its steps and its results."""
 
     name: str
     title: str
@@ -56,7 +56,7 @@ class Explanation:
         return "\n".join([*lines, "", self.conclusion])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can have it: a fraction is its decimal value, with the exact one as text beside it."""
+        """As JSON-able data. A fraction becomes a decimal number, with the exact value beside it as text."""
         steps = []
         for what, arithmetic, value, unit in self.steps:
             record = {"what": what, "arithmetic": arithmetic, "value": value, "unit": unit}
@@ -74,8 +74,8 @@ class Explanation:
         )
 
 
-class Work:
-    """The steps of a computation while it is being made."""
+class Worksheet:
+    """Collects the steps and results of a computation."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
@@ -87,7 +87,7 @@ class Work:
         self.steps.append(Step(what, arithmetic, value, unit))
         return value
 
-    def finish(self, conclusion: str, **results: Number | str) -> "Work":
+    def finish(self, conclusion: str, **results: Number | str) -> "Worksheet":
         self.conclusion = conclusion
         for name, value in results.items():
             self.results[name] = float(value) if isinstance(value, Fraction) else value
@@ -103,7 +103,7 @@ class Work:
         dilation: int = 1,
         ceil_mode: bool = False,
     ) -> Sides:
-        """The sides of what a window gives, one step where both are alike, else two."""
+        """The output sides of a window: one step if height and width are alike, else two."""
         alike = size[0] == size[1] and kernel_size[0] == kernel_size[1]
         sides = []
         for name, side, kernel in zip(("height", "width"), size, kernel_size, strict=True):
@@ -135,7 +135,7 @@ class Work:
 def window_places(
     size: int, kernel_size: int, stride: int, padding: Padding, dilation: int = 1, ceil_mode: bool = False
 ) -> tuple[int, str]:
-    """(how many places a window takes along a side, the arithmetic that says so)."""
+    """(number of positions of a window along a side, the arithmetic that gives it)."""
     if padding == "same":
         return output_size(size, 1, stride=stride), f"ceil({size:,} / {stride})"
     if isinstance(padding, str):
@@ -146,7 +146,7 @@ def window_places(
     if not ceil_mode:
         return places, f"floor({room} / {stride}) + 1"
     whole = -(-(size + 2 * padding - dilation * (kernel_size - 1) - 1) // stride) + 1
-    empty = " - 1" if whole > places else ""  # a last window that would see nothing but padding
+    empty = " - 1" if whole > places else ""  # the last window would cover nothing but padding
     return places, f"ceil({room} / {stride}) + 1{empty}"
 
 
@@ -160,7 +160,7 @@ def shape(*sides: int) -> str:
 
 
 def show(value: Number | str) -> str:
-    """A number as a reader wants it: 2,160; 14/45 = 0.3111; 1.92027."""
+    """A number for a reader: 2,160; 14/45 = 0.3111; 1.92027."""
     if isinstance(value, str):
         return value
     if isinstance(value, Fraction):
@@ -170,7 +170,7 @@ def show(value: Number | str) -> str:
 
 
 def decimal(value: float) -> str:
-    """Four digits that count: 0.3111, 9.677; from a thousand on, 30,907.7."""
+    """Four significant digits: 0.3111, 9.677; from a thousand on one decimal: 30,907.7."""
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
@@ -180,7 +180,7 @@ def _with_unit(step: Step) -> str:
 
 
 def _columns(rows: list[list[str]], widest: int = 60) -> list[str]:
-    """Padded cells; the few that are wider than `widest`, such as long sums, push what follows to the right."""
+    """Cells padded to columns; a cell wider than `widest`, such as a long sum, pushes the rest of its line right."""
     widths = [max((len(row[i]) for row in rows if len(row[i]) <= widest), default=0) for i in range(len(rows[0]))]
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

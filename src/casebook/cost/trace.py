@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..errors import ModelError
 from . import formulas
 from .formulas import Cost
-from .receptive import Field, after, pair, widest
+from .receptive import ReceptiveField, after, pair, widest
+from .records import LayerCost, ModuleOutput, NotCounted
 from .shapes import predicted
-from .summary import Layer, NotCounted, Output
 
 # Operators without arithmetic: they make, move, choose or copy numbers.
 MOVES = frozenset(
@@ -31,11 +31,11 @@ NOTHING = Cost(0, 0, 0)
 
 
 @dataclasses.dataclass(slots=True)
-class Block:
+class Allocation:
     """Memory that one tensor and its views share, from the step that made it to the last that used it."""
 
     size_bytes: int
-    field: Field | None
+    field: ReceptiveField | None
     made: int
     used: int
 
@@ -64,18 +64,18 @@ class Trace(TorchDispatchMode):
     def __init__(self, network: nn.Module, images: Tensor, known: Container[str] = ()):
         super().__init__()
         self.network, self.images, self.batch_size = network, images, images.shape[0]
-        self.layers: list[Layer] = []
-        self.outputs: dict[str, Output] = {}
+        self.layers: list[LayerCost] = []
+        self.outputs: dict[str, ModuleOutput] = {}
         self.not_counted: dict[tuple[str, str], NotCounted] = {}
         self._names = {module: name for name, module in network.named_modules() if name not in known}
         self.weights = {_storage(weight) for weight in (*network.parameters(), *network.buffers())}
         self._frames = [Frame("", network)]
         self._steps: list[str] = []  # the module that ran each operator
-        self._blocks: dict[int, Block] = {}  # by storage
-        self._fields: dict[int, Field] = {}  # by tensor
+        self._allocations: dict[int, Allocation] = {}  # by storage
+        self._fields: dict[int, ReceptiveField] = {}  # by tensor
         self._kept: list[Tensor] = []  # an identity is not given again while its tensor lives
         self._charged = {_storage(images)}  # weights and blocks that a layer has paid for
-        self._make(images, Field())
+        self._make(images, ReceptiveField())
 
     def run(self) -> None:
         """Raises ModelError where a window does not fit; whatever a network raises goes through."""
@@ -92,7 +92,7 @@ class Trace(TorchDispatchMode):
     def peak(self) -> tuple[int, str]:
         """The largest sum of bytes alive at the same time, and the module that runs then."""
         change = [0] * (len(self._steps) + 2)
-        for block in self._blocks.values():
+        for block in self._allocations.values():
             change[block.made] += block.size_bytes
             change[block.used + 1] -= block.size_bytes
         alive = list(accumulate(change))
@@ -117,24 +117,24 @@ class Trace(TorchDispatchMode):
             self._count(frame, operator, args, results[0])
         return answer
 
-    def _make(self, tensor: Tensor, field: Field | None) -> None:
+    def _make(self, tensor: Tensor, field: ReceptiveField | None) -> None:
         self._kept.append(tensor)
         if field is not None:
             self._fields[id(tensor)] = field
         storage, step = tensor.untyped_storage(), len(self._steps)
-        if storage._cdata not in self._blocks:
-            self._blocks[storage._cdata] = Block(storage.nbytes(), field, step, step)
+        if storage._cdata not in self._allocations:
+            self._allocations[storage._cdata] = Allocation(storage.nbytes(), field, step, step)
 
     def _use(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
-            if block := self._blocks.get(_storage(tensor)):
+            if block := self._allocations.get(_storage(tensor)):
                 block.used = len(self._steps)
 
-    def _seen(self, tensor: Tensor) -> Field | None:
-        block = self._blocks.get(_storage(tensor))  # autograd may give a view another identity
+    def _seen(self, tensor: Tensor) -> ReceptiveField | None:
+        block = self._allocations.get(_storage(tensor))  # autograd may give a view another identity
         return self._fields.get(id(tensor)) or (block.field if block else None)
 
-    def _field(self, operator: str, args: tuple, sources: list[Tensor], result: Tensor) -> Field | None:
+    def _field(self, operator: str, args: tuple, sources: list[Tensor], result: Tensor) -> ReceptiveField | None:
         fields = [field for tensor in sources if (field := self._seen(tensor))]
         return after(operator, args, widest(fields), result, self.batch_size) if fields else None
 
@@ -162,9 +162,9 @@ class Trace(TorchDispatchMode):
         if module not in self._names:
             return
         frame, results = self._frames.pop(), list(_tensors(answer))
-        field = (self._seen(results[0]) if results else None) or Field(known=False)
+        field = (self._seen(results[0]) if results else None) or ReceptiveField(known=False)
         height, width = self.images.shape[2:]
-        output = Output(
+        output = ModuleOutput(
             type=type(module).__name__,
             shape=tuple(results[0].shape[1:]) if results else (),
             receptive_field=(height, width) if field.whole else field.size if field.known else None,
@@ -177,7 +177,7 @@ class Trace(TorchDispatchMode):
             cost = cost or frame.cost
             counted = cost.multiplications or not frame.has_more
             self.layers.append(
-                Layer(
+                LayerCost(
                     name=frame.name or output.type,
                     type=output.type,
                     stage="",
@@ -192,10 +192,10 @@ class Trace(TorchDispatchMode):
                 )
             )
 
-    def idle_layer(self, name: str, module: nn.Module) -> Layer:
+    def idle_layer(self, name: str, module: nn.Module) -> LayerCost:
         """A row for weights that no run of their module has brought in, such as those that functions use."""
         weights = sum(weight.numel() for weight in module.parameters(recurse=False) if self._charge(id(weight)))
-        return Layer(name, type(module).__name__, "", (), None, None, None, None, weights, 0, 0, 0, None, False)
+        return LayerCost(name, type(module).__name__, "", (), None, None, None, None, weights, 0, 0, 0, None, False)
 
     def _charge(self, identity: int) -> bool:
         """Whether nobody has paid for it yet."""

@@ -1,219 +1,246 @@
-"""Scale in one call: a family and a budget -> networks that keep it, measured, and with pictures their accuracy."""
+"""A family and a budget enter; the networks within the budget leave, measured and, with data, trained."""
 
 import contextlib
-import math
+import dataclasses
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 
 from ..cost.latency import interleaved
-from ..cost.latency_model import DeviceProfile, cached_profile, read_profile
-from ..cost.memory import MemoryMeter, Subject, peak_bytes_on_cuda
+from ..cost.latency_model import LatencyModel, cached_latency_model, read_latency_model
+from ..cost.memory import MemoryMeter, NetworkSpec, peak_bytes_on_cuda
 from ..cost.scaling import PATHS, Budget, Point, Proposal, Space, amount, family, propose
 from ..device import choose_device, tune_allocator
 from ..errors import ModelError
 from ..models import create_model
 from ..models.weights import save_weights
-from ..progress import Event, Remark
-from ..studies.pictures import PictureSet, PictureSettings, load_pictures
-from ..studies.trials import Arm, TrainingBudget, TrialSettings, train_arm
-from ..studies.verdict import Difference, paired_difference
-from .scale_result import Candidate, Finalist, Scaled, Scaling
+from ..progress import Advanced, Remark, Reporter, reporter_of
+from .scale_result import Finalist, GridCandidate, ScaledNetwork, Scaling
+from .scale_training import FinalistTraining, check_data, search_bases, train_finalists, training_folder, validated
 
-ROUNDS = 6  # times that networks are proposed and measured before those over the budget are given up
+ROUNDS = 6  # of proposing and measuring; networks that are still over the budget then are dropped
 SECONDS = 0.6  # of measuring for each network and round
-# What an overrun costs besides, by round: the next proposal is that much smaller again. It grows, for a machine's speed
-# wanders by a few per cent between rounds, and a network that just misses would go on missing.
+# After an overrun the next proposal is smaller by this factor again, for each round. It grows because a machine's speed
+# drifts by a few per cent between rounds, and a network that just misses the budget would go on missing it.
 SLACK = (1.01, 1.01, 1.03, 1.06, 1.1)
 
-Report = Callable[[dict[str, Any]], None]
 
+@dataclasses.dataclass(frozen=True)
+class TargetDevice:
+    """The device on which the networks must be within the budget.
 
-def quiet(_: dict[str, Any]) -> None:
-    pass
+    `threads` defaults to torch's own number. `latency_model` describes another device: a file of `casebook
+    profile-device`, or what `profile_device` returns; then costs are predicted and nothing is measured.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    latency_model: str | Path | LatencyModel | None = None
 
 
 def scale(
     family_name: str,
+    budget: Budget,
     *,
-    multiply_adds: float | None = None,
-    parameters: float | None = None,
-    size_bytes: float | None = None,
-    memory_bytes: float | None = None,
-    latency_ms: float | None = None,
+    kinds: Sequence[str] = tuple(PATHS),
     input_size: int | None = None,
     num_classes: int | None = None,
-    kinds: Sequence[str] = tuple(PATHS),
-    device_profile: str | Path | DeviceProfile | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    data: str | Path | None = None,
-    epochs: int = 8,
-    seeds: Sequence[int] = (0,),
-    most_per_class: int | None = 400,
-    grid_search: bool = False,
-    out: str | Path | None = None,
-    report: Report = quiet,
+    target: TargetDevice = TargetDevice(),
+    training: FinalistTraining | None = None,
+    progress: bool | Reporter = False,
 ) -> Scaling:
-    """The largest networks of a family ("mobilenet_v2", "efficientnet" or "resnet") that keep a budget, measured here.
+    """Finds the largest networks of a family ("mobilenet_v2", "efficientnet" or "resnet") within a budget.
 
-    The budget is any of the five limits. Networks are proposed by counting (and, for a latency, from this device's
-    profile, which the first call makes in a minute), then built and measured. One that measures over the budget is
-    made smaller and measured again, or dropped with the reason: the answer holds none over it. A latency keeps its
-    limit if the upper end of the 95 % interval of its median does. With another device's `device_profile` (a file of
-    `casebook profile-device`) nothing is measured, and the worst error of the profile is left free.
+    Networks are proposed by counting and, for a latency, by this device's latency model, which the first call measures
+    in a minute. Then they are built and measured. A network that measures over the budget is made smaller and measured
+    again, or dropped with the reason, so every network in the result is within the budget. A limit on latency applies
+    to the upper 95 % bound of the median. For another device's `target.latency_model` nothing is measured, and the
+    model's worst error is left as headroom.
 
-    With `data` the networks are trained on the same pictures for the same number of epochs, with the same learning
-    rates to choose from; `grid_search` also looks for alpha, beta and gamma on these pictures. Checkpoints go to `out`
-    or a folder that is removed.
+    `training` also trains the networks on data, all under equal conditions. `input_size` fixes the input. `num_classes`
+    defaults to the number of classes of the data, else 1000. `progress` is True for a display, or a function that takes
+    events.
 
     Raises:
-        ModelError: for a budget that is empty, impossible, or kept by no network that was measured.
-        RunError: for a file that is no device profile.
+        ModelError: for a kind or family that does not exist, and if no network is within the budget.
+        RunError: for a file that is not a latency model.
         DataError: for data that cannot be read.
     """
-    budget = Budget(multiply_adds, parameters, size_bytes, memory_bytes, latency_ms)
-    chosen = family(family_name)
-    if grid_search and data is None:
-        raise ModelError("the grid search trains networks, so it needs data")
-    if epochs < 1 or not seeds:
-        raise ModelError(f"epochs is {epochs} and seeds are {list(seeds)}, expected at least 1 of each")
-    if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)  # what is wrong with it is said before minutes of work
+    chosen, report = family(family_name), reporter_of(progress)
+    if training is not None and training.out is not None:
+        Path(training.out).mkdir(parents=True, exist_ok=True)  # fails now rather than after minutes of work
     tune_allocator()
-    place, classes = choose_device(device), num_classes
-    if data is not None:
-        first = load_pictures(
-            data, PictureSettings(side=input_size or chosen.resolution)
-        )  # what is wrong with it is said at once
-        classes = first.num_classes
-        if num_classes not in (None, classes):
-            raise ModelError(f"num_classes is {num_classes}, but {data} has {classes} classes; leave it out")
-    classes = 1000 if classes is None else classes
-    notes: list[str] = []
-    profile, is_foreign = _profile(device_profile, budget, place, threads, report)
-    space = Space(chosen, num_classes=classes, input_size=input_size, profile=profile)
+    device = choose_device(target.device)
+    if training is not None:
+        num_classes = check_data(training.data, input_size or chosen.resolution, num_classes)
+    num_classes = 1000 if num_classes is None else num_classes
+    latency_model, is_foreign = _latency_model(target, budget, device, report)
+    space = Space(chosen, num_classes=num_classes, input_size=input_size, latency_model=latency_model)
     if is_foreign:
-        assert profile is not None
-        notes.append(
-            f"nothing was measured: latencies are predicted for {profile.device}, whose profile is off by "
-            f"{100 * profile.median_error:.0f} % at the median and {100 * profile.worst_error:.0f} % at worst over "
-            f"{len(profile.networks)} networks; {100 * profile.margin:.0f} % is left free. Memory is counted, without "
-            "workspaces"
-        )
-        points, dropped = _predicted(space, budget, kinds, profile)
+        assert latency_model is not None
+        networks, dropped = _predicted(space, budget, kinds, latency_model)
+        notes = [_foreign_note(latency_model)]
     else:
-        points, dropped = _measured(space, budget, kinds, place, threads, report)
-        notes += _busy(points)
-    if not points:
+        bench = Bench(space, device, target.threads, report)
+        networks, dropped = _measured(bench, budget, kinds)
+        notes = _busy(networks)
+    if not networks:
         reasons = "; ".join(f"{kind}: {reason}" for kind, reason in dropped.items())
-        raise ModelError(f"no {chosen.network} was found that keeps {budget.told()}: {reasons}")
+        raise ModelError(f"found no {chosen.network} within {budget}: {reasons}")
     finalists: tuple[Finalist, ...] = ()
-    grid: tuple[Candidate, ...] = ()
-    described = None
-    if data is not None:
-        with _folder(out) as folder:
-            terms = Terms(data, TrainingBudget(epochs=epochs), tuple(seeds), most_per_class, folder, place, report)
-            finalists, described = _train(space, points, terms)
-            if grid_search:
-                grid = search_bases(space, terms)
-    best = _best(points, finalists)
+    grid: tuple[GridCandidate, ...] = ()
+    pictures = None
+    if training is not None:
+        with training_folder(training.out) as folder:
+            finalists, pictures = train_finalists(space, networks, training, folder, device, report)
+            if training.grid_search:
+                grid = search_bases(space, training, folder, device, report)
+    best, latency = _best(networks, finalists), networks[0].latency
     return Scaling(
         family=family_name,
         network=chosen.network,
         budget=budget,
-        num_classes=classes,
-        device=profile.device if is_foreign and profile else (points[0].latency.device if points[0].latency else None),
+        num_classes=num_classes,
+        device=latency_model.device if is_foreign and latency_model else latency.device if latency else None,
         measured=not is_foreign,
-        profile=profile,
-        points=points,
+        latency_model=latency_model,
+        points=networks,
         dropped=dropped,
         best=best.kind,
-        command=train_command(space, best.point, str(data) if data is not None else "DATA"),
-        data=None if data is None else str(data),
-        pictures=described,
+        command=train_command(space, best.point, "DATA" if training is None else str(training.data)),
+        data=None if training is None else str(training.data),
+        pictures=pictures,
         finalists=finalists,
         grid=grid,
         notes=tuple(notes),
     )
 
 
-def profile_device(device: str = "auto", *, threads: int | None = None, report: Report = quiet) -> DeviceProfile:
-    """Measures this device in a minute, for `scale` here, which keeps it, or elsewhere."""
+def profile_device(
+    device: str = "auto", *, threads: int | None = None, progress: bool | Reporter = False
+) -> LatencyModel:
+    """Measures this device in a minute. `scale` uses the result here, or elsewhere from a file."""
     tune_allocator()
-    return cached_profile(choose_device(device), threads=threads, again=True, report=report)
+    return cached_latency_model(choose_device(device), threads=threads, again=True, report=reporter_of(progress))
 
 
-def _profile(
-    given: str | Path | DeviceProfile | None, budget: Budget, place: torch.device, threads: int | None, report: Report
-) -> tuple[DeviceProfile | None, bool]:
-    """The profile to predict with, if one is needed, and whether it is another device's."""
-    if isinstance(given, DeviceProfile):
-        return given, True
+def _latency_model(
+    target: TargetDevice, budget: Budget, device: torch.device, report: Reporter
+) -> tuple[LatencyModel | None, bool]:
+    """The latency model, if the budget needs one, and whether it describes another device."""
+    given = target.latency_model
     if given is not None:
-        return read_profile(given), True
+        return given if isinstance(given, LatencyModel) else read_latency_model(given), True
     if budget.latency_ms is None:
         return None, False
-    return cached_profile(place, threads=threads, report=report), False
+    return cached_latency_model(device, threads=target.threads, report=report), False
+
+
+def _foreign_note(model: LatencyModel) -> str:
+    return (
+        f"nothing was measured: latencies are predictions for {model.device}, whose latency model has an error of "
+        f"{100 * model.median_error:.0f} % at the median and {100 * model.worst_error:.0f} % at worst over "
+        f"{len(model.networks)} networks; {100 * model.margin:.0f} % is left as headroom. Memory is counted, without "
+        "workspaces"
+    )
 
 
 def _predicted(
-    space: Space, budget: Budget, kinds: Sequence[str], profile: DeviceProfile
-) -> tuple[tuple[Scaled, ...], dict[str, str]]:
-    corrections = {kind: {"latency_ms": 1 + profile.margin} for kind in PATHS}
+    space: Space, budget: Budget, kinds: Sequence[str], model: LatencyModel
+) -> tuple[tuple[ScaledNetwork, ...], dict[str, str]]:
+    corrections = {kind: {"latency_ms": 1 + model.margin} for kind in PATHS}
     proposal = propose(space, budget, kinds=kinds, corrections=corrections)
-    points = tuple(Scaled(p.kind, p.point, p.equality, p.predicted, None, None, None) for p in proposal.points)
-    return points, proposal.dropped
+    networks = (ScaledNetwork(p.kind, p.point, p.equality, p.predicted, None, None, None) for p in proposal.points)
+    return tuple(networks), proposal.dropped
 
 
-def _measured(
-    space: Space, budget: Budget, kinds: Sequence[str], place: torch.device, threads: int | None, report: Report
-) -> tuple[tuple[Scaled, ...], dict[str, str]]:
-    """Proposes and measures until all are within the budget; the last round's figures are of one run, in turns."""
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Builds and measures networks of a space on one device."""
+
+    space: Space
+    device: torch.device
+    threads: int | None
+    report: Reporter
+
+    def measure(self, proposal: Proposal) -> list[ScaledNetwork]:
+        """Latencies, which take turns, and file sizes."""
+        built = [create_model(self.space.family.network, **self.space.options(p.point)).eval() for p in proposal.points]
+        self.report(Advanced("profile", len(built), len(built), "latency"))
+        latencies = interleaved(
+            [(network, p.point.resolution) for network, p in zip(built, proposal.points, strict=True)],
+            threads=self.threads, device=self.device, seconds=SECONDS, least_runs=15,
+        )  # fmt: skip
+        return [
+            ScaledNetwork(p.kind, p.point, p.equality, p.predicted, latency, _saved_bytes(network), None)
+            for p, latency, network in zip(proposal.points, latencies, built, strict=True)
+        ]
+
+    def with_memory(self, networks: Sequence[ScaledNetwork], meter: MemoryMeter) -> list[ScaledNetwork]:
+        found = []
+        for number, network in enumerate(networks):
+            self.report(Advanced("profile", number, len(networks), "memory"))
+            found.append(network._replace(memory_bytes=self.peak_bytes(network.point, meter)))
+        return found
+
+    def peak_bytes(self, point: Point, meter: MemoryMeter) -> int | None:
+        """Peak memory of a forward pass; None on Apple GPUs, where it cannot be measured."""
+        name, options, size = self.space.family.network, self.space.options(point), point.resolution
+        if self.device.type == "cuda":
+            return peak_bytes_on_cuda(create_model(name, **options), size, self.device)
+        return meter.peak_bytes(NetworkSpec(name, options, size)) if self.device.type == "cpu" else None
+
+
+def _measured(bench: Bench, budget: Budget, kinds: Sequence[str]) -> tuple[tuple[ScaledNetwork, ...], dict[str, str]]:
+    """Proposes and measures until all networks are within the budget. The latencies come from the last round."""
     ratios: dict[str, dict[str, float]] = {}
-    with MemoryMeter(threads=threads or torch.get_num_threads()) as meter:
-        number, wants_memory = 0, budget.memory_bytes is not None
+    with MemoryMeter(threads=bench.threads or torch.get_num_threads()) as meter:
+        number, needs_memory = 0, budget.memory_bytes is not None
         while True:
-            report({"kind": "remark", "text": f"counting networks, round {number + 1}"})
-            proposal = propose(space, budget, kinds=kinds, corrections=ratios)
-            points = _measure(space, proposal, place, threads, report)
-            if wants_memory:
-                points = _with_memory(space, points, place, meter, report)
-            over = {point.kind: budget.overruns(point.measured) for point in points}
+            bench.report(Remark(f"counting networks, round {number + 1}"))
+            proposal = propose(bench.space, budget, kinds=kinds, corrections=ratios)
+            networks = bench.measure(proposal)
+            if needs_memory:
+                networks = bench.with_memory(networks, meter)
+            over = {network.kind: budget.overruns(network.measured) for network in networks}
             slack = SLACK[min(number, len(SLACK) - 1)]
-            corrected = [correct(ratios, point, budget, may_fall=number < 2, slack=slack) for point in points]
+            corrected = [correct(ratios, network, budget, may_fall=number < 2, slack=slack) for network in networks]
             done = not any(over.values()) and not (number < 2 and any(corrected))
             number += 1
             if done or number == ROUNDS:
                 break
         dropped = dict(proposal.dropped)
-        for point in points:
-            if over[point.kind]:
-                most = ", ".join(amount(name, value) for name, value in over[point.kind].items())
-                dropped[point.kind] = f"measured over the budget {ROUNDS} times, at last {most} ({point.point.told()})"
-        points = [point for point in points if not over[point.kind]]
-        if not wants_memory:
-            with contextlib.suppress(ModelError):  # nobody asked for it, so it is no failure that it cannot be measured
-                points = _with_memory(space, points, place, meter, report)
-        return tuple(points), dropped
+        for network in networks:
+            if over[network.kind]:
+                most = ", ".join(amount(name, value) for name, value in over[network.kind].items())
+                dropped[network.kind] = f"over the budget in all {ROUNDS} rounds, at last {most} ({network.point})"
+        networks = [network for network in networks if not over[network.kind]]
+        if not needs_memory:
+            # The budget does not limit memory, so the result stands without it.
+            with contextlib.suppress(ModelError):
+                networks = bench.with_memory(networks, meter)
+        return tuple(networks), dropped
 
 
 def correct(
-    ratios: dict[str, dict[str, float]], point: Scaled, budget: Budget, *, may_fall: bool, slack: float = SLACK[0]
+    ratios: dict[str, dict[str, float]],
+    network: ScaledNetwork,
+    budget: Budget,
+    *,
+    may_fall: bool,
+    slack: float = SLACK[0],
 ) -> bool:
-    """Takes over how many times the predicted costs were measured; whether that changes what is worth proposing.
+    """Updates the ratios of measured to predicted costs; returns whether that makes a new proposal worthwhile.
 
-    While a ratio may fall, networks that measured well below the budget grow, as after a round on a busy machine; then
-    it only rises, or the proposals would go up and down for ever.
+    While a ratio may fall, networks that measured well below the budget can grow, as after a round on a busy machine.
+    Later ratios only rise, or the proposals would oscillate for ever.
     """
     changed = False
-    measured, predicted = point.measured._asdict(), point.predicted._asdict()
-    mine = ratios.setdefault(point.kind, {})
+    measured, predicted = network.measured._asdict(), network.predicted._asdict()
+    mine = ratios.setdefault(network.kind, {})
     for name in ("latency_ms", "memory_bytes"):
         if name not in budget.limits or measured[name] is None:
             continue
@@ -227,31 +254,6 @@ def correct(
     return changed
 
 
-def _measure(
-    space: Space, proposal: Proposal, place: torch.device, threads: int | None, report: Report
-) -> list[Scaled]:
-    networks = [create_model(space.family.network, **space.options(p.point)).eval() for p in proposal.points]
-    report({"kind": "profile", "what": "latency", "done": len(networks), "total": len(networks)})
-    times = interleaved(
-        [(network, p.point.resolution) for network, p in zip(networks, proposal.points, strict=True)],
-        threads=threads, device=place, seconds=SECONDS, least_runs=15,
-    )  # fmt: skip
-    return [
-        Scaled(p.kind, p.point, p.equality, p.predicted, latency, _saved_bytes(network), None)
-        for p, latency, network in zip(proposal.points, times, networks, strict=True)
-    ]
-
-
-def _with_memory(
-    space: Space, points: Sequence[Scaled], place: torch.device, meter: MemoryMeter, report: Report
-) -> list[Scaled]:
-    found = []
-    for number, point in enumerate(points):
-        report({"kind": "profile", "what": "memory", "done": number, "total": len(points)})
-        found.append(point._replace(memory_bytes=_memory(space, point.point, place, meter)))
-    return found
-
-
 def _saved_bytes(network: torch.nn.Module) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -259,184 +261,32 @@ def _saved_bytes(network: torch.nn.Module) -> int:
         return path.stat().st_size
 
 
-def _memory(space: Space, point: Point, place: torch.device, meter: MemoryMeter) -> int | None:
-    options, size = space.options(point), point.resolution
-    if place.type == "cuda":
-        return peak_bytes_on_cuda(create_model(space.family.network, **options), size, place)
-    return meter.peak_bytes(Subject(space.family.network, options, size)) if place.type == "cpu" else None
-
-
-def _busy(points: Sequence[Scaled]) -> list[str]:
-    """A note where other programs took the processor from the runs."""
-    shares = [p.latency.median_ms / p.latency.processor_ms for p in points if p.latency and p.latency.processor_ms]
-    if not shares or max(shares) < 1.1:
+def _busy(networks: Sequence[ScaledNetwork]) -> list[str]:
+    """A note if other programs slowed the runs."""
+    latencies = [network.latency for network in networks if network.latency]
+    ratios = [latency.median_ms / latency.processor_ms for latency in latencies if latency.processor_ms]
+    if not ratios or max(ratios) < 1.1:
         return []
     return [
-        f"the machine was busy: a run took up to {max(shares):.2f} times its processor time, so a quiet machine keeps "
-        "this budget with larger networks"
+        f"the machine was busy: a run took up to {max(ratios):.2f} times its processor time; on an idle machine larger "
+        "networks are within this budget"
     ]
 
 
-class Terms(NamedTuple):
-    """What trainings share."""
+def _best(networks: Sequence[ScaledNetwork], finalists: Sequence[Finalist]) -> ScaledNetwork:
+    """The best finalist by validation; without training the compound network, which the paper found best, or the first.
 
-    data: str | Path
-    budget: TrainingBudget
-    seeds: tuple[int, ...]
-    most_per_class: int | None
-    folder: Path
-    device: torch.device
-    report: Report
-
-    def tell(self, event: Event) -> None:
-        if isinstance(event, Remark):
-            self.report({"kind": "remark", "text": event.text})
-
-    def pictures(self, side: int) -> PictureSet:
-        most = self.most_per_class
-        # The whole picture at every side, or the sides would differ in what the network sees of it.
-        settings = PictureSettings(side=side, most_per_class=most, most_test_per_class=most, crop_fraction=1.0)
-        return load_pictures(self.data, settings)
-
-    def train(self, space: Space, name: str, point: Point, pictures: PictureSet) -> Arm:
-        build = partial(create_model, space.family.network, **space.options(point))
-        settings = TrialSettings(self.seeds, self.folder, self.device, self.tell)
-        return train_arm(name, build, pictures, self.budget, settings)
-
-
-def _train(space: Space, points: Sequence[Scaled], terms: Terms) -> tuple[tuple[Finalist, ...], str]:
-    sets: dict[int, PictureSet] = {}
-    arms: dict[str, Arm] = {}
-    for point in points:
-        side = point.point.resolution
-        sets[side] = sets.get(side) or terms.pictures(side)
-        arms[point.kind] = terms.train(space, point.kind, point.point, sets[side])
-    shortest = min(max(trial.seconds for trial in arm.trials) for arm in arms.values())
-    reference = arms.get("compound")
-    finalists = tuple(
-        Finalist(
-            kind,
-            arm,
-            _against(arm, reference),
-            top1_within(arm, shortest),
-        )
-        for kind, arm in arms.items()
-    )
-    first = sets[points[0].point.resolution].described()
-    return finalists, first.rpartition(";")[0]
-
-
-def _against(arm: Arm, reference: Arm | None) -> Difference | None:
-    """None for the reference itself, and where a picture could be read at one input size alone."""
-    if reference is None or arm is reference or arm.wrong.shape != reference.wrong.shape:
-        return None
-    return paired_difference(arm.wrong, reference.wrong)
-
-
-def top1_within(arm: Arm, seconds: float) -> float | None:
-    """The best validation top-1 that each training had by then, mean over the seeds; None where no epoch had ended.
-
-    The learning rate of a longer training had not come down yet, so it is a lower bound of what the time allows.
-    """
-    reached = []
-    for run in arm.trials:
-        spent, top1 = 0.0, None
-        for row in run.curve:
-            spent += row["seconds"]
-            if spent > seconds * 1.001:
-                break
-            top1 = max(top1 or 0.0, row["val_top1"])
-        if top1 is None:
-            return None
-        reached.append(top1)
-    return sum(reached) / len(reached)
-
-
-GRID = (  # alpha, beta, gamma with alpha beta^2 gamma^2 about 2: the paper's, one axis alone, two of them
-    (1.2, 1.1, 1.15),
-    (2.0, 1.0, 1.0),
-    (1.0, 1.41, 1.0),
-    (1.0, 1.0, 1.41),
-    (1.4, 1.2, 1.0),
-    (1.4, 1.0, 1.2),
-    (1.0, 1.2, 1.19),
-)
-GRID_BASES = {  # small enough to be trained many times
-    "mobilenet_v2": Point(0.35, 0.5, 72),
-    "efficientnet_b0": Point(0.35, 0.5, 72),
-    "resnet50": Point(0.15, 0.33, 72),
-}
-
-
-def grid_points(space: Space) -> list[Point]:
-    """The small base scaled by each of GRID.
-
-    Blocks come whole and inputs in steps, so the width is not base times beta but the one that brings the counted work
-    nearest to twice the base's: candidates of unequal work could not be compared. Channels go in multiples of 8, so it
-    is nearest within about 15 %.
-    """
-    base, points = GRID_BASES[space.family.network], []
-    wanted = 2 * space.costs(base).multiply_adds
-    widths = sorted(space.grid["width"])
-    for alpha, _, gamma in GRID:
-        depth = next(d for d in space.grid["depth"] if d >= base.depth * alpha - 1e-6)
-        side = int(min(space.grid["resolution"], key=lambda side: abs(side - base.resolution * gamma)))
-        tried: list[tuple[float, Point]] = []
-        low, high = 0, len(widths)
-        while low < high:
-            middle = (low + high) // 2
-            point = Point(widths[middle], depth, side)
-            work = space.costs(point).multiply_adds
-            tried.append((abs(math.log(work / wanted)), point))
-            low, high = (middle + 1, high) if work < wanted else (low, middle)
-        points.append(min(tried)[1])
-    return points
-
-
-def search_bases(space: Space, terms: Terms) -> tuple[Candidate, ...]:
-    """The paper's step 1 in small: a small base scaled to twice its work with each of GRID, trained alike.
-
-    Each is set against the paper's own bases, with the same pictures and seeds.
-    """
-    found: list[Candidate] = []
-    free = Space(space.family, num_classes=space.num_classes)
-    for (alpha, beta, gamma), point in zip(GRID, grid_points(free), strict=True):
-        arm = terms.train(free, f"grid-{alpha}-{beta}-{gamma}", point, terms.pictures(point.resolution))
-        difference = _against(arm, found[0].arm if found else None)
-        found.append(Candidate(alpha, beta, gamma, point, free.costs(point).multiply_adds, arm, difference))
-    return tuple(found)
-
-
-def _best(points: Sequence[Scaled], finalists: Sequence[Finalist]) -> Scaled:
-    """With trainings the best by validation, else the compound one, which the paper found best, or the first there is.
-
-    The test pictures choose nothing, so that the error of the chosen one stays honest.
+    The test pictures choose nothing, so the test error of the best network is unbiased.
     """
     if finalists:
-        kind = max(finalists, key=lambda finalist: _validated(finalist.arm)).kind
-        return next(point for point in points if point.kind == kind)
-    return next((point for point in points if point.kind == "compound"), points[0])
-
-
-def _validated(arm: Arm) -> float:
-    """The best validation top-1 of each training, mean over the seeds; 0 for one that diverged."""
-    best = [max((row["val_top1"] for row in run.curve), default=0.0) * (not run.diverged) for run in arm.trials]
-    return sum(best) / len(best)
+        kind = max(finalists, key=lambda finalist: validated(finalist.arm)).kind
+        return next(network for network in networks if network.kind == kind)
+    return next((network for network in networks if network.kind == "compound"), networks[0])
 
 
 def train_command(space: Space, point: Point, data: str) -> str:
-    """What trains the network of a point: `casebook train DATA --model ...`."""
+    """The command that trains the network of a point: `casebook train DATA --model ...`."""
     return (
         f"casebook train {shlex.quote(data)} --model {space.family.network} --set network.width={point.width:g} "
         f"--set network.depth={point.depth:g} --input-size {point.resolution}"
     )
-
-
-@contextlib.contextmanager
-def _folder(out: str | Path | None) -> Iterator[Path]:
-    """Where checkpoints go: `out`, which is there already, or a folder that is removed."""
-    if out is not None:
-        yield Path(out)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)

@@ -1,12 +1,12 @@
-"""What `scale` found: networks within a budget, as data, as tables, and as the picture of error against cost."""
+"""The result of `scale`: networks within a budget, as data, as tables, and as the picture of error against cost."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cost.latency import Latency
-from ..cost.latency_model import DeviceProfile
-from ..cost.scaling import Budget, Costs, Point
+from ..cost.latency_model import LatencyModel
+from ..cost.scaling import Budget, NetworkCosts, Point
 from ..errors import ModelError
 from ..evaluation.metrics import wilson_interval
 from ..reports.frontier import Drawing, Mark, ScalePage, write_page, write_picture
@@ -15,20 +15,20 @@ from ..studies.trials import Arm
 from ..studies.verdict import Difference
 
 
-class Scaled(NamedTuple):
-    """A network within the budget: predicted and, on this device, measured costs; memory is None where it cannot be."""
+class ScaledNetwork(NamedTuple):
+    """A network within the budget, with predicted costs and, on this device, measured ones."""
 
     kind: str
     point: Point
     equality: float  # its multiply-adds / the compound one's
-    predicted: Costs
+    predicted: NetworkCosts
     latency: Latency | None
     size_bytes: int | None
     memory_bytes: int | None
 
     @property
-    def measured(self) -> Costs:
-        """What the budget is held against: the median's upper bound, and predictions of what was not measured."""
+    def measured(self) -> NetworkCosts:
+        """The costs to compare with the budget: measured, with the upper bound of the median latency, or predicted."""
         return self.predicted._replace(
             **{name: value for name, value in (
                 ("size_bytes", self.size_bytes),
@@ -60,12 +60,12 @@ class Scaled(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A trained network: its test error over the seeds, and against the compound one's."""
+    """A trained network: its test error over the seeds, and its difference to the compound network."""
 
     kind: str
     arm: Arm
     difference: Difference | None
-    equal_time: float | None  # validation top-1, mean, when the quickest finalist had used up its time
+    equal_time: float | None  # mean validation top-1 at the time when the fastest finalist was done
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -80,8 +80,8 @@ class Finalist:
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One (alpha, beta, gamma) of the grid search: the base scaled by one step of phi, trained."""
+class GridCandidate:
+    """One (alpha, beta, gamma) of the grid search: the base network scaled by one step of phi, and trained."""
 
     alpha: float
     beta: float
@@ -89,7 +89,7 @@ class Candidate:
     point: Point
     multiply_adds: int
     arm: Arm
-    difference: Difference | None  # to the paper's
+    difference: Difference | None  # to the candidate with the paper's bases
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -107,7 +107,7 @@ def _difference(found: Difference | None) -> dict[str, Any] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """What `scale` found. `device` is where latencies are of, `measured` whether they were measured here."""
+    """The result of `scale`. `device` is the one of the latencies; `measured`: whether they were measured here."""
 
     family: str
     network: str
@@ -115,32 +115,32 @@ class Scaling:
     num_classes: int
     device: str | None
     measured: bool
-    profile: DeviceProfile | None
-    points: tuple[Scaled, ...]
+    latency_model: LatencyModel | None
+    points: tuple[ScaledNetwork, ...]
     dropped: dict[str, str]
     best: str
     command: str
     data: str | None = None
     pictures: str | None = None
     finalists: tuple[Finalist, ...] = ()
-    grid: tuple[Candidate, ...] = ()
+    grid: tuple[GridCandidate, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def point(self, kind: str) -> Scaled:
+    def point(self, kind: str) -> ScaledNetwork:
         return next(point for point in self.points if point.kind == kind)
 
     def to_dict(self) -> dict[str, Any]:
-        profile = None
-        if self.profile is not None:
+        model = None
+        if self.latency_model is not None:
             names = ("device", "type", "threads", "torch", "made", "median_error", "worst_error", "margin")
-            profile = {name: getattr(self.profile, name) for name in names}
+            model = {name: getattr(self.latency_model, name) for name in names}
         return {
             "family": self.family,
             "network": self.network,
             "budget": dataclasses.asdict(self.budget),
             "num_classes": self.num_classes,
             "device": self.device,
-            "profile": profile,
+            "latency_model": model,
             "points": [point.to_dict() for point in self.points],
             "dropped": [{"kind": kind, "reason": reason} for kind, reason in self.dropped.items()],
             "best": self.best,
@@ -154,14 +154,14 @@ class Scaling:
 
 
 HEAD = (
-    "kind", "width", "depth", "input", "multiply-adds", "ratio", "weights", "file MB", "memory MB", "ms predicted",
-    "measured (5 to 95 %)",
+    "kind", "width", "depth", "input (px)", "multiply-adds", "ratio", "weights", "file (MB)", "memory (MB)",
+    "predicted (ms)", "measured (ms)", "5 to 95 % (ms)",
 )  # fmt: skip
 RATIO = "Ratio: multiply-adds over those of the compound network. Memory: predicted / measured."
 
 
 def table(scaling: Scaling) -> list[list[str]]:
-    """The networks as text cells, the first row being the heading."""
+    """The networks as text cells; the first row names the columns."""
     rows: list[list[str]] = [list(HEAD)]
     for point in scaling.points:
         costs, latency = point.predicted, point.latency
@@ -172,19 +172,22 @@ def table(scaling: Scaling) -> list[list[str]]:
             f"{(point.size_bytes or costs.size_bytes) / 1e6:.2f}",
             memory if point.memory_bytes is None else f"{memory} / {point.memory_bytes / 1e6:.1f}",
             "" if costs.latency_ms is None else f"{costs.latency_ms:.2f}",
-            "" if latency is None else f"{latency.median_ms:.2f} ({latency.low_ms:.2f} to {latency.high_ms:.2f})",
+            "" if latency is None else f"{latency.median_ms:.2f}",
+            "" if latency is None else f"{latency.low_ms:.2f} to {latency.high_ms:.2f}",
         ]  # fmt: skip
         rows.append(row)
     return rows
 
 
 def trained_table(scaling: Scaling) -> list[list[str]]:
-    rows = [["kind", "test error", "learning rate", "s to train", "validated at equal time", "to the compound one's"]]
+    rows = [
+        ["kind", "test error (%)", "learning rate", "training (s)", "validation at equal time (%)", "against compound"]
+    ]
     for found in scaling.finalists:
         rows.append(
             [
-                found.kind, f"{100 * found.arm.error:.2f} %", f"{found.arm.learning_rate:g}",
-                f"{found.arm.seconds:.0f}", "" if found.equal_time is None else f"{100 * found.equal_time:.1f} %",
+                found.kind, f"{100 * found.arm.error:.2f}", f"{found.arm.learning_rate:g}",
+                f"{found.arm.seconds:.0f}", "" if found.equal_time is None else f"{100 * found.equal_time:.1f}",
                 _apart(found.difference),
             ]
         )  # fmt: skip
@@ -198,26 +201,26 @@ def _apart(found: Difference | None) -> str:
 
 
 def grid_table(scaling: Scaling) -> list[list[str]]:
-    rows = [["alpha", "beta", "gamma", "width", "depth", "input", "multiply-adds", "test error", "to the paper's"]]
+    rows = [["alpha", "beta", "gamma", "width", "depth", "input (px)", "multiply-adds", "test error (%)",
+             "against the paper"]]  # fmt: skip
     for found in scaling.grid:
         rows.append(
             [
                 f"{found.alpha:g}", f"{found.beta:g}", f"{found.gamma:g}", f"{found.point.width:g}",
                 f"{found.point.depth:g}", str(found.point.resolution), f"{found.multiply_adds:,}",
-                f"{100 * found.arm.error:.2f} %",
-                _apart(found.difference),
+                f"{100 * found.arm.error:.2f}", _apart(found.difference),
             ]
         )  # fmt: skip
     return rows
 
 
 def marks(scaling: Scaling) -> tuple[list[Mark], str]:
-    """The finalists as marks of the picture, and the title of its cost axis.
+    """The finalists as marks of the picture, and the name of its horizontal axis.
 
-    Raises ModelError when nothing was trained.
+    Raises ModelError if nothing was trained.
     """
     if not scaling.finalists:
-        raise ModelError("nothing was trained, so there is no accuracy to draw; give --data")
+        raise ModelError("nothing was trained, so there is no accuracy to draw; give data to train on")
     found, has_latency = [], all(point.measured.latency_ms is not None for point in scaling.points)
     for finalist in scaling.finalists:
         point = scaling.point(finalist.kind)
@@ -225,19 +228,19 @@ def marks(scaling: Scaling) -> tuple[list[Mark], str]:
         low, high = wilson_interval(round(wrong.mean(0).sum()), wrong.shape[1])
         latency_ms = point.latency.median_ms if point.latency else point.predicted.latency_ms
         cost = latency_ms if has_latency and latency_ms is not None else point.predicted.multiply_adds / 1e6
-        found.append(Mark(finalist.kind, cost, 100 * finalist.arm.error, 100 * low, 100 * high, point.point.told()))
+        found.append(Mark(finalist.kind, cost, 100 * finalist.arm.error, 100 * low, 100 * high, str(point.point)))
     if not has_latency:
         return found, "million multiply-adds for one picture"
     return found, f"{'' if scaling.measured else 'predicted '}milliseconds for one picture on {scaling.device}"
 
 
 def draw_frontier(scaling: Scaling, path: str | Path) -> None:
-    """Error against cost as a .png or .svg file. Raises ModelError for another ending, or when nothing was trained."""
+    """Writes error against cost as .png or .svg. Raises ModelError for another suffix, or if nothing was trained."""
     write_picture(Path(path), _drawing(scaling))
 
 
 def write_frontier_page(scaling: Scaling, path: str | Path) -> None:
-    """One self-contained HTML file: the networks, and the picture and the grid search when there are any."""
+    """Writes one self-contained HTML file: the networks, and the picture and the grid search if there are any."""
     tables = {"Networks within the budget": text_table(table(scaling), note=RATIO)}
     if scaling.finalists:
         tables["Trained networks"] = text_table(trained_table(scaling), text=(0, 5))
@@ -259,4 +262,4 @@ def _drawing(scaling: Scaling) -> Drawing:
 
 
 def _title(scaling: Scaling) -> str:
-    return f"{scaling.network} within {scaling.budget.told()}"
+    return f"{scaling.network} within {scaling.budget}"
