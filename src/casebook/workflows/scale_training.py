@@ -129,7 +129,7 @@ def _difference(arm: Arm, reference: Arm | None) -> Difference | None:
 
 
 def top1_within(arm: Arm, seconds: float) -> float | None:
-    """The best validation top-1 that each trial reached within a time, mean over the seeds; None before the first epoch.
+    """The best validation top-1 of each trial within a time, mean over the seeds; None before the first epoch.
 
     The learning rate of a longer trial has not decayed by then, so this is a lower bound of what the time allows.
     """
