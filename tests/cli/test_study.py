@@ -34,8 +34,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_job, "find_study", lambda name: found if name == "degradation" else find_study(name))
 
 
-def test_without_a_name_all_are_listed(command: Command) -> None:
-    result = command("study", "--wide")
+def test_without_a_name_all_are_listed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = command("study")
     assert result.code == 0
     lines = result.out.splitlines()
     assert max(map(len, lines[:-1])) <= 80
