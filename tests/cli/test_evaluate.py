@@ -174,11 +174,25 @@ def test_the_page_of_a_comparison(command: Command, small_run: Path) -> None:
     assert "no detectable difference" in page
 
 
+def test_the_report_of_new_data(command: Command, ten_runs: tuple[Path, Path], digit_folder: Path) -> None:
+    shutil.copytree(digit_folder / "digit_0", "data/0")
+    shutil.copytree(digit_folder / "digit_1", "data/1")
+    result = command("evaluate", ten_runs[0], "data", "--html", "new.html", "--save", "new.csv")
+    assert "page: new.html" in result.err
+    page = Path("new.html").read_text("utf-8")
+    assert 'id="confusion"' in page
+    assert 'id="mistakes"' in page
+    assert 'id="training"' not in page
+    assert "data:image/jpeg;base64," in page  # the pictures of the data
+    assert '<div class="missing">' not in page
+    command("evaluate", "new.csv", "--html", "saved.html")  # saved predictions come without pictures
+    assert "data:image/jpeg;base64," not in Path("saved.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
         (["RUN", "RUN2", "--weights", "w.pt"], 2, "--weights and --classes go with one network"),
-        (["RUN", "--html", "p.html"], 2, "add --protocol, or a second run"),
         (["RUN", "--save", "p.txt"], 1, "saved as .csv or .parquet"),
         (["RUN", "-p", "10crop"], 1, "did you mean '10-crop'?"),
         (["RUN", "-p", "dense"], 1, "takes 32x32 pixels alone"),

@@ -43,7 +43,7 @@ def evaluate(
     save: str = typer.Option(
         None, "--save", metavar="FILE", help="Save path, label and probabilities to a .csv or .parquet file."
     ),
-    html: str = typer.Option(None, "--html", metavar="FILE", help="Write what was compared as one HTML file."),
+    html: str = typer.Option(None, "--html", metavar="FILE", help="Write a report or the comparison as one HTML file."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     precision: str = typer.Option("fp32", help="fp32, bf16 or auto."),
     batch_size: int = typer.Option(0, "--batch-size", "-b", min=0, help="Pictures at a time; 0 chooses."),
@@ -62,8 +62,6 @@ def evaluate(
         raise wrong_usage("--fit-weights weighs the runs of an ensemble; add --ensemble")
     if len(members) > 1 and (weights or classes):
         raise wrong_usage("--weights and --classes go with one network; several are compared as run folders")
-    if html and not (protocol or len(members) > 1):
-        raise wrong_usage("--html shows what is compared; add --protocol, or a second run")
     if save:
         check_suffix(save)
     source = formatted(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
@@ -86,9 +84,7 @@ def evaluate(
         save_predictions(save, evaluation.predictions)
         say(f"predictions: {save}")
     if html:
-        from casebook.reports.comparison import write_page
-
-        write_page(html, metrics)
+        evaluation.write_html(html)
         say(f"page: {html}")
     if json_:
         print_json(metrics)

@@ -54,7 +54,7 @@ class Together(NamedTuple):
     """Rows on the same pictures, what was asked about, and what the user should know."""
 
     rows: list[Scored]
-    source: str
+    source: Source
     part: str
     seconds: float
     """In which the pictures were read and classified."""
@@ -129,7 +129,7 @@ def score_together(
         names = {source.pictures[index].name for index in seen.indices}
         if len(seen.indices) < len(indices):
             rows = [without(row, names) for row in rows]
-    return Together(rows, source.name, part, seconds, skipped, notes, seen_pictures)
+    return Together(rows, source, part, seconds, skipped, notes, seen_pictures)
 
 
 def _ordered(said: Predictions, member: Member, first: Classifier) -> Predictions:

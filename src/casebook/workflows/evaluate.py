@@ -17,6 +17,7 @@ from ..evaluation.metrics import evaluate_probabilities, headline
 from ..evaluation.predictions import Predictions
 from ..evaluation.protocols import CENTER, Protocol, find_protocols
 from ..evaluation.saved import is_saved, read_predictions
+from ..preprocessing import Preprocessing
 from ..progress import Reporter, reporter_of
 from ..scores import Scores
 
@@ -40,6 +41,24 @@ class Evaluation:
     predictions: Predictions
     compared: tuple[Scored, ...]
     document: dict[str, Any]
+    source: "Source | None" = dataclasses.field(default=None, repr=False)
+    preprocessing: Preprocessing | None = dataclasses.field(default=None, repr=False)
+
+    def write_html(self, path: str | Path) -> None:
+        """Writes one self-contained page: the comparison, or the report of a single network with its mistakes.
+
+        Raises RunError when the file cannot be written.
+        """
+        from ..reports import comparison, source_thumbnails, write_evaluation_report
+
+        if "compared" in self.document:
+            comparison.write_page(path, self.document)
+            return
+        pictures = {}
+        if self.source is not None:
+            value_range = None if self.preprocessing is None else self.preprocessing.value_range
+            pictures["thumbnails"] = source_thumbnails(self.source, self.predictions.names, value_range)
+        write_evaluation_report(path, self.document, self.predictions, **pictures)
 
     @property
     def top1(self) -> float:
@@ -115,7 +134,7 @@ def evaluate(
     seconds = found.seconds if len(found.rows) == 1 else watch.seconds
     names = [one.name for one in classifiers]
     evaluation = _evaluation(
-        names, (found.source, found.part), found.rows, seconds, found.skipped, found.notes, counted
+        names, (found.source.name, found.part), found.rows, seconds, found.skipped, found.notes, counted
     )
     if found.seen is not None:
         said = found.seen.all_rows[-1].predictions
@@ -125,7 +144,7 @@ def evaluate(
             "by_content": found.seen.by_content,
             "all": headline(said.probabilities, said.labels),
         }
-    return evaluation
+    return dataclasses.replace(evaluation, source=found.source, preprocessing=classifiers[0].preprocessing)
 
 
 def _is_one(model: object) -> bool:
