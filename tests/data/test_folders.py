@@ -141,6 +141,12 @@ def test_a_class_called_train(make_folder: Make) -> None:
     assert source.classes == ("bus", "car", "test", "train")
 
 
+def test_a_class_called_train_with_kinds_of_trains(make_folder: Make) -> None:
+    source = load_source(make_folder({"car": 1, "bus": 1, "train/steam": 1, "train/diesel": 1}))
+    assert source.classes == ("bus", "car", "train")
+    assert len(source) == 4
+
+
 def test_links_are_followed_and_loops_end(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"cat": 1, "dog": 1})
     (root / "dog" / "loop").symlink_to(root / "dog", target_is_directory=True)

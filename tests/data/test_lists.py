@@ -293,6 +293,8 @@ def test_classes_match_by_index_where_all_are_indices() -> None:
     digits = [ClassEntry(index, name, name) for index, name in enumerate(("1", "2", "3"))]
     assert match_classes(["3", "1"], digits) == (2, 0)  # names before indices
     assert match_classes(["0", "1"], digits) == (0, 1)  # "0" is no name, so both are indices
+    backwards = [ClassEntry(index, name, name) for index, name in enumerate(("2", "1", "0"))]
+    assert match_classes(["0", "1"], backwards) == (2, 1)
     for classes, count in ((["4", "0"], 2), (["tench", "1"], 1)):
         with pytest.raises(DataError, match=f"{count} of 2 classes are not in the list of 4"):
             match_classes(classes, ENTRIES)

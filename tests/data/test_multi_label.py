@@ -36,6 +36,8 @@ def test_several_labels(labels: list[str], separator: str, several: set[str]) ->
         ["T-shirt/top", "Trouser", "n/a"],
         ["great white shark", "white wolf", "timber wolf", "wolf spider"],
         ["a,", "a", ",b", "b"],
+        ["crane, bird", "bird, nest", "wolf, grey"],
+        ["hot dog", "hot", "dog", "great white shark", "white wolf", "timber wolf"],
     ],
 )
 def test_one_label_each(labels: list[str]) -> None:
