@@ -42,7 +42,7 @@ SHARES = {"tests": 0.15, "speed": 0.45, "study": 0.4}
 NUM_CLASSES, WEIGHT_DECAY, RATE = 1000, 2e-5, 0.1
 TINY_MINUTES = 1.8
 FULL_SIZES = {"side": 224, "batch_size": 256, "steps": 20, "rounds": 7, "warmup": 10}
-TINY_SIZES = {"side": 32, "batch_size": 2, "steps": 1, "rounds": 2, "warmup": 1}
+TINY_SIZES = {"side": 64, "batch_size": 2, "steps": 1, "rounds": 2, "warmup": 1}
 
 
 def main() -> None:
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="seconds instead of minutes; shows that the pass works")
     parser.add_argument("--data", default="", help="CIFAR-10 as a folder with one folder a class, for the study")
     parser.add_argument("--timm-python", default=sys.executable, metavar="PYTHON", help="interpreter with timm")
+    parser.add_argument("--batch-size", type=int, default=0, help="pictures a step; 0: 256, which takes 25 GB an arm")
     parser.add_argument("--parts", nargs="+", default=list(SHARES), choices=SHARES)
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -210,7 +211,8 @@ def has_timm(python: str) -> bool:
 
 
 def sizes(options: argparse.Namespace) -> dict[str, int]:
-    return TINY_SIZES if options.tiny else FULL_SIZES
+    found = TINY_SIZES if options.tiny else FULL_SIZES
+    return found | {"batch_size": options.batch_size or found["batch_size"]}
 
 
 def measure(
@@ -226,7 +228,8 @@ def measure(
             if time.monotonic() >= until:
                 raise RuntimeError("no time is left")
             say(f"{network}, {mode}: starting {name}")
-            worker = [__file__, "--worker", name, network, mode, "--device", options.device]
+            worker = [__file__, "--worker", name, network, mode, "--device", options.device,
+                      "--batch-size", str(options.batch_size)]  # fmt: skip
             arms.append(Arm(name, [pythons[name], *worker, *(["--tiny"] if options.tiny else [])]))
         take_turns(arms, amount=size["steps"], rounds=size["rounds"], warmup=size["warmup"])
     finally:

@@ -21,7 +21,7 @@ def gpu_pass(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def options(**changes: Any) -> argparse.Namespace:
-    defaults = {"device": "cpu", "tiny": True, "data": "", "timm_python": sys.executable}
+    defaults = {"device": "cpu", "tiny": True, "data": "", "timm_python": sys.executable, "batch_size": 0}
     return argparse.Namespace(**defaults | changes)
 
 
@@ -54,6 +54,11 @@ def test_parts_share_the_time_and_a_failure_does_not_lose_the_others(
     assert {"torch", "casebook", "python", "numpy"} <= found["versions"].keys()
     assert found["device"] == {"name": "cpu"}
     assert [path.name for path in tmp_path.iterdir()] == ["gpu.json"]
+
+
+def test_the_batch_size_can_be_chosen(gpu_pass: Any) -> None:
+    assert gpu_pass.sizes(options(tiny=False))["batch_size"] == 256
+    assert gpu_pass.sizes(options(tiny=False, batch_size=64)) == gpu_pass.FULL_SIZES | {"batch_size": 64}
 
 
 def test_a_command_is_stopped_with_its_children_when_its_time_is_over(gpu_pass: Any) -> None:
