@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .augmentation.transform import Augment
     from .cost.count import count
     from .cost.latency import measure_latency
     from .cost.scaling import Budget
@@ -33,6 +34,7 @@ _HOMES = {
     "Answer": ".evaluation.classifier",
     "Asking": ".evaluation.views",
     "Budget": ".cost.scaling",
+    "Augment": ".augmentation.transform",
     "CasebookError": ".errors",
     "Classifier": ".evaluation.classifier",
     "Evaluation": ".workflows.evaluate",
@@ -70,6 +72,7 @@ _HOMES = {
 __all__ = [
     "Answer",
     "Asking",
+    "Augment",
     "Budget",
     "CasebookError",
     "Classifier",

@@ -21,13 +21,14 @@ from ..augmentation.geometry import Geometry, compose, reach
 from ..augmentation.mixing import mixing_table
 from ..augmentation.policy import Policy
 from ..augmentation.sampling import sample
+from ..augmentation.threads import one_opencv_thread
 from ..device import free_memory_bytes
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
 from ..progress import Remark, Reporter, silent
 from .crops import CropSettings, CropSource
 from .sources import Source
-from .workers import Images, WorkerDied, Workers, one_opencv_thread
+from .workers import Images, WorkerDied, Workers
 
 Key = tuple[int, NDArray[np.int64]]  # of a batch: epoch, places
 

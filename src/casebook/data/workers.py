@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..augmentation.threads import one_opencv_thread
+
 PREFETCH = 4  # batches in flight for each worker
 ALIVE_SECONDS = 1.0  # between checks that a silent worker is still alive
 END_SECONDS = 5.0  # a worker has for ending when it is asked to
@@ -164,20 +166,6 @@ def shared_memory(count: int, prefetch: int, batch_bytes: int) -> Images | None:
     except (OSError, ValueError, OverflowError):
         return None
     return np.frombuffer(memory, np.uint8, count * prefetch * batch_bytes).reshape(count, prefetch, batch_bytes)
-
-
-@contextlib.contextmanager
-def one_opencv_thread() -> Iterator[None]:
-    """Inside the block OpenCV works in the calling thread alone.
-
-    Its thread pool spins between calls, and a fork does not copy the pool: a worker would wait for it forever.
-    """
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _work(read: Read, pipe: Connection, parents_end: Connection, slots: Images | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..augmentation.threads import one_opencv_thread
 from ..data.crops import CropSettings
 from ..data.decode import read_file
 from ..data.jpeg_window import can_decode_windows
@@ -24,7 +25,6 @@ from ..data.loader import AugmentSettings, Batch, Batches, BatchPlan
 from ..data.prepared import PreparedFile, StoredFormat, fill, open_prepared, picture_and_payload, stored_format
 from ..data.scan import PictureFacts, scan
 from ..data.sources import Source, load_source
-from ..data.workers import one_opencv_thread
 from ..device import (
     Stopwatch,
     available_cores,
