@@ -1,25 +1,26 @@
-"""Training speed of ResNet-50 and MobileNet v2 at 224x224: Casebook, torchvision and Keras side by side.
+"""Training speed of ResNet-50 and MobileNet v2 at 224x224 beside busy programs: Casebook, torchvision and Keras.
 
-    python benchmarks/training.py --torchvision-python PYTHON --keras-python PYTHON [--json FILE]
+    python benchmarks/training.py --peers FOLDER [--busy 0 1 2] [--json FILE]
+    python benchmarks/training.py --digits [--busy 0 1 2]
 
 Images a second of whole training steps (forward, loss, backward, update) on random pictures that are in memory
-already, so that no arm reads or decodes anything:
+already, so that no arm reads or decodes anything. Beside `--busy N`, N processes compute in Python without a pause:
 
-- casebook: `training.loop.Loop.fit` itself, fed with one batch over and over, on a network and with the settings that
-  `training/session.py` chooses for this machine. A step includes all that a user's step does: uint8 pictures are
-  normalised, the gradient is clipped and the losses are watched. Left out are checkpoints, which come by the clock.
+- casebook: `training.trainer.Trainer.fit` itself, fed with one batch over and over, on a network and with the settings
+  that `training/session.py` chooses for this machine, its threads included. A step includes all that a user's step
+  does: the gradient is clipped and the losses are watched. Left out are checkpoints, which come by the clock.
+- one thread: the same with OMP_NUM_THREADS=1, which Casebook keeps to.
 - torchvision: its network in the loop that tutorials show: float32, default memory format, SGD with momentum, torch's
   default threads. The pictures are normalised float32 tensors before the step begins.
-- keras: keras.applications on TensorFlow, float32, compiled with SGD with momentum, `train_on_batch`, defaults
-  throughout. Its ResNet50 is the paper's first form, which strides in a block's first 1x1 convolution and so needs
-  6 % fewer multiply-adds than resnet50 of the other two: the same network in Casebook is resnet50_v1, which torchvision
-  lacks.
+- keras: keras.applications on torch, float32, compiled with SGD with momentum, `train_on_batch`, defaults throughout.
+  Its ResNet50 is the paper's first form, which strides in a block's first 1x1 convolution and so needs 6 % fewer
+  multiply-adds than resnet50 of the others: the same network in Casebook is resnet50_v1, which torchvision lacks.
 
-Each arm runs in its own process and interpreter, an arm without one is left out; see interleave.py for how they take
-turns. PYTHON for Casebook is the one that runs this file. The peers' environments:
+`--digits` times `casebook train digits` instead, as a whole: alone and beside N busy processes.
 
-    python -m venv peer && peer/bin/pip install torch torchvision
-    python -m venv keras && keras/bin/pip install tensorflow-cpu keras
+Each arm runs in its own process; see interleave.py for how they take turns. The peers lie in a folder:
+
+    pip install --no-deps --target FOLDER torchvision keras h5py optree absl-py namex ml_dtypes
 """
 
 import argparse
@@ -27,7 +28,10 @@ import contextlib
 import json
 import os
 import platform
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +39,6 @@ from typing import Any
 from interleave import (
     Arm,
     command_line,
-    found,
     import_torchvision,
     machine,
     say,
@@ -49,14 +52,18 @@ from interleave import (
 
 NETWORKS = ("resnet50", "resnet50_v1", "mobilenet_v2")
 NOT_IN = {"torchvision": ("resnet50_v1",)}
+ARMS = ("casebook", "one thread", "torchvision", "keras")
 NUM_CLASSES, SIZE = 1000, 224
+SPIN = "while True: sum(range(1000))"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torchvision-python", default="", metavar="PYTHON", help="interpreter with torchvision")
-    parser.add_argument("--keras-python", default="", metavar="PYTHON", help="interpreter with tensorflow and keras")
+    parser.add_argument("--peers", default="", metavar="FOLDER", help="folder with torchvision and keras")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
+    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
+    parser.add_argument("--busy", nargs="+", type=int, default=[0], metavar="N", help="busy processes beside (0)")
+    parser.add_argument("--digits", action="store_true", help="time 'casebook train digits' instead")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4, help="steps in a round (4)")
     parser.add_argument("--rounds", type=int, default=7)
@@ -68,18 +75,20 @@ def main() -> None:
         arm, network = options.worker
         WORKERS[arm](network, options.batch_size)
         return
-
-    pythons = {"casebook": sys.executable}
-    for arm in ("torchvision", "keras"):
-        python = getattr(options, f"{arm}_python")
-        if found(python, f"--{arm}-python", arm):
-            pythons[arm] = python
     where = machine()
-    results = [result for network in options.networks for result in measure(network, pythons, options)]
-    print(table(
-        ("network", "arm", "images/s", "casebook is", "precision"),
-        [(r["network"], r["arm"], r["shown"], r["shown_ratio"], r["about"]["precision"]) for r in results],
-    ))  # fmt: skip
+    if options.digits:
+        results = digits(options)
+    else:
+        results = [
+            result
+            for network in options.networks
+            for busy in options.busy
+            for result in measure(network, busy, options)
+        ]
+        print(table(
+            ("network", "busy", "arm", "images/s", "casebook is"),
+            [(r["network"], str(r["busy"]), r["arm"], r["shown"], r["shown_ratio"]) for r in results],
+        ))  # fmt: skip
     if options.json:
         document = {
             "benchmark": "training speed",
@@ -92,30 +101,67 @@ def main() -> None:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def measure(network: str, pythons: dict[str, str], options: argparse.Namespace) -> list[dict[str, Any]]:
-    arms = []
+@contextlib.contextmanager
+def beside(count: int) -> Iterator[None]:
+    """Inside, `count` processes compute without a pause."""
+    processes = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(count)]
     try:
-        for name, python in pythons.items():
-            if network in NOT_IN.get(name, ()):
-                continue
-            say(f"{network}: starting {name}")
-            worker = [__file__, "--worker", name, network, "--batch-size", str(options.batch_size)]
-            arms.append(Arm(name, [python, *worker]))
-        take_turns(arms, amount=options.steps, rounds=options.rounds, warmup=options.warmup)
+        yield
     finally:
-        for arm in arms:
-            arm.close()
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def measure(network: str, busy: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    arms: list[Arm] = []
+    path = os.pathsep.join(part for part in (os.environ.get("PYTHONPATH", ""), options.peers) if part)
+    with beside(busy):
+        try:
+            for name in options.arms:
+                if network in NOT_IN.get(name, ()) or (name in ("torchvision", "keras") and not options.peers):
+                    continue
+                say(f"{network} beside {busy}: starting {name}")
+                worker = [__file__, "--worker", name, network, "--batch-size", str(options.batch_size)]
+                environment = {"PYTHONPATH": path} | ({"OMP_NUM_THREADS": "1"} if name == "one thread" else {})
+                arms.append(Arm(name, [sys.executable, *worker], environment))
+            take_turns(arms, amount=options.steps, rounds=options.rounds, warmup=options.warmup)
+        finally:
+            for arm in arms:
+                arm.close()
     results = []
     for arm in arms:
         pictures = options.steps * options.batch_size
         speeds = [pictures / answer["seconds"] for answer in arm.answers]
         ratios = times_as_fast(arms[0], arm)
         results.append({
-            "network": network, "arm": arm.name, "images_per_second": spread(speeds), "casebook_is": spread(ratios),
-            "seconds": [answer["seconds"] for answer in arm.answers], "about": arm.about,
-            "shown": spread_text(speeds),
+            "network": network, "busy": busy, "arm": arm.name, "images_per_second": spread(speeds),
+            "casebook_is": spread(ratios), "seconds": [answer["seconds"] for answer in arm.answers], "about": arm.about,
+            "threads": [answer.get("threads") for answer in arm.answers], "shown": spread_text(speeds),
             "shown_ratio": "" if arm is arms[0] else f"{spread_text(ratios, 2)} times as fast",
         })  # fmt: skip
+    return results
+
+
+def digits(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Wall-clock seconds of `casebook train digits` beside each number of busy processes, in turns."""
+    seconds: dict[int, list[float]] = {busy: [] for busy in options.busy}
+    for _ in range(options.rounds):
+        for busy, found in seconds.items():
+            with beside(busy), tempfile.TemporaryDirectory() as folder:
+                began = time.perf_counter()
+                command = [sys.executable, "-m", "casebook", "train", "digits", "--out", f"{folder}/run"]
+                subprocess.run(command, check=True, capture_output=True)
+                found.append(time.perf_counter() - began)
+            say(f"train digits beside {busy}: {found[-1]:.1f} s")
+    quiet = seconds[options.busy[0]]
+    results = []
+    for busy, found in seconds.items():
+        ratios = [one / first for one, first in zip(found, quiet, strict=True)]
+        results.append({"busy": busy, "seconds": found, "ratio": spread(ratios), "shown": spread_text(found),
+                        "shown_ratio": spread_text(ratios, 2)})  # fmt: skip
+    rows = [(str(r["busy"]), r["shown"], r["shown_ratio"]) for r in results]
+    print(table(("busy", "seconds", f"times the seconds beside {options.busy[0]}"), rows))
     return results
 
 
@@ -123,27 +169,26 @@ def measure(network: str, pythons: dict[str, str], options: argparse.Namespace) 
 
 
 def casebook_worker(name: str, batch_size: int) -> None:
-    """The steps of training/session.py for a network from scratch, and then the loop itself."""
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as cli/train.py does before torch is loaded
-    import tempfile
+    """The settings of training/session.py for a network from scratch, and then the trainer itself."""
+    from casebook.device import prepare_environment
+
+    prepare_environment()  # as the command line does before torch is loaded
 
     import torch
 
     import casebook
     from casebook.data.loader import Batch
-    from casebook.device import choose_device, choose_precision, tune_allocator
+    from casebook.device import choose_device, choose_precision, choose_threads, tune_allocator, tuned_threads
     from casebook.models import create_model, model_card
-    from casebook.training.distributed import World
     from casebook.training.plan import make_prepare
     from casebook.training.recipe import make_recipe
-    from casebook.training.run import Run
-    from casebook.training.trainer import Loop, Phase
-    from casebook.training.transfer import Frozen, parts
+    from casebook.training.streams import Inputs
+    from casebook.training.trainer import Phase, Trainer
 
     tune_allocator()
-    device = choose_device("cpu")
+    device, card = choose_device("cpu"), model_card(name)
     recipe = make_recipe("scratch", model=name, batch_size=batch_size, checkpoint_seconds=1e9)
-    preprocessing = model_card(name).preprocessing
+    preprocessing = card.preprocessing
     torch.manual_seed(recipe.seed)
     network = create_model(name, num_classes=NUM_CLASSES)
     if recipe.channels_last:
@@ -154,41 +199,38 @@ def casebook_worker(name: str, batch_size: int) -> None:
         torch.randint(0, NUM_CLASSES, (batch_size,)),
         torch.arange(batch_size),
     )
+    prepare = make_prepare(preprocessing, device, recipe.channels_last)
 
     class Done(Exception):
         pass
 
     class Endless:
-        """One epoch of the same batch; the loop asks for a batch when it has done with the one before."""
+        """One epoch of the same batch; the trainer asks for a batch when it has done with the one before."""
 
-        num_pictures, skipped = batch_size * 100_000, {}
-
-        def __len__(self) -> int:
-            return 100_000
+        skipped: dict[str, str] = {}  # noqa: RUF012 - always empty
 
         def global_sizes(self) -> list[int]:
-            return [batch_size] * len(self)
+            return [batch_size] * 100_000
 
-        def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Inputs]:
             about = {"casebook": casebook.__version__, "torch": torch.__version__, "python": platform.python_version(),
                      "precision": str(dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
                      "parameters": sum(w.numel() for w in network.parameters())}  # fmt: skip
             for turn in turns(about):
                 for _ in range(turn.amount):
-                    yield batch
+                    yield Inputs(prepare(batch), batch.labels)
+                turn.note["threads"] = torch.get_num_threads()
             raise Done
 
         def close(self) -> None:
             pass
 
-    learning = parts(network, "none", recipe)
     endless = Endless()
-    phase = Phase(
-        "train", network, Frozen(network, learning).train, learning, endless, endless,
-        make_prepare(preprocessing, device, recipe.channels_last), recipe.epochs, dtype,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Done):
-        Loop(Run(Path(folder)), recipe, network, device=device, place=World()).fit(phase, 0)
+    threads = choose_threads(0, device, card.multiply_adds * batch_size)
+    with tuned_threads(threads) as tuner, contextlib.suppress(Done):
+        trainer = Trainer(recipe, device=device)
+        trainer.threads = tuner
+        trainer.fit(network, endless, endless, Phase(recipe.epochs, dtype=dtype))
 
 
 def torchvision_worker(name: str, batch_size: int) -> None:
@@ -214,11 +256,10 @@ def torchvision_worker(name: str, batch_size: int) -> None:
 
 
 def keras_worker(name: str, batch_size: int) -> None:
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "torch"
     import keras
     import numpy as np
-    import tensorflow
+    import torch
 
     applications = {"resnet50": "ResNet50", "resnet50_v1": "ResNet50", "mobilenet_v2": "MobileNetV2"}
     network = getattr(keras.applications, applications[name])(
@@ -226,17 +267,22 @@ def keras_worker(name: str, batch_size: int) -> None:
     )
     network.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9), loss="sparse_categorical_crossentropy")
     generator = np.random.default_rng(0)
-    images = tensorflow.constant(generator.standard_normal((batch_size, SIZE, SIZE, 3), np.float32))
-    labels = tensorflow.constant(generator.integers(0, NUM_CLASSES, batch_size))
-    about = {"keras": keras.__version__, "tensorflow": tensorflow.__version__, "python": platform.python_version(),
-             "precision": "float32", "compiled_by_xla": network.jit_compile,
+    images = torch.from_numpy(generator.standard_normal((batch_size, SIZE, SIZE, 3), np.float32))
+    labels = torch.from_numpy(generator.integers(0, NUM_CLASSES, batch_size))
+    about = {"keras": keras.__version__, "torch": torch.__version__, "python": platform.python_version(),
+             "precision": "float32", "threads": torch.get_num_threads(),
              "parameters": sum(int(np.prod(w.shape)) for w in network.trainable_variables)}  # fmt: skip
     for turn in turns(about):
         for _ in range(turn.amount):
             network.train_on_batch(images, labels)
 
 
-WORKERS = {"casebook": casebook_worker, "torchvision": torchvision_worker, "keras": keras_worker}
+WORKERS = {
+    "casebook": casebook_worker,
+    "one thread": casebook_worker,
+    "torchvision": torchvision_worker,
+    "keras": keras_worker,
+}
 
 if __name__ == "__main__":
     main()

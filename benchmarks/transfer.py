@@ -65,7 +65,7 @@ def main() -> None:
         WORKERS[arm](json.loads(Path(task).read_text()))
         return
 
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as cli/train.py does before torch is loaded
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does before torch is loaded
     where = machine()
     arms: list[Arm] = []
     with tempfile.TemporaryDirectory() as folder:
