@@ -282,7 +282,7 @@ def test_a_named_data_set_wins_over_a_folder_of_that_name(tmp_path: Path, monkey
 
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve_model(make_recipe(data="digits")).data == "digits"
+    assert resolve_model(make_recipe(data="digits"))[0].data == "digits"
 
 
 def test_a_resumed_run_keeps_its_notes_and_its_reason(digit_folder: Path, tmp_path: Path) -> None:

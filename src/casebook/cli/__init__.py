@@ -21,6 +21,7 @@ from . import (
     predict,
     profile_device,
     recipes,
+    runs,
     scale,
     study,
     summary,
@@ -48,6 +49,7 @@ app.command("scale")(scale.scale)
 app.command("profile-device")(profile_device.profile_device)
 app.command("study")(study.study)
 app.command("recipes")(recipes.recipes)
+app.command("runs")(runs.runs)
 app.command("summary")(summary.summary)
 app.add_typer(data.app, name="data")
 app.add_typer(explain_cost.app, name="explain-cost")

@@ -1,5 +1,6 @@
 """casebook evaluate"""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import typer
 
 from ..progress import TerminalDisplay
 from ..tables import TextColumn
-from .output import WIDE, accuracy_lines, print_json, print_table, say, skipped_lines, wrong_usage
+from .output import WIDE, accuracy_lines, next_step, print_json, print_table, say, skipped_lines, wrong_usage
 from .sources import COLUMNS, LABEL_FROM, ROOT, SUFFIX, formatted
 
 
@@ -100,6 +101,9 @@ def evaluate(
     ece, log_loss, macro_f1 = (metrics[name] for name in ("ece", "log_loss", "macro_f1"))
     _print_seen(metrics)
     print(f"calibration error {ece:.4f}, log loss {log_loss:.4f}, macro F1 {macro_f1:.4f}")
+    given = shlex.join([*models, *(["--data", data] if data else [])])
+    if not html:
+        next_step(f"casebook evaluate {given} --html page.html", "shows the mistakes with their pictures")
 
 
 def models_and_data(given: Sequence[str], data: str | None) -> tuple[list[str], str | None]:

@@ -35,6 +35,11 @@ def say(line: str) -> None:
     print(one_line(line), file=sys.stderr, flush=True)
 
 
+def next_step(command: str, what: str) -> None:
+    """The command that most people want after this one, on stderr."""
+    say(f"next: {command}  ({what})")
+
+
 def print_json(document: Any) -> None:
     """The document on stdout, in ASCII where stdout, or a file name that is no UTF-8, cannot have it otherwise."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

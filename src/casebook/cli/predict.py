@@ -1,11 +1,12 @@
 """casebook predict"""
 
+import shlex
 import sys
 
 import typer
 
 from ..formatting import one_line
-from .output import percent, print_json, say
+from .output import next_step, percent, print_json, say
 
 
 def predict(
@@ -37,6 +38,8 @@ def predict(
             print(one_line(f"{answer.picture}: {named_classes}"))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
+    elif named and failed < len(named):
+        next_step(f"casebook explain {shlex.quote(model)} PICTURE", "shows what in it made the network say so")
     if failed:
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from ..progress import TerminalDisplay
-from .output import accuracy_lines, print_json, say, skipped_lines, wrong_usage
+from .output import accuracy_lines, next_step, print_json, say, skipped_lines, wrong_usage
 from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX
 
 
@@ -24,7 +24,11 @@ def train(
     two_phase: bool = typer.Option(None, "--two-phase", help="First the head on frozen features, then fine-tune."),
     recipe: str = typer.Option(None, "--recipe", "-r", help="TOML file or named recipe; 'casebook recipes' lists all."),
     out: str = typer.Option(None, "--out", "-o", help="Run folder; default runs/DATA-MODEL-N."),
-    resume: str = typer.Option(None, "--resume", help="Go on with this interrupted run; no other setting is taken."),
+    resume: str = typer.Option(
+        None,
+        "--resume",
+        help="Continue this run. DATA may say where the data lies now, --epochs how many are wanted in all.",
+    ),
     epochs: int = typer.Option(None, "--epochs", "-e", help="Times through the training pictures."),
     batch_size: int = typer.Option(None, "--batch-size", "-b", help="Pictures a step; 0 finds one for this machine."),
     learning_rate: float = typer.Option(None, "--learning-rate", "--lr", help="Largest learning rate, the head's."),
@@ -68,9 +72,8 @@ def train(
         "strict": strict,
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None} | parsed_settings(settings or [])
-    others = [*changes, *(name for name, value in (("recipe", recipe), ("out", out)) if value)]
-    if resume and others:
-        raise wrong_usage(f"--resume goes on with a run as it was, so it goes without {', '.join(others)}")
+    if resume and (others := [name for name, value in (("recipe", recipe), ("out", out)) if value]):
+        raise wrong_usage(f"--resume continues a run with its own recipe and folder; leave out --{others[0]}")
     if not resume and not data and not recipe:
         raise wrong_usage("casebook train needs DATA: a folder, a CSV file or a built-in name such as digits")
 
@@ -98,6 +101,7 @@ def train(
     for line in accuracy_lines(document["test"])[1:]:
         print(f"test: {line}")
     print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s")
+    next_step(f"casebook predict {shlex.quote(str(run.path))} PICTURES", "classifies new pictures")
 
 
 def _how_to_go_on(run: str | None) -> str:

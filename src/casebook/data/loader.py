@@ -90,7 +90,7 @@ class BatchPlan:
         """(first, past the last) place of each batch in the epoch's order of `count` pictures."""
         size = self.batch_size
         bounds = [(start, min(start + size, count)) for start in range(0, count, size)]
-        if self.shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < max(2, size / 4):
+        if self.shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < max(min(2, size), size / 4):
             bounds.pop()
         return bounds
 

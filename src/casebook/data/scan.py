@@ -50,6 +50,11 @@ class Scan:
     thumbnails: NDArray[np.uint8]  # (N, 32, 32) grey, the whole picture squeezed to a square
 
     @property
+    def contents(self) -> list[str]:
+        """The SHA-256 of each picture's file, or of its pixels in memory; empty for files that cannot be read."""
+        return [facts.sha256 for facts in self.facts]
+
+    @property
     def broken(self) -> dict[int, str]:
         """The pictures that cannot be used, with the reason."""
         return {index: facts.error for index, facts in enumerate(self.facts) if facts.error is not None}

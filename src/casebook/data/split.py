@@ -193,39 +193,52 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
     return notes
 
 
-def write_split(path: Path, source: Source, split: Split) -> None:
-    """Writes a CSV with name, label, split and reason for every picture, so that a run can be repeated exactly."""
+def write_split(path: Path, source: Source, split: Split, contents: Sequence[str] = ()) -> None:
+    """Writes a CSV with name, label, split and reason for every picture, so that a run can be repeated exactly.
+
+    `contents` are digests of all pictures, by which `read_split` notices a file that was swapped.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "label", "split", "reason"])
+    writer.writerow(["name", "label", "split", "reason", *(["sha256"] if contents else [])])
     part_of = {index: name for name, part in split.parts().items() for index in part}
     for index, picture in enumerate(source.pictures):
         reason = split.left_out.get(index, "")
-        writer.writerow([picture.name, source.classes[picture.label], part_of.get(index, LEFT_OUT), reason])
+        row = [picture.name, source.classes[picture.label], part_of.get(index, LEFT_OUT), reason]
+        writer.writerow([*row, *([contents[index]] if contents else [])])
     write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def read_split(path: Path, source: Source) -> Split:
-    """Reads the split written for this source. Raises DataError if the file is damaged or the source has changed."""
+def read_split(path: Path, source: Source, contents: Sequence[str] = ()) -> Split:
+    """Reads the split written for this source.
+
+    Raises DataError if the file is damaged or the source has changed: pictures that came, went or changed their class,
+    and where `contents` are given and were written, pictures that are other files now.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
         header, *cells = csv.reader(io.StringIO(text, newline=""), strict=True)
         rows = [dict(zip(header, row, strict=True)) for row in cells]
         listed = {row["name"]: (row["label"], row["split"], row["reason"]) for row in rows}
+        written = {row["name"]: row.get("sha256", "") for row in rows}
     except (OSError, csv.Error, KeyError, ValueError) as error:
         raise DataError(f"cannot read the split {path}: {error!r}; expected name,label,split,reason") from error
     indices = {picture.name: index for index, picture in enumerate(source.pictures)}
     respelled = {comparable(name): name for name in listed if name not in indices}
     for name in indices:  # a copy to another disk may have changed the Unicode form of the names
         if name not in listed and (alike := respelled.pop(comparable(name), None)):
-            listed[name] = listed.pop(alike)
+            listed[name], written[name] = listed.pop(alike), written.pop(alike)
     added = [name for name in indices if name not in listed]
     vanished = [name for name in listed if name not in indices]
     moved = [
         name for name in indices
         if name in listed and not same_name(listed[name][0], source.classes[source.pictures[indices[name]].label])
     ]  # fmt: skip
-    changes = {"vanished": vanished, "were added": added, "changed their class": moved}
+    swapped = [
+        name for name, index in indices.items()
+        if contents and written.get(name) and contents[index] and written[name] != contents[index]
+    ]  # fmt: skip
+    changes = {"vanished": vanished, "were added": added, "changed their class": moved, "are other files now": swapped}
     if said := [f"{len(names)} {what}, such as {names[0]}" for what, names in changes.items() if names]:
         raise DataError(
             f"{source.name} has changed since {path} was written: pictures {'; '.join(said)}. "

@@ -30,29 +30,32 @@ from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, resolve
 from ..preprocessing import Preprocessing
 from ..progress import Reporter, silent
+from .default import choose_default
 from .distributed import World, wait_for_all
 from .recipe import Recipe
 from .run import Run
 from .transfer import Choice
 
-DEFAULT_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5", "cifar10": "resnet20"}
 UNMIRRORED = ("digits", "mnist")  # a mirrored digit is another sign
 SMALL_INPUT = 64  # pixels; a network made for large pictures gets its small-picture stem up to this size
 
 
-def resolve_model(recipe: Recipe) -> Recipe:
-    """The recipe with the network named, paths absolute, and settings that contradict the network refused."""
-    model = recipe.model or DEFAULT_MODELS.get(recipe.data, "")
+def resolve_model(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """The recipe with the network named and paths absolute, and what must be said about the choice of the network."""
+    model, notes = recipe.model, []
+    changes: dict[str, Any] = {}
     if not model:
-        raise RecipeError(f"no network is named for {recipe.data!r}; add --model, such as --model mobilenet_v2")
+        found = choose_default(recipe)
+        model, changes["weights"] = found.model, recipe.weights or found.weights
+        notes += [found.reason] if found.reason else []
+    changes["model"] = model
     model_card(model)
-    changes: dict[str, Any] = {"model": model}
     for field in ("data", "weights", "list_root", "class_list"):
-        value = getattr(recipe, field)
+        value = changes.get(field, getattr(recipe, field))
         named = field == "data" and value in NAMED
         if value and not named and Path(value).expanduser().exists():
             changes[field] = str(Path(value).expanduser().resolve())
-    return recipe.model_copy(update=changes)
+    return recipe.model_copy(update=changes), notes
 
 
 def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, report: Reporter = silent) -> PictureData:
@@ -64,7 +67,8 @@ def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, repo
     path = run.path / "split.csv"
     if not world.is_first:
         wait_for_all(world)
-        return PictureData(source, scan_source(source), read_split(path, source))
+        seen = scan_source(source)
+        return PictureData(source, seen, read_split(path, source, seen.contents))
 
     seen = scan_source(source, report)
     broken = list(seen.broken.items())
@@ -75,10 +79,10 @@ def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, repo
             f"{' ...' if len(broken) > 5 else ''}; repair or remove them, or leave out --strict to skip them"
         )
     if known_split:
-        data = PictureData(source, seen, read_split(path, source))
+        data = PictureData(source, seen, read_split(path, source, seen.contents))
     else:
         data = split_data(source, seen, recipe.split_settings)
-        write_split(path, source, data.split)
+        write_split(path, source, data.split, seen.contents)
     wait_for_all(world)
     return data
 

@@ -6,13 +6,14 @@ and does the same again from the run folder when a training goes on.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.crops import CropSettings
 from ..data.datasets import PictureData
@@ -39,11 +40,13 @@ from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
 from .pipeline import choose_crops, choose_format
 from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
-from .recipe import Recipe
+from .recipe import Recipe, validated
 from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
 from .streams import PreparedStream
-from .trainer import Phase, Trainer
+from .trainer import MACHINE_SETTINGS, Phase, Trainer
 from .transfer import Choice, Frozen, choose_transfer, parts
+
+RESUMABLE = {"epochs", *MACHINE_SETTINGS} - {"weights"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,16 +76,35 @@ def train_run(
     return _session(recipe, out, report)
 
 
-def resume_run(path: str | Path, *, report: Reporter = silent) -> "contextlib.AbstractContextManager[Outcome]":
-    """Goes on with an interrupted training from its last checkpoint. Raises RunError when there is none."""
+def resume_run(
+    path: str | Path, changes: Mapping[str, Any] | None = None, *, report: Reporter = silent
+) -> "contextlib.AbstractContextManager[Outcome]":
+    """Continues a training from its last checkpoint.
+
+    `changes` are settings of the recipe that may differ from now on: where the data lies, the machine's settings, and
+    `epochs`, which also continues a finished run. Raises RunError when there is no checkpoint, and RecipeError for
+    another setting.
+    """
     run = Run(Path(path))
     if not run.path.is_dir():
         raise RunError(f"no run folder {str(path)!r} to resume; 'casebook train DATA' makes one")
     if not (run.path / "recipe.toml").is_file():
         raise RunError(f"{path}: no recipe.toml, so it is no run folder to resume; 'casebook train DATA' makes one")
-    if not run.recipe.data:
+    recipe = run.recipe
+    if fixed := [name for name in changes or {} if name not in RESUMABLE]:
+        raise RecipeError(
+            f"{fixed[0]} decides what the run is, so it cannot change when it is resumed; start a new run, or change "
+            f"only {', '.join(sorted(RESUMABLE))}"
+        )
+    if changes:
+        given = {key: str(Path(value).expanduser().resolve()) if key == "data" and Path(value).exists() else value
+                 for key, value in changes.items()}  # fmt: skip
+        recipe = validated(recipe.model_dump() | given)
+        if recipe.epochs < run.recipe.epochs:
+            raise RecipeError(f"epochs is {recipe.epochs}, but the run was made for {run.recipe.epochs}; give more")
+    if not recipe.data:
         raise RunError(f"{path}: its recipe.toml names no data; restore it from a copy, or start again")
-    return _session(run.recipe, run, report)
+    return _session(recipe, run, report)
 
 
 @contextlib.contextmanager
@@ -92,10 +114,11 @@ def _session(recipe: Recipe, where: Run | str | Path | None, report: Reporter) -
     device = choose_device(recipe.device)
     with joined(device) as world, contextlib.ExitStack() as stack:
         report = report if world.is_first else silent
+        remarks: list[str] = []
         if isinstance(where, Run):
             run, resuming = where, True
         else:
-            recipe = resolve_model(recipe)
+            recipe, remarks = resolve_model(recipe)
             states = gather_from_all(_earlier_attempt(where) if world.is_first else "", world)
             resuming = states[0] == "trained"
             if world.is_first and not resuming:
@@ -106,12 +129,15 @@ def _session(recipe: Recipe, where: Run | str | Path | None, report: Reporter) -
                 run = Run(Path(where or ""))
             recipe = run.recipe if resuming else recipe
         if world.is_first:
+            if resuming and recipe != run.recipe:
+                (run.path / "evaluation.json").unlink(missing_ok=True)  # it is of fewer epochs
+                recipe.write(run.path / "recipe.toml")
             for leftover in run.path.glob(".*.tmp"):  # of a writer that was killed
                 leftover.unlink(missing_ok=True)
             report(RunOpened(str(run.path), resuming))
             write_json(run.path / "environment.json", environment() | {"processes": world.world_size})
         try:
-            outcome = _train(recipe, run, resuming, device, world, report, stack)
+            outcome = _train(recipe, run, resuming, device, world, report, stack, remarks)
         except (CasebookError, KeyboardInterrupt):
             if world.is_first and not resuming and not (run.path / "last.ckpt").exists():
                 discard_run(run)  # nothing to go on with: the same --out may be used again
@@ -146,6 +172,7 @@ def _train(
     world: World,
     report: Reporter,
     stack: contextlib.ExitStack,
+    remarks: Sequence[str],
 ) -> Outcome:
     data = prepare_data(recipe, run, world, resuming and (run.path / "split.csv").is_file(), report)
     has_checkpoint = resuming and (run.path / "last.ckpt").is_file()
@@ -157,7 +184,7 @@ def _train(
         choice, notes = Choice(**run.model["transfer"]), list(run.model["notes"])
     else:
         choice = choose_transfer(recipe, len(data.split.train) / len(data.source.classes))
-        notes = [*data.source.notes, *data.split.notes, *setup.notes]
+        notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
         recipe = _resolved(recipe, choice, setup, len(data.split.train), device, world)
@@ -199,7 +226,9 @@ def _train(
         )
         trainer.threads = tuner
         if has_checkpoint:
-            trainer.resume(network, read_checkpoint(run.path / "last.ckpt"))
+            state = read_checkpoint(run.path / "last.ckpt")
+            state["recipe"] |= {"epochs": recipe.epochs}  # more may have been asked for
+            trainer.resume(network, state)
         if resuming and world.is_first:
             keep_rows(run, trainer.position.rows)
         for number, strategy in enumerate(plan.strategies):
@@ -242,9 +271,11 @@ def _resolved(
         fits=lambda size: step_fits(setup.network, setup.preprocessing, size // world.world_size, device, dtype),
     )
     batch_size = min(gather_from_all(batch_size, world))
-    if batch_size < 2 * world.world_size:
+    least = 2 if any(isinstance(module, _BatchNorm) for module in setup.network.modules()) else 1
+    if batch_size < least * world.world_size:
         raise RecipeError(
-            f"batch_size is {batch_size}, too few for {world.world_size} processes: each needs at least two pictures"
+            f"batch_size is {batch_size}, expected at least {least * world.world_size}: each of {world.world_size} "
+            f"processes needs {least} pictures" + (", for batch norm" if least == 2 else "")
         )
     policy = choose_policy(recipe, setup.preprocessing)
     recipe = recipe.model_copy(update={"batch_size": batch_size})

@@ -166,8 +166,9 @@ def _check_models(models: Sequence[Any], together: bool) -> None:
         raise DataError("name at least one run")
     if together and len(models) < 2:
         raise DataError("an ensemble or a soup needs at least two runs; got one")
-    places = [Path(one).resolve() if isinstance(one, str | Path) else id(one) for one in models]
-    if twice := [one for one, place in zip(models, places, strict=True) if places.count(place) > 1]:
+    paths = [one if isinstance(one, str | Path) else one.run and one.run.path for one in models]
+    places = [id(one) if path is None else Path(path).resolve() for one, path in zip(models, paths, strict=True)]
+    if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
         raise DataError(f"{twice[-1]} is named twice; a member counts once")
 
 

@@ -37,17 +37,20 @@ def train(
 
     `data` is a folder of class folders, a CSV file, a built-in name, or what `casebook.load_data` gave. `settings` are
     fields of the recipe, such as model="mobilenet_v2", weights="imagenet.safetensors", transfer="head", epochs=20.
-    `resume` continues an interrupted run and takes nothing else. `progress`: True shows a bar here or in the notebook;
+    `resume` continues an interrupted run; `data` and settings of the machine may change then, and with more `epochs`
+    a finished run goes on. `progress`: True shows a bar here or in the notebook;
     a function is called with each event of casebook.progress.
 
     Raises a CasebookError (DataError, RecipeError, WeightsError, RunError, ...) for what the caller can mend.
     """
     began, report = time.monotonic(), reporter_of(progress)
     if resume is not None:
-        if Run(Path(resume)).is_complete:
+        changes = {key: value for key, value in settings.items() if value is not None}
+        changes |= {"data": str(data)} if str(data) else {}
+        if Run(Path(resume)).is_complete and "epochs" not in changes:
             report(RunComplete(str(resume)))
             return Run(Path(resume))
-        session = resume_run(resume, report=report)
+        session = resume_run(resume, changes, report=report)
     else:
         named = Recipe.settings_of(data) if isinstance(data, PictureData) else {"data": str(data)} if str(data) else {}
         chosen = make_recipe(recipe, **(named | settings))
