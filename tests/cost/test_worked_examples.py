@@ -27,8 +27,8 @@ from casebook.cost.summary import Summary
 from casebook.cost.worked import explain
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.models import model_card
-from casebook.models.layers import ConvNorm
-from casebook.models.mobilenet_v2 import InvertedResidual, inverted_residual
+from casebook.models.layers import ConvNorm, InvertedResidual
+from casebook.models.mobilenet_v2 import inverted_residual
 from casebook.preprocessing import Preprocessing
 
 DATA = json.loads(Path(__file__).with_name("worked_examples.json").read_text(encoding="utf-8"))

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from casebook.models import create_model, list_models
-from casebook.models.alexnet import response_norm
-from casebook.models.layers import draw_normal, overwriting_activations
+from casebook.models.layers import draw_normal, overwriting_activations, response_norm
 
 from .networks import on_meta, stage_shapes
 

@@ -9,8 +9,7 @@ from torch import nn
 from casebook.errors import ModelError
 from casebook.models import create_model, list_models, model_card
 from casebook.models.efficientnet import ALPHA, BETA, GAMMA, SCALES, STAGES
-from casebook.models.layers import DropPath, SameConv2d, SqueezeExcitation
-from casebook.models.mobilenet_v2 import InvertedResidual
+from casebook.models.layers import DropPath, InvertedResidual, SameConv2d, SqueezeExcitation
 
 from .networks import on_meta
 

@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from casebook.errors import ModelError
 from casebook.models import create_model
-from casebook.models.googlenet import TABLE_1, Inception
+from casebook.models.googlenet import TABLE_1
+from casebook.models.inception_parts import Inception
 
 from .golden import GOLDEN
 from .networks import block_shapes, on_meta

@@ -1,8 +1,11 @@
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from casebook.models import create_model
+from casebook.models import FAMILIES, create_model, layers
 from casebook.models.layers import overwriting_activations
 
 
@@ -26,3 +29,14 @@ def test_overwriting_activations_changes_no_bit_and_is_taken_back(name: str) -> 
     assert len(inside) == len(list(network.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(before, inside, strict=True))
     assert not any(getattr(module, "inplace", False) for module in network.modules())
+
+
+FAMILY_FILES = [Path(layers.__file__).with_name(f"{family}.py") for family in FAMILIES]
+
+
+@pytest.mark.parametrize("path", FAMILY_FILES, ids=lambda path: path.stem)
+def test_no_family_imports_another(path):
+    """What several families share is in layers.py or in a file *_parts.py."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+            assert node.module in ("layers", "card") or node.module.endswith("_parts"), node.module

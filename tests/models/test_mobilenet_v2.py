@@ -7,8 +7,8 @@ from torch import nn
 
 from casebook.errors import ModelError
 from casebook.models import create_model
-from casebook.models.layers import SameConv2d
-from casebook.models.mobilenet_v2 import WIDTHS, InvertedResidual, round_channels
+from casebook.models.layers import InvertedResidual, SameConv2d, round_channels
+from casebook.models.mobilenet_v2 import WIDTHS
 
 from .networks import on_meta
 

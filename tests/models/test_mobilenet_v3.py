@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from casebook.models import create_model
-from casebook.models.layers import SameConv2d, SqueezeExcitation
+from casebook.models.layers import InvertedResidual, SameConv2d, SqueezeExcitation
 from casebook.models.layouts import peers, to_layout
-from casebook.models.mobilenet_v2 import InvertedResidual
 
 from .networks import on_meta
 

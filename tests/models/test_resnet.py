@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from casebook.errors import ModelError
 from casebook.models import FAMILIES, create_model, list_models
 from casebook.models.layers import ConvNorm
-from casebook.models.resnet import Residual, ZeroPadShortcut
+from casebook.models.residual_parts import Residual, ZeroPadShortcut
 
 from .networks import on_meta
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from casebook.models import FAMILIES, create_model
-from casebook.models.resnet_v2 import NormReLU, PreActivated, Projecting
+from casebook.models.layers import NormReLU
+from casebook.models.residual_parts import PreActivated, Projecting
 
 from .networks import on_meta
 

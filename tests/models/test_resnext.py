@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from casebook.models import FAMILIES
-from casebook.models.resnet import Residual, bottleneck
+from casebook.models.residual_parts import Residual, bottleneck
 
 from .networks import on_meta
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from casebook.models.layers import ConvNorm, SqueezeExcitation
-from casebook.models.resnet import Residual
+from casebook.models.residual_parts import Residual
 from casebook.models.senet import se_bottleneck, senet_bottleneck
 
 from .networks import on_meta

@@ -6,8 +6,7 @@ from torch import nn
 
 from casebook.errors import ModelError
 from casebook.models import create_model
-from casebook.models.resnet import Residual
-from casebook.models.resnet_v2 import PreActivated
+from casebook.models.residual_parts import PreActivated, Residual
 from casebook.models.wide_resnet import WideResNet
 
 from .networks import on_meta

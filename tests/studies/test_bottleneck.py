@@ -10,7 +10,7 @@ import torch
 from casebook.cost.count import count
 from casebook.cost.worked import explain
 from casebook.models import create_model
-from casebook.models.resnet import basic, bottleneck
+from casebook.models.residual_parts import basic, bottleneck
 from casebook.studies import bottleneck as study
 from casebook.studies import interleaved
 from casebook.studies.bottleneck import FULL_NETWORKS, QUICK_NETWORKS, Blocks, StageWidths, networks

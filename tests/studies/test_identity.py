@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.models.resnet import basic
+from casebook.models.residual_parts import basic
 from casebook.models.resnet_cifar import CifarResNet, Variant
 from casebook.models.weights import read_weights
 from casebook.studies import identity

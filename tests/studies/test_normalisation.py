@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.models.alexnet import response_norm
+from casebook.models.layers import response_norm
 from casebook.studies import activations, normalisation
 from casebook.studies.activations import four_layers
 from casebook.studies.experiment import run_study

@@ -11,8 +11,8 @@ from torch import nn
 from casebook.cost.count import count
 from casebook.cost.worked import explain
 from casebook.models import create_model
-from casebook.models.alexnet import ConvReLU
 from casebook.models.googlenet import GoogLeNet, reduced
+from casebook.models.layers import ConvReLU
 from casebook.studies import interleaved, one_by_one
 from casebook.studies.costs import on_meta
 from casebook.studies.experiment import Experiment, find_study, run_study

@@ -33,8 +33,7 @@ class DenseForm(nn.Module):
 
     def score_map(self, images: Tensor) -> Tensor:
         """(B, num_classes, rows, columns): the logits of every position."""
-        self.network.check_shape(images)
-        return self.scores(self.network.stages(self.network.stem(images)))
+        return self.scores(self.network.forward_features(images))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.score_map(images).mean(dim=(2, 3))

@@ -8,59 +8,15 @@ parallelizing convolutional neural networks", 2014, https://arxiv.org/abs/1404.5
 his code and torchvision have it, where the paper has 384.
 """
 
-from collections import OrderedDict
 from functools import partial
 from typing import NamedTuple
 
 from torch import nn
 
-from .layers import Classifier, Network, draw_normal
+from .layers import ConvReLU, Network, dense_head, draw_normal, response_norm
 
 
-class ConvReLU(nn.Sequential):
-    """Convolution with bias, then ReLU: the layer of the networks from before batch norm."""
-
-    owns_activation_input = True  # see layers.overwriting_activations
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        padding: int | None = None,  # half the kernel
-        groups: int = 1,
-    ):
-        super().__init__()
-        padding = kernel_size // 2 if padding is None else padding
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
-        self.activation = nn.ReLU()
-
-
-def response_norm() -> nn.Module:
-    """Section 3.3: x / (2 + 0.0001 * (sum of the squares of 5 neighbouring channels)) ** 0.75."""
-    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)  # PyTorch's takes the mean of the squares
-
-
-def dense_head(channels: int, grid: int, num_classes: int, dropouts: tuple[float, float, float]) -> Classifier:
-    """Layers 6, 7 and 8 on (B, channels, H, W), which is averaged to grid x grid; `dropouts` stand before each."""
-    hidden = nn.Sequential(
-        OrderedDict(
-            grid=nn.AdaptiveAvgPool2d(grid),
-            flatten=nn.Flatten(),
-            dropout6=nn.Dropout(dropouts[0]),
-            fc6=nn.Linear(channels * grid * grid, 4096),
-            relu6=nn.ReLU(),
-            dropout7=nn.Dropout(dropouts[1]),
-            fc7=nn.Linear(4096, 4096),
-            relu7=nn.ReLU(),
-        )
-    )
-    return Classifier(4096, num_classes, pool=hidden, dropout=dropouts[2])
-
-
-class Layer(NamedTuple):
+class ConvLayer(NamedTuple):
     channels: int
     kernel_size: int
     stride: int
@@ -71,7 +27,7 @@ class Layer(NamedTuple):
 
 
 class Variant(NamedTuple):
-    layers: tuple[Layer, ...]
+    layers: tuple[ConvLayer, ...]
     dropouts: tuple[float, float, float]  # before layers 6, 7 and 8
     smallest_input: int
     open_layers: tuple[str, ...]  # whose biases begin at 1
@@ -79,18 +35,18 @@ class Variant(NamedTuple):
 
 OPEN = ("stages.0.", "stages.2.", "stages.3.", "head.pool.")
 TOWERS = (
-    Layer(96, 11, 4, 0, 1, True, True),
-    Layer(256, 5, 1, 2, 2, True, True),
-    Layer(384, 3, 1, 1, 1, False, False),
-    Layer(384, 3, 1, 1, 2, False, False),
-    Layer(256, 3, 1, 1, 2, False, True),
+    ConvLayer(96, 11, 4, 0, 1, True, True),
+    ConvLayer(256, 5, 1, 2, 2, True, True),
+    ConvLayer(384, 3, 1, 1, 1, False, False),
+    ConvLayer(384, 3, 1, 1, 2, False, False),
+    ConvLayer(256, 3, 1, 1, 2, False, True),
 )
 COLUMN = (
-    Layer(64, 11, 4, 2, 1, False, True),
-    Layer(192, 5, 1, 2, 1, False, True),
-    Layer(384, 3, 1, 1, 1, False, False),
-    Layer(256, 3, 1, 1, 1, False, False),
-    Layer(256, 3, 1, 1, 1, False, True),
+    ConvLayer(64, 11, 4, 2, 1, False, True),
+    ConvLayer(192, 5, 1, 2, 1, False, True),
+    ConvLayer(384, 3, 1, 1, 1, False, False),
+    ConvLayer(256, 3, 1, 1, 1, False, False),
+    ConvLayer(256, 3, 1, 1, 1, False, True),
 )
 VARIANTS = {
     "alexnet": Variant(TOWERS, (0, 0.5, 0.5), 99, OPEN),

@@ -14,18 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .card import Departure
-from .layers import Classifier, ConvNormReLU, Network, initialise_convolutions
-
-
-class NormReLU(nn.Sequential):
-    """Batch norm, then ReLU: what follows the last dense block."""
-
-    owns_activation_input = True  # see layers.overwriting_activations
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-        self.activation = nn.ReLU()
+from .layers import ConvNormReLU, Head, Network, NormReLU, initialise_convolutions
 
 
 class NormReLUConv(NormReLU):
@@ -126,7 +115,7 @@ class DenseNet(Network):
                 ConvNormReLU(in_channels, channels, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
             )
         self.stages, channels = dense_stages(variant.depths, variant.growth, channels, dropout)
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise_convolutions(self.modules())
 
 
@@ -142,7 +131,7 @@ class CifarDenseNet(Network):
         check_dropout(dropout)
         self.stem = nn.Conv2d(in_channels, 2 * variant.growth, 3, padding=1, bias=False)
         self.stages, channels = dense_stages(variant.depths, variant.growth, 2 * variant.growth, dropout)
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise_convolutions(self.modules())
 
 

@@ -8,7 +8,8 @@ padded symmetrically unless `padding="same"` asks for TensorFlow's.
 
 import math
 from collections import OrderedDict
-from functools import partial
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Literal, NamedTuple
 
 from torch import nn
@@ -16,15 +17,17 @@ from torch import nn
 from ..errors import ModelError
 from .card import Departure
 from .layers import (
-    Classifier,
     ConvNorm,
     DropPath,
+    Head,
+    InvertedResidual,
     Network,
     SqueezeExcitation,
+    check_multipliers,
     initialise_convolutions,
+    round_channels,
     tensorflow_options,
 )
-from .mobilenet_v2 import InvertedResidual, check_multipliers, round_channels
 
 
 class ConvNormSiLU(ConvNorm):
@@ -103,8 +106,8 @@ class EfficientNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
     `width` and `depth` multiply B0's channels and blocks. A block with a shortcut is dropped in training with the
-    probability `drop_path` times the share of the blocks that come before it. The last of the `stages` is the 1x1
-    convolution.
+    probability `drop_path` times the share of blocks in front of it. The last of the `stages` is the 1x1 convolution,
+    and the head has B0's dropout.
 
     Raises:
         ModelError: for a width or depth outside (0, 4], a drop_path outside [0, 1), an unknown padding or an
@@ -113,7 +116,6 @@ class EfficientNet(Network):
 
     def __init__(
         self,
-        dropout: float,
         *,
         width: float = 1.0,
         depth: float = 1.0,
@@ -144,10 +146,21 @@ class EfficientNet(Network):
             self.stages.append(stage)
         last_channels = round_channels(LAST_CHANNELS * width)
         self.stages.append(nn.Sequential(ConvNormSiLU(channels, last_channels, 1, **options)))
-        self.head = Classifier(last_channels, num_classes, dropout=dropout)
+        self.head = Head(last_channels, num_classes, dropout=SCALES["efficientnet_b0"].dropout)
         initialise_convolutions(self.modules())
 
 
-NETWORKS = {
-    name: partial(EfficientNet, scale.dropout, width=scale.width, depth=scale.depth) for name, scale in SCALES.items()
-}
+def scaled(scale: Scale) -> Callable[..., EfficientNet]:
+    """A constructor of EfficientNets with the multipliers of `scale` as defaults, and with its dropout."""
+
+    @wraps(EfficientNet, updated=())  # create_model reads the options from the signature
+    def build(**options: Any) -> EfficientNet:
+        options = {"width": scale.width, "depth": scale.depth} | options
+        network = EfficientNet(**options)
+        network.head.dropout = nn.Dropout(scale.dropout)
+        return network
+
+    return build
+
+
+NETWORKS = {name: scaled(scale) for name, scale in SCALES.items()}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .layers import Classifier, Network
+from .layers import Head, Network
 
 
 class Unit(nn.Sequential):
@@ -120,7 +120,7 @@ class FractalBlock(nn.Module):
         return columns[0]
 
 
-class XavierClassifier(Classifier):
+class XavierHead(Head):
     """A head whose last layer starts as the authors' does."""
 
     def new_classifier(self, num_classes: int) -> nn.Module:
@@ -177,7 +177,7 @@ class FractalNet(Network):
             block = FractalBlock(*variant, channels, out_channels, rate if dropout else 0.0, draw)
             self.stages.append(nn.Sequential(block))
             channels = out_channels
-        self.head = XavierClassifier(channels, num_classes)
+        self.head = XavierHead(channels, num_classes)
         for module in self.stages.modules():
             if isinstance(module, nn.Conv2d):
                 draw_xavier(module)

@@ -18,25 +18,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ModelError
-from .alexnet import ConvReLU
 from .card import Departure
-from .layers import Classifier, ConvNormReLU, Network, draw_truncated_normal
-
-
-class Inception(nn.Module):
-    """(B, C, H, W) -> the outputs of all branches for the same input, one after another along the channels."""
-
-    def __init__(self, *branches: nn.Module):
-        super().__init__()
-        for i, branch in enumerate(branches):
-            self.add_module(f"branch{i}", branch)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.children()], dim=1)
+from .inception_parts import Inception
+from .layers import ConvNormReLU, ConvReLU, Head, Network, draw_truncated_normal
 
 
 class Filters(NamedTuple):
@@ -123,7 +110,7 @@ class Variant(NamedTuple):
     initialise: Callable[[Iterable[nn.Module]], None]
 
 
-def auxiliary_head(variant: Variant, in_channels: int, num_classes: int) -> Classifier:
+def auxiliary_head(variant: Variant, in_channels: int, num_classes: int) -> Head:
     """Section 5: (B, in_channels, 14, 14) -> logits (B, num_classes); other sizes are brought to its 4x4 averages."""
     hidden = nn.Sequential(
         OrderedDict(
@@ -136,7 +123,7 @@ def auxiliary_head(variant: Variant, in_channels: int, num_classes: int) -> Clas
         )
     )
     variant.initialise(hidden.modules())
-    return Classifier(1024, num_classes, pool=hidden, dropout=0.7)
+    return Head(1024, num_classes, pool=hidden, dropout=0.7)
 
 
 local_response_norm = partial(nn.LocalResponseNorm, 5, alpha=1e-4, beta=0.75, k=1.0)
@@ -202,7 +189,7 @@ class GoogLeNet(Network):
                 if name in AUXILIARY[:auxiliary_heads]:
                     self.auxiliary[name] = auxiliary_head(variant, channels, num_classes)
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes, dropout=variant.dropout)
+        self.head = Head(channels, num_classes, dropout=variant.dropout)
         variant.initialise([*self.stem.modules(), *self.stages.modules()])
 
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from ..errors import ModelError
 from .card import Departure
-from .googlenet import Inception
 from .inception_parts import (
     SMALL_STEM,
+    Inception,
     average_inside,
     chain,
     inception_a,
@@ -33,7 +33,7 @@ from .inception_parts import (
     stem_v3,
     unit,
 )
-from .layers import Classifier, ConvNormReLU, Network, SameMaxPool2d, draw_truncated_normal
+from .layers import ConvNormReLU, Head, Network, SameMaxPool2d, draw_truncated_normal
 
 # Inception v2
 
@@ -130,7 +130,7 @@ class InceptionV2(Network):
                 )
                 modules.add_module(name, module)
             self.stages.append(modules)
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise(self.modules())
 
 
@@ -160,13 +160,13 @@ def inception_e_v3(in_channels: int, pool: Callable[[], nn.Module]) -> nn.Module
     )
 
 
-def auxiliary_head_v3(num_classes: int) -> Classifier:
+def auxiliary_head_v3(num_classes: int) -> Head:
     """(B, 768, 17, 17) -> logits (B, num_classes); at other sizes the averages are brought to the same 5x5."""
     narrow, whole = unit(768, 128), unit(128, 768, 5, padding=0)
     pool = nn.Sequential(nn.AvgPool2d(5, stride=3), nn.AdaptiveAvgPool2d(5), narrow, whole, nn.Flatten())
     initialise(narrow.modules())
     draw_truncated_normal(whole.conv.weight, std=0.01)
-    head = Classifier(768, num_classes, pool=pool)
+    head = Head(768, num_classes, pool=pool)
     draw_truncated_normal(head.classifier.weight, std=0.001)  # type: ignore[arg-type]
     return head
 
@@ -220,7 +220,7 @@ class InceptionV3(Network):
                 inception7c=inception_e_v3(2048, pool),
             ),
         )
-        self.head = Classifier(2048, num_classes, dropout=0.2)
+        self.head = Head(2048, num_classes, dropout=0.2)
         initialise(self.modules())
         if auxiliary_heads:
             self.auxiliary["inception6e"] = auxiliary_head_v3(num_classes)

@@ -1,6 +1,6 @@
-"""What the Inception networks after GoogLeNet share; sources and notes stand with the networks.
+"""What the Inception networks share; sources and notes are with the networks.
 
-From `stem_v3` on, the modules of Inception v3 that v4 or Inception-ResNet v2 have too.
+GoogLeNet uses `Inception` alone. From `stem_v3` on, the modules of Inception v3 that v4 or Inception-ResNet v2 use too.
 """
 
 import math
@@ -9,11 +9,24 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .card import Departure
-from .googlenet import Inception
 from .layers import ConvNormReLU, draw_truncated_normal
+
+
+class Inception(nn.Module):
+    """(B, C, H, W) -> the outputs of all branches for the same input, concatenated along the channels."""
+
+    def __init__(self, *branches: nn.Module):
+        super().__init__()
+        for i, branch in enumerate(branches):
+            self.add_module(f"branch{i}", branch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.children()], dim=1)
+
 
 Kernel = int | tuple[int, int]
 Unit = Callable[..., nn.Module]  # in_channels, channels, kernel, stride -> convolution, norm and ReLU

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from .googlenet import Inception
 from .inception_parts import (
     SMALL_STEM,
+    Inception,
     average_inside,
     chain,
     inception_a,
@@ -26,7 +26,7 @@ from .inception_parts import (
     stem_v3,
     unit,
 )
-from .layers import Classifier, Network, Sum
+from .layers import Add, Head, Network
 
 # Inception v4
 
@@ -95,7 +95,7 @@ class InceptionV4(Network):
                 **{f"inception7{letter}": inception_c_v4() for letter in "bcd"},
             ),
         )
-        self.head = Classifier(1536, num_classes, dropout=0.2)
+        self.head = Head(1536, num_classes, dropout=0.2)
         initialise(self.modules())
 
 
@@ -109,7 +109,7 @@ class ScaledResidual(nn.Module):
         super().__init__()
         self.branch = branch
         self.scale = scale
-        self.sum = Sum()
+        self.sum = Add()
         self.activation = activation
         self.owns_activation_input = isinstance(activation, nn.ReLU)  # see layers.overwriting_activations
 
@@ -182,7 +182,7 @@ class InceptionResNetV2(Network):
                 conv7b=unit(2080, 1536),
             ),
         )
-        self.head = Classifier(1536, num_classes, dropout=0.2)
+        self.head = Head(1536, num_classes, dropout=0.2)
         initialise(self.modules())
 
 

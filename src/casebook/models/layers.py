@@ -1,9 +1,10 @@
-"""What the papers share: convolution with normalisation, the head, and the shape of every network."""
+"""The parts that several families share, the head, and the class of every network."""
 
 import contextlib
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +13,20 @@ from torch.nn import functional
 from ..errors import ModelError
 from .card import Departure
 
+if TYPE_CHECKING:
+    pass
+
 Padding = int | tuple[int, int] | Literal["symmetric", "same"]
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution with zeros where TensorFlow's "SAME" puts them: the odd one out below and to the right.
+# Convolutions
 
-    It differs from symmetric padding where it strides: a 3x3 window with stride 2 on an even side has none
-    before and one after, so it looks one pixel further.
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow's "SAME" does: an odd row or column of zeros goes below or to the right.
+
+    This differs from symmetric padding only at strides above 1: on an even side, a 3x3 window with stride 2 gets no
+    zeros before the image and one after it, so every window lies one pixel further along.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -28,7 +35,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class SameMaxPool2d(nn.MaxPool2d):
-    """Max pooling whose windows lie as TensorFlow's "SAME" puts them; what is outside never wins."""
+    """Max pooling with the windows of TensorFlow's "SAME" padding; pixels outside the image never win."""
 
     def forward(self, input: Tensor) -> Tensor:
         kernel, stride = (self.kernel_size,) * 2, (self.stride,) * 2
@@ -36,7 +43,7 @@ class SameMaxPool2d(nn.MaxPool2d):
 
 
 def pad_same(x: Tensor, kernel_size: tuple[int, ...], stride: tuple[int, ...], value: float = 0.0) -> Tensor:
-    """(B, C, H, W) with a border such that a window gives ceil(H / stride) x ceil(W / stride) outputs."""
+    """(B, C, H, W), padded so that a sliding window gives ceil(H / stride) x ceil(W / stride) outputs."""
     sides = []
     for side, kernel, step in zip(x.shape[2:], kernel_size, stride, strict=True):
         total = max((-(-side // step) - 1) * step + kernel - side, 0)
@@ -48,13 +55,13 @@ def pad_same(x: Tensor, kernel_size: tuple[int, ...], stride: tuple[int, ...], v
 SAME_PADDING = Departure(
     what="padding",
     paper="not stated",
-    here='TensorFlow\'s "SAME": at stride 2, an even side gets no zeros before and one after',
+    here='TensorFlow\'s "SAME": at stride 2, an even side gets no zeros before the image and one after it',
     why="weights trained in TensorFlow need it",
 )
 
 
 def tensorflow_options(padding: str, norm_eps: float) -> tuple[Departure, ...]:
-    """What a network that was born in TensorFlow records of its padding and its batch norms' epsilon.
+    """The departures that follow from the padding and the batch norm epsilon of a network born in TensorFlow.
 
     Raises ModelError for an unknown padding or an epsilon that is not above 0.
     """
@@ -66,11 +73,32 @@ def tensorflow_options(padding: str, norm_eps: float) -> tuple[Departure, ...]:
     return (SAME_PADDING,) * (padding == "same") + (eps,) * (norm_eps != 1e-3)
 
 
+class ConvReLU(nn.Sequential):
+    """Convolution with bias, then ReLU: the layer of the networks from before batch norm."""
+
+    owns_activation_input = True  # see overwriting_activations
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int | None = None,  # half the kernel
+        groups: int = 1,
+    ):
+        super().__init__()
+        padding = kernel_size // 2 if padding is None else padding
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
+        self.activation = nn.ReLU()
+
+
 class ConvNorm(nn.Sequential):
     """Convolution without bias, then batch norm: (B, in, H, W) -> (B, out, H/stride, W/stride).
 
-    "symmetric" padding is half the kernel on each side; "same" puts the zeros of a strided convolution where
-    TensorFlow does. A subclass with an `activation_type` applies it last.
+    "symmetric" padding adds half the kernel on each side; "same" pads a strided convolution as TensorFlow does. A
+    subclass with an `activation_type` applies it last.
     """
 
     activation_type: ClassVar[type[nn.Module] | None] = None
@@ -107,7 +135,7 @@ class ConvNorm(nn.Sequential):
 
 
 class ConvNormReLU(ConvNorm):
-    activation_type = nn.ReLU  # always in place, it would break the backward hooks of explanation/
+    activation_type = nn.ReLU  # never in place by itself: that would break the backward hooks of explanation/
     owns_activation_input = True  # see overwriting_activations
 
 
@@ -116,8 +144,22 @@ class ConvNormReLU6(ConvNorm):
     owns_activation_input = True  # see overwriting_activations
 
 
-class Sum(nn.Module):
-    """x + y, of one shape; see overwriting_activations for when the sum takes the place of x."""
+class NormReLU(nn.Sequential):
+    """Batch norm, then ReLU: (B, C, H, W) -> the same shape, at least 0."""
+
+    owns_activation_input = True  # see overwriting_activations
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, eps=eps, momentum=momentum)
+        self.activation = nn.ReLU()
+
+
+# Other parts
+
+
+class Add(nn.Module):
+    """x + y, both of one shape. Inside `overwriting_activations` the result is written over x."""
 
     def __init__(self):
         super().__init__()
@@ -127,8 +169,19 @@ class Sum(nn.Module):
         return x.add_(y) if self.inplace else x + y
 
 
+class InvertedResidual(nn.Module):
+    """(B, C, H, W) -> the same shape: the input plus its branch, with no activation after the addition."""
+
+    def __init__(self, branch: nn.Module):
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
 class SqueezeExcitation(nn.Module):
-    """(B, C, H, W) -> the same shape, each channel times a factor that the means of all channels decide.
+    """(B, C, H, W) -> the same shape, with each channel scaled by a factor computed from the means of all channels.
 
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, equations 2 to 4, https://arxiv.org/abs/1709.01507.
     """
@@ -153,10 +206,10 @@ class SqueezeExcitation(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, zeroes the whole branch of a picture with probability `p` and scales the others to keep the mean.
+    """In training, zeroes the branch of an image with probability `p` and scales up the others to keep the mean.
 
-    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016, https://arxiv.org/abs/1603.09382; the
-    scaling in training instead of at test time is today's usual form.
+    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016, https://arxiv.org/abs/1603.09382. The paper
+    scales at test time; scaling in training is the usual form today.
     """
 
     def __init__(self, p: float):
@@ -173,11 +226,19 @@ class DropPath(nn.Module):
         return f"p={self.p}"
 
 
-class Classifier(nn.Module):
-    """The head: (B, C, H, W) -> logits (B, num_classes).
+def response_norm() -> nn.Module:
+    """AlexNet's section 3.3: x / (2 + 0.0001 * (sum of the squares of 5 neighbouring channels)) ** 0.75."""
+    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)  # PyTorch's takes the mean of the squares
 
-    `features` gives the (B, num_features) vector that `classifier`, the last layer, sees. The dropout between
-    them is left out of `features`, so that a frozen backbone's features can be computed once and kept.
+
+# Heads
+
+
+class Head(nn.Module):
+    """(B, C, H, W) -> logits (B, num_classes).
+
+    `features` gives the (B, num_features) vector that `classifier`, the last layer, sees. The dropout between them is
+    not part of `features`, so the features of a frozen network can be computed once and cached.
     """
 
     def __init__(self, num_features: int, num_classes: int, *, pool: nn.Module | None = None, dropout: float = 0.0):
@@ -188,7 +249,7 @@ class Classifier(nn.Module):
         self.classifier = self.new_classifier(num_classes)
 
     def new_classifier(self, num_classes: int) -> nn.Module:
-        """A fresh last layer: (B, num_features) -> (B, num_classes)."""
+        """A new last layer: (B, num_features) -> (B, num_classes)."""
         linear = nn.Linear(self.num_features, num_classes)
         draw_normal(linear.weight, std=0.01)
         nn.init.zeros_(linear.bias)
@@ -202,25 +263,72 @@ class Classifier(nn.Module):
         return self.classifier(self.dropout(self.features(x)))
 
 
+class ConvHead(Head):
+    """A head without dense layers: (B, C, H, W) -> logits (B, num_classes), the mean of one feature map per class.
+
+    `features` gives the feature map that the last 1x1 convolution sees, (B, num_features, H, W).
+    """
+
+    def __init__(self, num_features: int, num_classes: int, *, dropout: float = 0.0):
+        super().__init__(num_features, num_classes, pool=nn.Identity(), dropout=dropout)
+
+    def new_classifier(self, num_classes: int) -> nn.Module:
+        """A new last layer: (B, num_features, H, W) -> (B, num_classes)."""
+        conv = nn.Conv2d(self.num_features, num_classes, 1)
+        draw_normal(conv.weight, std=0.01)
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        return nn.Sequential(
+            OrderedDict(conv=conv, activation=nn.ReLU(), pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+        )
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        return self.pool(x)
+
+
+def dense_head(channels: int, grid: int, num_classes: int, dropouts: tuple[float, float, float]) -> Head:
+    """AlexNet's layers 6, 7 and 8 on (B, channels, H, W), first averaged to grid x grid.
+
+    `dropouts` are the rates in front of each layer.
+    """
+    hidden = nn.Sequential(
+        OrderedDict(
+            grid=nn.AdaptiveAvgPool2d(grid),
+            flatten=nn.Flatten(),
+            dropout6=nn.Dropout(dropouts[0]),
+            fc6=nn.Linear(channels * grid * grid, 4096),
+            relu6=nn.ReLU(),
+            dropout7=nn.Dropout(dropouts[1]),
+            fc7=nn.Linear(4096, 4096),
+            relu7=nn.ReLU(),
+        )
+    )
+    return Head(4096, num_classes, pool=hidden, dropout=dropouts[2])
+
+
+# The network
+
+
 class Network(nn.Module):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes): stem, then stages, then head.
 
-    A network may have `auxiliary` heads, each under the name of the block of a stage whose output it sees. In
-    training mode it then gives (logits, [auxiliary logits, ...]), whose losses count `auxiliary_weight` each.
-    `departures` lists where this very network, with the options it was built with, is not its paper's. `name` and
-    `options` are what `create_model` built it from.
+    A network may have `auxiliary` heads; the key of each is the name of the block whose output it reads. In training
+    mode such a network gives (logits, [auxiliary logits, ...]), and each auxiliary loss counts `auxiliary_weight`.
+
+    `create_model` sets the rest. `name` and `options` are its arguments; `departures` says where this network, with
+    these options, differs from its paper.
 
     Raises:
-        ModelError: in `forward`, for images of another number of channels or too small a size.
+        ModelError: in `forward`, for images with another number of channels or too few pixels.
     """
 
     stem: nn.Module
     stages: nn.Sequential
-    head: Classifier
+    head: Head
     auxiliary: nn.ModuleDict
     auxiliary_weight = 0.3
     departures: tuple[Departure, ...] = ()
-    undone: tuple[str, ...] = ()  # `what` of those on the card that an option takes back
+    undone: tuple[str, ...] = ()  # `what` of those departures on the card that an option takes back
     name = ""
     options: Mapping[str, Any] = {}
     fixed_input = False
@@ -232,9 +340,9 @@ class Network(nn.Module):
         self.auxiliary = nn.ModuleDict()
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
-        self.check_shape(images)
         if not (self.training and self.auxiliary):
-            return self.head(self.stages(self.stem(images)))
+            return self.head(self.forward_features(images))
+        check_shape(images, self.in_channels, self.smallest_input, self.fixed_input)
         x, logits = self.stem(images), []
         for stage in self.stages:
             for name, block in stage.named_children():
@@ -243,36 +351,41 @@ class Network(nn.Module):
                     logits.append(self.auxiliary[name](x))
         return self.head(x), logits
 
-    def check_shape(self, images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != self.in_channels:
-            raise ModelError(
-                f"images have the shape {tuple(images.shape)}, expected (batch, {self.in_channels}, height, "
-                f"width); other numbers of channels need create_model(..., in_channels=...)"
-            )
-        height, width = images.shape[2], images.shape[3]
-        side = self.smallest_input
-        if self.fixed_input and (height != side or width != side):
-            raise ModelError(f"images are {height}x{width}, expected exactly {side}x{side} pixels; resize them to that")
-        if height < side or width < side:
-            raise ModelError(
-                f"images are {height}x{width}, expected at least {side}x{side} pixels, below which the last "
-                f"feature map is a single pixel; resize them or, where the network has one, build it with "
-                f"its small-picture stem (small_stem=True)"
-            )
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Normalised images (B, in_channels, H, W) -> the last stage's feature map (B, C, h, w)."""
+        check_shape(images, self.in_channels, self.smallest_input, self.fixed_input)
+        return self.stages(self.stem(images))
+
+
+def check_shape(images: Tensor, in_channels: int, smallest_input: int, fixed_input: bool) -> None:
+    """Raises ModelError for images that a network cannot take."""
+    if images.ndim != 4 or images.shape[1] != in_channels:
+        raise ModelError(
+            f"images have the shape {tuple(images.shape)}, expected (batch, {in_channels}, height, "
+            f"width); for another number of channels use create_model(..., in_channels=...)"
+        )
+    height, width, side = images.shape[2], images.shape[3], smallest_input
+    if fixed_input and (height != side or width != side):
+        raise ModelError(f"images are {height}x{width}, expected exactly {side}x{side} pixels; resize them")
+    if height < side or width < side:
+        raise ModelError(
+            f"images are {height}x{width}, expected at least {side}x{side} pixels, because smaller ones leave a single "
+            f"pixel in the last feature map; resize them or, where the network has one, build it with its "
+            f"small-picture stem (small_stem=True)"
+        )
 
 
 @contextlib.contextmanager
 def overwriting_activations(network: nn.Module) -> Iterator[None]:
-    """Inside, ReLUs and sums write over their (first) input where nothing else reads it: less memory and time, the
-    same numbers.
+    """Inside, ReLUs and additions overwrite their (first) input where nothing else reads it: same numbers, less memory.
 
-    Blocks say by `owns_activation_input` that what their `activation`, a ReLU, is given is theirs alone and not
-    needed by the backward pass; of a Sum it is always so. The setting is taken back at the end, for backward hooks need
-    the inputs.
+    A block with `owns_activation_input` promises that only its `activation`, a ReLU, reads that input and that the
+    backward pass does not need it. Every `Add` may overwrite. On exit the setting is undone, because backward hooks
+    need the inputs.
     """
     modules = list(network.modules())
     overwriting: list[nn.Module] = [m.activation for m in modules if getattr(m, "owns_activation_input", False)]  # type: ignore[misc]
-    overwriting += [m for m in modules if isinstance(m, Sum)]
+    overwriting += [m for m in modules if isinstance(m, Add)]
     for module in overwriting:
         module.inplace = True  # type: ignore[assignment]
     try:
@@ -280,33 +393,6 @@ def overwriting_activations(network: nn.Module) -> Iterator[None]:
     finally:
         for module in overwriting:
             module.inplace = False  # type: ignore[assignment]
-
-
-def draw_normal(weight: Tensor, *, std: float) -> None:
-    """Fills a weight from the normal distribution; on the meta device, where torch would load its compiler for it
-    (a second), does nothing."""
-    if not weight.is_meta:
-        nn.init.normal_(weight, std=std)
-
-
-def draw_truncated_normal(weight: Tensor, *, std: float) -> None:
-    """As draw_normal, from the normal distribution cut off at two deviations and not rescaled, as TensorFlow's."""
-    if not weight.is_meta:
-        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
-
-
-def initialise_convolutions(modules: Iterable[nn.Module]) -> None:
-    """He et al. 2015 (https://arxiv.org/abs/1502.01852), equation 14: normal with variance 2 / fan-out.
-
-    Batch norms keep scale 1 and shift 0, with which PyTorch makes them.
-    """
-    for module in modules:
-        if isinstance(module, nn.Conv2d):
-            # PyTorch's own fan-out forgets the groups, so a depthwise kernel would start far too small.
-            fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-            draw_normal(module.weight, std=math.sqrt(2 / fan_out))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def replace_classifier(network: Network, num_classes: int) -> None:
@@ -319,3 +405,48 @@ def replace_classifier(network: Network, num_classes: int) -> None:
     for head in (network.head, *network.auxiliary.values()):
         old = next(iter(head.classifier.state_dict().values()))  # type: ignore[union-attr]
         head.classifier = head.new_classifier(num_classes).to(device=old.device, dtype=old.dtype)  # type: ignore[operator]
+
+
+# Widths and initial weights
+
+
+def round_channels(channels: float) -> int:
+    """The nearest multiple of 8, but at least 8 and never more than a tenth below `channels`."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels else rounded + 8
+
+
+def check_multipliers(**multipliers: float) -> None:
+    """Raises ModelError for a width or depth outside (0, 4]."""
+    for option, factor in multipliers.items():
+        if type(factor) not in (int, float) or not 0 < factor <= 4:
+            raise ModelError(f"{option} is {factor!r}, expected above 0 and at most 4")
+
+
+def draw_normal(weight: Tensor, *, std: float) -> None:
+    """Fills a weight from the normal distribution.
+
+    Does nothing on the meta device, where torch would spend a second on loading its compiler.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
+def draw_truncated_normal(weight: Tensor, *, std: float) -> None:
+    """As draw_normal, but cut off at two standard deviations and not rescaled, as TensorFlow does."""
+    if not weight.is_meta:
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def initialise_convolutions(modules: Iterable[nn.Module]) -> None:
+    """He et al. 2015 (https://arxiv.org/abs/1502.01852), equation 14: normal with variance 2 / fan-out.
+
+    Batch norms keep PyTorch's scale of 1 and shift of 0.
+    """
+    for module in modules:
+        if isinstance(module, nn.Conv2d):
+            # PyTorch's own fan-out ignores the groups, so a depthwise kernel would start far too small.
+            fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+            draw_normal(module.weight, std=math.sqrt(2 / fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

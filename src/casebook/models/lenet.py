@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .card import Departure
-from .layers import Classifier, Network, draw_normal, initialise_convolutions
+from .layers import Head, Network, draw_normal, initialise_convolutions
 
 # Table I: the maps of S2 that each of the sixteen maps of C3 sees; maps with equally many stand together.
 C3_CONNECTIONS = (
@@ -98,7 +98,7 @@ class RBF(nn.Module):
         return -(x[:, None, :] - self.codes).square().sum(dim=2)
 
 
-class RBFClassifier(Classifier):
+class RBFHead(Head):
     """A head whose last layer has nothing to train."""
 
     def new_classifier(self, num_classes: int) -> nn.Module:
@@ -118,7 +118,7 @@ class LeNet5(Network):
             nn.Sequential(nn.Conv2d(16, 120, 5), nn.ReLU()),
         )
         hidden = nn.Linear(120, 84)
-        self.head = Classifier(84, num_classes, pool=nn.Sequential(nn.Flatten(), hidden, nn.ReLU()))
+        self.head = Head(84, num_classes, pool=nn.Sequential(nn.Flatten(), hidden, nn.ReLU()))
         initialise_convolutions(self.modules())
         draw_normal(hidden.weight, std=math.sqrt(2 / hidden.in_features))
         nn.init.zeros_(hidden.bias)
@@ -137,7 +137,7 @@ class LeNet5Of1998(Network):
             nn.Sequential(nn.Conv2d(16, 120, 5), ScaledTanh()),
         )
         f6 = nn.Sequential(nn.Flatten(), nn.Linear(120, 84), ScaledTanh())
-        self.head = RBFClassifier(84, num_classes, pool=f6)
+        self.head = RBFHead(84, num_classes, pool=f6)
         if num_classes != len(GLYPHS):
             self.departures = (
                 Departure(

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import ModelError
 from .card import Departure
-from .layers import Classifier, ConvNormReLU6, Network, initialise_convolutions, tensorflow_options
+from .layers import ConvNormReLU6, Head, Network, initialise_convolutions, tensorflow_options
 
 
 def separable(in_channels: int, out_channels: int, stride: int, **options: Any) -> nn.Module:
@@ -80,7 +80,7 @@ class MobileNetV1(Network):
                 stage.append(separable(channels, out_channels, stride, **options))
                 channels, stride = out_channels, 1
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes, dropout=0.001)
+        self.head = Head(channels, num_classes, dropout=0.001)
         initialise_convolutions(self.modules())
 
 

@@ -9,24 +9,23 @@ import math
 from functools import partial
 from typing import Literal, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ModelError
 from .card import Departure
-from .layers import SAME_PADDING, Classifier, ConvNorm, ConvNormReLU6, Network, initialise_convolutions
+from .layers import (
+    SAME_PADDING,
+    ConvNorm,
+    ConvNormReLU6,
+    Head,
+    InvertedResidual,
+    Network,
+    check_multipliers,
+    initialise_convolutions,
+    round_channels,
+)
 
 Padding = Literal["symmetric", "same"]
-
-
-class InvertedResidual(nn.Module):
-    """(B, C, H, W) -> the same shape: the input plus its branch, with no activation after the sum."""
-
-    def __init__(self, branch: nn.Module):
-        super().__init__()
-        self.branch = branch
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.branch(x)
 
 
 def inverted_residual(in_channels: int, out_channels: int, expansion: int, stride: int, padding: Padding) -> nn.Module:
@@ -74,19 +73,6 @@ SMALL_STEM = Departure(
 )
 
 
-def round_channels(channels: float) -> int:
-    """The nearest multiple of 8, but at least 8 and never more than a tenth below `channels`."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * channels else rounded + 8
-
-
-def check_multipliers(**multipliers: float) -> None:
-    """Raises ModelError for a width or depth outside (0, 4]."""
-    for option, factor in multipliers.items():
-        if type(factor) not in (int, float) or not 0 < factor <= 4:
-            raise ModelError(f"{option} is {factor!r}, expected above 0 and at most 4")
-
-
 class MobileNetV2(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
@@ -125,7 +111,7 @@ class MobileNetV2(Network):
             self.stages.append(stage)
         last_channels = round_channels(LAST_CHANNELS * max(1.0, width))
         self.stages.append(nn.Sequential(ConvNormReLU6(channels, last_channels, 1)))
-        self.head = Classifier(last_channels, num_classes, dropout=0.2)
+        self.head = Head(last_channels, num_classes, dropout=0.2)
         initialise_convolutions(self.modules())
 
 

@@ -13,16 +13,17 @@ from torch import nn
 
 from .card import Departure
 from .layers import (
-    Classifier,
     ConvNorm,
     ConvNormReLU,
+    Head,
+    InvertedResidual,
     Network,
     SqueezeExcitation,
     draw_normal,
     initialise_convolutions,
+    round_channels,
     tensorflow_options,
 )
-from .mobilenet_v2 import InvertedResidual, round_channels
 
 
 class ConvNormHardSwish(ConvNorm):
@@ -141,7 +142,7 @@ class MobileNetV3(Network):
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         pool.add_module("hidden", hidden)
         pool.add_module("activation", nn.Hardswish())
-        self.head = Classifier(variant.hidden, num_classes, pool=pool, dropout=0.2)
+        self.head = Head(variant.hidden, num_classes, pool=pool, dropout=0.2)
         initialise_convolutions(self.modules())
         draw_normal(hidden.weight, std=(2 / hidden.in_features) ** 0.5)
         nn.init.zeros_(hidden.bias)

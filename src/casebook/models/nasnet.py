@@ -17,10 +17,10 @@ from torch.nn import functional
 from ..errors import ModelError
 from .card import Departure
 from .layers import (
-    Classifier,
     ConvNorm,
     ConvNormReLU,
     DropPath,
+    Head,
     Network,
     SameConv2d,
     SameMaxPool2d,
@@ -180,8 +180,8 @@ REDUCTION = Design(
 )
 
 
-class Sum(nn.Module):
-    """A row at work: the states so far -> the next one. In training, each operation's result may be dropped."""
+class PairBlock(nn.Module):
+    """The module of a row: the states so far -> the next one. In training it may drop the result of an operation."""
 
     def __init__(self, row: Row, channels: list[int], width: int, stride: int, pooling: Pooling, drop_path: float):
         super().__init__()
@@ -223,7 +223,7 @@ class Cell(nn.Module):
         channels = [width, previous_channels]
         self.rows = nn.ModuleList()
         for row in design.rows:
-            self.rows.append(Sum(row, channels, width, design.stride, pooling, drop_path))
+            self.rows.append(PairBlock(row, channels, width, design.stride, pooling, drop_path))
             channels.append(width)
         self.output = design.output
         self.hands_on = hands_on
@@ -253,7 +253,7 @@ class Last(nn.Module):
         return self.activation(pair[0])
 
 
-class AuxiliaryClassifier(Classifier):
+class AuxiliaryHead(Head):
     """The authors' auxiliary head, on the last cell of the second stage; other sizes are first brought to `side`."""
 
     def __init__(self, in_channels: int, num_classes: int, side: int):
@@ -300,12 +300,12 @@ BORDERS = {
 }
 
 
-class Map(NamedTuple):
+class FeatureMap(NamedTuple):
     channels: int
     stride: int  # of one of its pixels, counted in pixels of the stem's map
 
 
-class World(NamedTuple):
+class PlannedCell(NamedTuple):
     """A cell of the plan, and where it goes."""
 
     parent: nn.Sequential
@@ -315,22 +315,22 @@ class World(NamedTuple):
     hands_on: int
 
 
-def stem_cells(variant: Variant, stem: nn.Sequential) -> Iterator[World]:
+def stem_cells(variant: Variant, stem: nn.Sequential) -> Iterator[PlannedCell]:
     for number in range(2):
-        yield World(stem, f"reduction{number}", REDUCTION, variant.channels // 24 * 2**number // 4, 0)
+        yield PlannedCell(stem, f"reduction{number}", REDUCTION, variant.channels // 24 * 2**number // 4, 0)
 
 
-def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[World]:
+def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[PlannedCell]:
     """Normal cells, in all but the first stage behind a reduction cell, each stage twice as wide as the last."""
     for number, stage in enumerate(stages):
         width = variant.channels // 24 * 2**number
         if number:
-            yield World(stage, f"reduction{number + 1}", REDUCTION, width, variant.hands_on)
+            yield PlannedCell(stage, f"reduction{number + 1}", REDUCTION, width, variant.hands_on)
         for i in range(variant.depth * number, variant.depth * (number + 1)):
-            yield World(stage, f"cell{i}", NORMAL, width, 0)
+            yield PlannedCell(stage, f"cell{i}", NORMAL, width, 0)
 
 
-def fitting(previous: Map, current: Map, width: int) -> nn.Module:
+def fitting(previous: FeatureMap, current: FeatureMap, width: int) -> nn.Module:
     """What brings the map of the cell before the last to the size of the last one's and to `width` channels."""
     if previous.stride != current.stride:
         return FactorizedReduction(previous.channels, width)
@@ -341,8 +341,8 @@ class NASNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
     Stem, stages and cells hand on pairs of maps; the stages as a whole give one, behind a ReLU. Each cell's operations
-    are dropped with the probability `drop_path` times its place among all cells, first to last. `pooling` says whose
-    border the poolings of reduction cells have: the authors' ("tensorflow"), "timm" or "keras".
+    are dropped with the probability `drop_path` times the cell's number divided by the number of cells. `pooling` says
+    whose border the poolings of reduction cells have: the authors' ("tensorflow"), "timm" or "keras".
 
     Raises:
         ModelError: for an unknown pooling, a `drop_path` outside [0, 1), or more than one auxiliary head.
@@ -377,31 +377,31 @@ class NASNet(Network):
         self.stem, stages = nn.Sequential(), [nn.Sequential() for _ in range(3)]
         self.stem.add_module("conv", ConvNorm(in_channels, channels, 3, stride=stride, padding=padding, eps=EPS))
         self.stem.add_module("twice", Twice())
-        places = [*([] if small_stem else stem_cells(variant, self.stem)), *stage_cells(variant, stages)]
-        current = previous = Map(channels, 1)
-        for number, place in enumerate(places, start=1):
-            is_raw = place.parent is self.stem and number == 1  # the first cell takes the stem's map as it is
-            place.parent.add_module(
-                place.name,
+        plan = [*([] if small_stem else stem_cells(variant, self.stem)), *stage_cells(variant, stages)]
+        current = previous = FeatureMap(channels, 1)
+        for number, cell in enumerate(plan, start=1):
+            is_raw = cell.parent is self.stem and number == 1  # the first cell takes the stem's map as it is
+            cell.parent.add_module(
+                cell.name,
                 Cell(
-                    place.design,
-                    ReLUConvNorm(current.channels, place.width),
-                    nn.Identity() if is_raw else fitting(previous, current, place.width),
-                    previous.channels if is_raw else place.width,
-                    place.width,
+                    cell.design,
+                    ReLUConvNorm(current.channels, cell.width),
+                    nn.Identity() if is_raw else fitting(previous, current, cell.width),
+                    previous.channels if is_raw else cell.width,
+                    cell.width,
                     pooling=POOLING[pooling],
-                    drop_path=drop_path * number / len(places),
-                    hands_on=place.hands_on,
+                    drop_path=drop_path * number / len(plan),
+                    hands_on=cell.hands_on,
                 ),
             )
-            previous = (current, previous)[place.hands_on]
-            current = Map(place.width * len(place.design.output), current.stride * place.design.stride)
+            previous = (current, previous)[cell.hands_on]
+            current = FeatureMap(cell.width * len(cell.design.output), current.stride * cell.design.stride)
         stages[-1].add_module("last", Last())
         self.stages = nn.Sequential(*stages)
         if auxiliary_heads:
-            auxiliary = AuxiliaryClassifier(variant.channels // 2, num_classes, variant.auxiliary_side)
+            auxiliary = AuxiliaryHead(variant.channels // 2, num_classes, variant.auxiliary_side)
             self.auxiliary[f"cell{2 * variant.depth - 1}"] = auxiliary  # the second stage's last
-        self.head = Classifier(variant.channels, num_classes, dropout=0.5)
+        self.head = Head(variant.channels, num_classes, dropout=0.5)
         initialise_convolutions(self.modules())
 
 

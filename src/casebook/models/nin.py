@@ -6,38 +6,13 @@ leaves the widths to the authors' Caffe files, which these are: https://gist.git
 over the edge, which gives ImageNet's last map its 6x6 pixels.
 """
 
-from collections import OrderedDict
 from functools import partial
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from .alexnet import ConvReLU
 from .card import Departure
-from .layers import Classifier, Network, draw_normal
-
-
-class ConvClassifier(Classifier):
-    """The head without dense layers: (B, C, H, W) -> logits (B, num_classes), the mean of one map a class.
-
-    `features` gives the map that the last 1x1 convolution sees, (B, num_features, H, W).
-    """
-
-    def __init__(self, num_features: int, num_classes: int, *, dropout: float = 0.0):
-        super().__init__(num_features, num_classes, pool=nn.Identity(), dropout=dropout)
-
-    def new_classifier(self, num_classes: int) -> nn.Module:
-        """A fresh last layer: (B, num_features, H, W) -> (B, num_classes)."""
-        conv = nn.Conv2d(self.num_features, num_classes, 1)
-        draw_normal(conv.weight, std=0.01)
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        return nn.Sequential(
-            OrderedDict(conv=conv, activation=nn.ReLU(), pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
-        )
-
-    def features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
-        return self.pool(x)
+from .layers import ConvHead, ConvReLU, Network, draw_normal
 
 
 class MLPConv(NamedTuple):
@@ -117,7 +92,7 @@ class NiN(Network):
         for block in others:
             self.stages.append(mlpconv(channels, block))
             channels = block.channels[-1]
-        self.head = ConvClassifier(channels, num_classes)
+        self.head = ConvHead(channels, num_classes)
         draw_normal(self.head.classifier.conv.weight, std=variant.std)  # type: ignore[union-attr, arg-type]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from .card import Departure
-from .layers import Classifier, ConvNormReLU, Network, initialise_convolutions
-from .resnet import Block, Option, basic, plain, shortcut_block, shortcut_departure, stage
+from .layers import ConvNormReLU, Head, Network, initialise_convolutions
+from .residual_parts import Block, Option, basic, plain, shortcut_block, shortcut_departure, stage
 
 
 class Variant(NamedTuple):
@@ -64,7 +64,7 @@ class CifarResNet(Network):
         for width, stride in STAGES:
             self.stages.append(stage(variant.block, variant.depth, channels, width, 1, stride))
             channels = width
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise_convolutions(self.modules())
 
 

@@ -10,51 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from .layers import Classifier, ConvNormReLU, Network, Sum, initialise_convolutions
-from .resnet import SMALL_STEM
-
-
-class NormReLU(nn.Sequential):
-    """(B, C, H, W) -> the same shape, at least 0."""
-
-    owns_activation_input = True  # see layers.overwriting_activations
-
-    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1):
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels, eps=eps, momentum=momentum)
-        self.activation = nn.ReLU()
-
-
-class PreActivated(nn.Module):
-    """(B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride): shortcut(x) + branch(preactivation(x))."""
-
-    def __init__(self, preactivation: NormReLU, branch: nn.Module, shortcut: nn.Module):
-        super().__init__()
-        self.preactivation = preactivation
-        self.branch = branch
-        self.shortcut = shortcut
-        self.sum = Sum()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.sum(self.branch(self.preactivation(x)), self.shortcut(x))
-
-
-class Projecting(PreActivated):
-    """As PreActivated, but the shortcut, a projection, shares the pre-activation."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.preactivation(x)
-        return self.sum(self.branch(x), self.shortcut(x))
-
-
-def preactivated(in_channels: int, out_channels: int, stride: int, branch: nn.Module) -> PreActivated:
-    """The branch with the identity for a shortcut where the shape stays, else a 1x1 convolution."""
-    if stride == 1 and in_channels == out_channels:
-        return PreActivated(NormReLU(in_channels), branch, nn.Identity())
-    shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
-    return Projecting(NormReLU(in_channels), branch, shortcut)
+from .layers import ConvNormReLU, Head, Network, NormReLU, initialise_convolutions
+from .residual_parts import SMALL_STEM, PreActivated, Projecting, preactivated
 
 
 def basic(in_channels: int, width: int, stride: int) -> PreActivated:
@@ -159,7 +118,7 @@ class ResNetV2(Network):
                 channels = width * variant.expansion
             self.stages.append(stage)
         self.stages[-1].add_module("final", style.norm_relu(channels))
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise_convolutions(self.modules())
 
 

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1805.00932.
 
 from functools import partial
 
-from .resnet import ResNet, Variant, bottleneck
+from .residual_parts import ResNet, Variant, bottleneck
 
 VARIANTS = {
     "resnext50_32x4d": Variant(partial(bottleneck, groups=32, group_width=4), 4, (3, 4, 6, 3)),

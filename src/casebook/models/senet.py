@@ -10,8 +10,8 @@ from functools import partial
 from torch import nn
 
 from .card import Departure
-from .layers import Classifier, ConvNorm, ConvNormReLU, Network, SqueezeExcitation, initialise_convolutions
-from .resnet import STAGES, Residual, ResNet, Variant, bottleneck, projection, stage
+from .layers import ConvNorm, ConvNormReLU, Head, Network, SqueezeExcitation, initialise_convolutions
+from .residual_parts import STAGES, Residual, ResNet, Variant, bottleneck, projection, stage
 
 REDUCTION = 16  # the paper's r
 
@@ -64,7 +64,7 @@ class SENet154(Network):
         for (width, stride), depth in zip(STAGES, SENET154_DEPTHS, strict=True):
             self.stages.append(stage(senet_bottleneck, depth, channels, width, 4, stride))
             channels = 4 * width
-        self.head = Classifier(channels, num_classes, dropout=0.2)
+        self.head = Head(channels, num_classes, dropout=0.2)
         initialise_convolutions(self.modules())
 
 

@@ -13,10 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .alexnet import ConvReLU
 from .card import Departure
-from .layers import Network
-from .nin import ConvClassifier
+from .layers import ConvHead, ConvReLU, Network
 
 
 class Fire(nn.Module):
@@ -76,7 +74,7 @@ class SqueezeNet(Network):
                 stage.append(pool())
             self.stages.append(stage)
         initialise(self.modules())
-        self.head = ConvClassifier(channels, num_classes, dropout=0.5)
+        self.head = ConvHead(channels, num_classes, dropout=0.5)
 
 
 def pool() -> nn.Module:

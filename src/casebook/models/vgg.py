@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .alexnet import ConvReLU, dense_head
-from .layers import Network
+from .layers import ConvReLU, Network, dense_head
 
 
 class BiasedConvNormReLU(nn.Sequential):

@@ -11,9 +11,8 @@ from functools import partial
 from torch import nn
 
 from ..errors import ModelError
-from .layers import Classifier, ConvNormReLU, Network, draw_normal
-from .resnet import ResNet, Variant, bottleneck, stage
-from .resnet_v2 import NormReLU, PreActivated, preactivated
+from .layers import ConvNormReLU, Head, Network, NormReLU, draw_normal
+from .residual_parts import PreActivated, ResNet, Variant, bottleneck, preactivated, stage
 
 VARIANTS = {
     "wide_resnet50_2": Variant(partial(bottleneck, group_width=128), 4, (3, 4, 6, 3)),
@@ -64,7 +63,7 @@ class WideResNet(Network):
             self.stages.append(stage(block, (depth - 4) // 6, channels, width, 1, stride))
             channels = width
         self.stages[-1].add_module("final", NormReLU(channels))
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # variance 2 / fan-in, as the authors' code has it
                 draw_normal(module.weight, std=math.sqrt(2 / module.weight[0].numel()))

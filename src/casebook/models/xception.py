@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from .card import Departure
 from .layers import (
-    Classifier,
+    Add,
     ConvNorm,
     ConvNormReLU,
+    Head,
     Network,
     SameMaxPool2d,
-    Sum,
     initialise_convolutions,
     tensorflow_options,
 )
@@ -49,7 +49,7 @@ class Residual(nn.Module):
         super().__init__()
         self.branch = branch
         self.shortcut = shortcut
-        self.sum = Sum()
+        self.sum = Add()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.sum(self.branch(x), self.shortcut(x))
@@ -138,7 +138,7 @@ class Xception(Network):
                 SeparableConvNormReLU(EXIT_WIDTHS[1], EXIT_WIDTHS[2], **norm),
             )
         )
-        self.head = Classifier(EXIT_WIDTHS[2], num_classes, dropout=0.5)
+        self.head = Head(EXIT_WIDTHS[2], num_classes, dropout=0.5)
         initialise_convolutions(self.modules())
 
 

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .alexnet import ConvReLU, dense_head, response_norm
-from .layers import Network, draw_normal
+from .layers import ConvReLU, Network, dense_head, draw_normal, response_norm
 
 
 class Variant(NamedTuple):

@@ -7,8 +7,7 @@ import numpy as np
 from torch import nn
 
 from ..augmentation.policy import POLICIES
-from ..models.alexnet import response_norm
-from ..models.layers import draw_normal
+from ..models.layers import draw_normal, response_norm
 from ..reports import figures
 from .experiment import Experiment, Study
 from .speed import compare_epochs, epochs_text, epochs_to_reach, times_longer

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..augmentation.policy import POLICIES, Policy
 from ..models import create_model
-from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
+from ..models.layers import ConvNormReLU, Head, Network, initialise_convolutions
 from ..reports import figures
 from .experiment import Experiment, Study
 from .few_pictures import (
@@ -97,7 +97,7 @@ class SmallNet(Network):
         super().__init__(in_channels=in_channels, smallest_input=5)
         self.stem = ConvNormReLU(in_channels, 16, 3)
         self.stages = nn.Sequential(ConvNormReLU(16, 32, 3, stride=2), ConvNormReLU(32, 64, 3, stride=2))
-        self.head = Classifier(64, num_classes)
+        self.head = Head(64, num_classes)
         initialise_convolutions(self.modules())
 
 

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..models import create_model
-from ..models.alexnet import ConvReLU
 from ..models.googlenet import AUXILIARY, TABLE_1, Convolution, as_in_caffe, reduced
-from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
+from ..models.layers import ConvNormReLU, ConvReLU, Head, Network, initialise_convolutions
 from ..reports import figures
 from .experiment import Experiment, Study
 from .one_by_one import ROWS, InceptionNetwork, narrow, narrowed
@@ -67,7 +66,7 @@ def small_googlenet(kind: Era, *, num_classes: int, in_channels: int) -> Network
     return network
 
 
-def head(kind: Era, in_channels: int, num_classes: int) -> Classifier:
+def head(kind: Era, in_channels: int, num_classes: int) -> Head:
     """Section 5 of the paper: 4x4 averages, a 1x1 convolution, a hidden layer, dropout 0.7."""
     channels, hidden = round(128 * SHARE), round(1024 * SHARE)
     pool = nn.Sequential(
@@ -80,7 +79,7 @@ def head(kind: Era, in_channels: int, num_classes: int) -> Classifier:
         )
     )
     kind.initialise(pool.modules())
-    return Classifier(hidden, num_classes, pool=pool, dropout=0.7)
+    return Head(hidden, num_classes, pool=pool, dropout=0.7)
 
 
 def with_heads(build: Callable[[], Network], heads: int) -> Network:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ..cost.count import count
-from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
-from ..models.resnet import Block, basic, bottleneck, stage
+from ..models.layers import ConvNormReLU, Head, Network, initialise_convolutions
+from ..models.residual_parts import Block, basic, bottleneck, stage
 from ..reports import figures
 from .costs import costs_of
 from .experiment import Experiment, Study
@@ -57,7 +57,7 @@ class Blocks(Network):
         for number, width in enumerate(widths):
             self.stages.append(stage(block, depth, channels, width, expansion, 2 if number else 1))
             channels = width * expansion
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise_convolutions(self.modules())
 
 

@@ -15,7 +15,7 @@ from ..evaluation.predictions import Predictions
 from ..evaluation.protocols import MARGIN, PROTOCOLS, Protocol
 from ..evaluation.views import Shown
 from ..models import create_model
-from ..models.resnet import basic
+from ..models.residual_parts import basic
 from ..models.resnet_cifar import CifarResNet, Variant
 from ..reports import figures
 from .experiment import Experiment, Study

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..models.layers import initialise_convolutions
-from ..models.resnet import basic, plain, zero_padding
+from ..models.residual_parts import basic, plain, zero_padding
 from ..models.resnet_cifar import VARIANTS, CifarResNet
 from ..reports import figures
 from .experiment import Experiment, Study

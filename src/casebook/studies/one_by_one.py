@@ -11,8 +11,9 @@ from torch import nn
 
 from ..cost.count import count
 from ..models import create_model
-from ..models.googlenet import TABLE_1, VARIANTS, Convolution, Filters, GoogLeNet, Inception, naive, reduced
-from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
+from ..models.googlenet import TABLE_1, VARIANTS, Convolution, Filters, GoogLeNet, naive, reduced
+from ..models.inception_parts import Inception
+from ..models.layers import ConvNormReLU, Head, Network, initialise_convolutions
 from ..reports import figures
 from .costs import cost_of, costs_of, share_of_equal_cost
 from .experiment import Experiment, Study
@@ -78,7 +79,7 @@ class InceptionNetwork(Network):
                 built, channels = module(convolution, channels, ROWS[row])
                 stage.add_module(row, built)
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise_convolutions(self.modules())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from ..cost.count import count
-from ..models.layers import Classifier, ConvNormReLU, initialise_convolutions
+from ..models.layers import ConvNormReLU, Head, initialise_convolutions
 from ..reports import figures
 from .costs import costs_of, on_meta
 from .experiment import Experiment, Study
@@ -72,7 +72,7 @@ def stacked(kernels: Sequence[int], plan: Architecture, num_classes: int, in_cha
             network.append(unit(channels, width, kernels))
             channels = width
         network.append(nn.MaxPool2d(2))
-    network.append(Classifier(channels, num_classes))
+    network.append(Head(channels, num_classes))
     initialise_convolutions(network.modules())
     return network
 

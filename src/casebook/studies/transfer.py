@@ -11,7 +11,7 @@ from ..data.sources import load_source
 from ..errors import DataError
 from ..models import create_model, model_card
 from ..models.layers import Network, replace_classifier
-from ..models.resnet import basic
+from ..models.residual_parts import basic
 from ..models.resnet_cifar import CifarResNet, Variant
 from ..models.weights import Weights, load_into, resolve
 from ..reports import figures

@@ -10,9 +10,9 @@ from torch import nn
 from ..cost.count import count
 from ..models import create_model, model_card
 from ..models.efficientnet import ALPHA, GAMMA
-from ..models.layers import Classifier, ConvNormReLU, Network, initialise_convolutions
+from ..models.layers import ConvNormReLU, Head, Network, initialise_convolutions
 from ..models.mobilenet_v1 import WIDTHS as MOBILENETS
-from ..models.resnet import basic
+from ..models.residual_parts import basic
 from ..reports import figures
 from .depthwise import separable_network
 from .experiment import Experiment, Study
@@ -71,7 +71,7 @@ class ResidualNet(Network):
                 stage.append(basic(channels, out_channels, 2 if number and not block else 1))
                 channels = out_channels
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes)
+        self.head = Head(channels, num_classes)
         initialise_convolutions(self.modules())
 
 
