@@ -15,7 +15,6 @@ from casebook.explanation.deconvnet import class_gradient
 from casebook.explanation.grad_cam import grad_cam
 from casebook.explanation.occlusion import occlusion
 from casebook.explanation.sanity import cascade, rank_correlation
-from casebook.models.layers import replace_classifier
 
 from .conftest import images, with_statistics
 
@@ -80,7 +79,7 @@ def test_it_randomises_from_the_head_down(trained) -> None:
 
 def test_a_replaced_head_is_randomised_too_and_others_refused() -> None:
     network = with_statistics("resnet20")
-    replace_classifier(network, 3)
+    network.reset_classifier(3)
     heads = []
 
     def note(network: nn.Module) -> np.ndarray:

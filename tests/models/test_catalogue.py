@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from casebook.errors import ModelError
 from casebook.models import FAMILIES, create_model, list_models, model_card
 from casebook.models.fractalnet import FractalNet
-from casebook.models.layers import Network, replace_classifier
+from casebook.models.layers import Network
 from casebook.models.layouts import layouts
 from casebook.models.weights import load_into, resolve, save_weights
 
@@ -158,12 +158,44 @@ def test_the_smallest_input_leaves_more_than_one_pixel(network):
 def test_other_heads(network):
     changed = copy.deepcopy(network)
     before = {key: value.clone() for key, value in changed.state_dict().items() if not key.startswith("head.cl")}
-    replace_classifier(changed, 3)
+    changed.classes = tuple("abcdefg")
+    changed.reset_classifier(3)
     assert changed(images(network)).shape == (4, 3)
+    assert changed.classes is None
+    assert changed.options["num_classes"] == 3
+    assert network.options["num_classes"] == 7
     after = changed.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
     with pytest.raises(ModelError, match="num_classes is 0"):
-        replace_classifier(changed, 0)
+        changed.reset_classifier(0)
+
+
+@pytest.mark.parametrize("listed", list_models())
+def test_a_network_carries_its_card_and_preprocessing(listed):
+    network = on_meta(listed)
+    assert network.card == model_card(listed)
+    assert network.preprocessing == model_card(listed).preprocessing
+    assert network.classes is None
+
+
+def test_forward_features_gives_the_last_stage(network):
+    x = images(network)
+    with torch.no_grad():
+        maps = network.forward_features(x)
+        assert maps.ndim == 4
+        assert torch.equal(maps, network.stages(network.stem(x)))
+        assert torch.equal(network.head(maps), network(x))
+    with pytest.raises(ModelError, match="expected"):
+        network.forward_features(x[:, :, 1:])
+
+
+def test_preprocessing_follows_the_channels():
+    grey, colour = create_model("resnet20", in_channels=1).preprocessing, model_card("resnet20").preprocessing
+    assert (grey.mode, grey.mean) == ("L", pytest.approx((sum(colour.mean) / 3,)))
+    assert grey.size == colour.size
+    lenet, card = create_model("lenet5", in_channels=3).preprocessing, model_card("lenet5").preprocessing
+    assert (lenet.mode, lenet.mean, lenet.std) == ("RGB", card.mean * 3, card.std * 3)
+    assert create_model("resnet20", in_channels=4).preprocessing is None
 
 
 @pytest.mark.parametrize(("num_classes", "in_channels"), [(2, 1), (11, 4)])
@@ -283,6 +315,8 @@ def test_the_catalogue_needs_no_torch():
         ({"name": "mobilenet_v2", "padding": "valid"}, "padding is 'valid', expected 'symmetric' or 'same'"),
         ({"name": "mobilenet_v2", "width": 0}, "width is 0, expected above 0"),
         ({"name": "mobilenet_v2", "widht": 1}, "no option 'widht'; did you mean 'width'"),
+        ({"name": "resnet18", "in_chans": 1}, "no option 'in_chans'; did you mean 'in_channels'"),
+        ({"name": "resnet20", "pretrained": True, "weights": "w.pt"}, "'w.pt' are both given; leave out pretrained"),
     ],
 )
 def test_impossible_networks(options, message):

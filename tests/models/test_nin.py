@@ -6,7 +6,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from casebook.models import create_model, list_models
-from casebook.models.layers import replace_classifier
 from casebook.models.weights import load_into, resolve, save_weights
 
 from .networks import on_meta, stage_shapes
@@ -79,7 +78,7 @@ def test_the_head_of_convolution_can_be_replaced_and_its_classes_are_read(name, 
     assert weights.num_classes == 5
     other = create_model(name, num_classes=3).eval()
     load_into(other, weights, replace_head=True)
-    replace_classifier(network, 3)
+    network.reset_classifier(3)
     network.head.classifier.load_state_dict(other.head.classifier.state_dict())
     x = torch.randn(2, 3, network.smallest_input, network.smallest_input)
     with torch.no_grad():

@@ -19,7 +19,6 @@ import casebook.models.weights as weights_module
 from casebook.data.downloads import DATA_SETS
 from casebook.errors import RunError, WeightsError
 from casebook.models import create_model, list_models, model_card
-from casebook.models.layers import replace_classifier
 from casebook.models.layouts import detect_layout, from_layout, layouts, peers, to_layout
 from casebook.models.weights import Weights, load_into, read_weights, resolve, save_weights
 from casebook.preprocessing import Preprocessing
@@ -498,7 +497,7 @@ def test_other_classes_replace_the_last_layers_of_auxiliary_heads_too(tmp_path):
     for key, value in trained.state_dict().items():
         if ".classifier." not in key and "num_batches" not in key:
             assert torch.equal(network.state_dict()[key], value), key
-    replace_classifier(network, 4)
+    network.reset_classifier(4)
     logits, auxiliary = network(torch.randn(2, 3, 64, 64))
     assert [logits.shape, *(extra.shape for extra in auxiliary)] == [(2, 4)] * 3
 
@@ -524,6 +523,17 @@ def test_packaged_weights_need_no_network_and_say_all_about_themselves(hub, name
     state = create_model(name, weights=published.name).state_dict()
     assert equal({key: state[key] for key in found.state}, found.state)
     assert len(files("casebook.models").joinpath("packaged", published.file).read_bytes()) < 1_000_000
+
+
+def test_pretrained_means_the_first_weights_on_the_card():
+    network = create_model("resnet20", pretrained=True)
+    published = model_card("resnet20").weights[0]
+    assert equal(network.state_dict(), create_model("resnet20", weights=published.name).state_dict())
+    assert network.preprocessing == published.preprocessing
+    assert network.classes[:3] == ("airplane", "automobile", "bird")
+    assert create_model("resnet20", pretrained=False).classes is None
+    with pytest.raises(WeightsError, match="no published weights are known for vgg15_lecture; leave out pretrained"):
+        create_model("vgg15_lecture", pretrained=True)
 
 
 def test_packaged_weights_are_not_taken_for_imagenets():

@@ -1,7 +1,7 @@
-"""The casebook: a name enters, a network or what is known about it leaves.
+"""The casebook: give it a name, and it gives you the network or the network's card.
 
-The catalogue is `FAMILIES` below. A family NAME has its cards in `cards/NAME.py` and its networks in
-`NAME.py`; both are imported when asked for, so listing names and reading cards needs no torch.
+`FAMILIES` below is the catalogue. The cards of a family NAME are in `cards/NAME.py` and its networks in `NAME.py`. Both
+are imported on first use, so listing names and reading cards does not import torch.
 """
 
 import dataclasses
@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, did_you_mean
+from ..errors import ModelError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..preprocessing import Preprocessing
     from .card import ModelCard
     from .layers import Network
 
@@ -70,7 +71,7 @@ FAMILIES = {
 
 
 def list_models(pattern: str | None = None) -> list[str]:
-    """The names that `create_model` takes, by family: all, or those that hold or match (*, ?) `pattern`."""
+    """The names that `create_model` accepts, by family; with `pattern`, those that contain or match (*, ?) it."""
     names = [name for names in FAMILIES.values() for name in names]
     if not pattern:
         return names
@@ -94,25 +95,32 @@ def create_model(
     num_classes: int | None = None,
     in_channels: int | None = None,
     weights: "str | Path | None" = None,
+    pretrained: bool = False,
     small_stem: bool = False,
     padding: str | None = None,
     **options: Any,
 ) -> "Network":
     """A network by name, freshly initialised or with weights.
 
-    `num_classes` and `in_channels` are the card's, or the weights', when not given. `weights` is a file
-    (safetensors or PyTorch), a run folder, or a name that the card lists ("imagenet" is the first). Options
-    that the weights need, such as their padding, are set unless given; when `num_classes` is not theirs, the
-    last layer stays fresh, which is logged. `small_stem` asks for the network's small-picture stem, `padding`
-    for "same" or "symmetric"; `model_card(name).options` has all that a network takes.
+    `num_classes` and `in_channels` default to those of the weights, or else of the card. `weights` is a file
+    (safetensors or PyTorch), a run folder, or a name on the card ("imagenet" is the first of ImageNet);
+    `pretrained=True` means the first weights on the card. Options that the weights need, such as their padding, are set
+    unless you give them. With another `num_classes` than the weights have, the last layer stays untrained; the log says
+    so. `small_stem` builds the network's stem for small pictures, `padding` is "same" or "symmetric", and
+    `model_card(name).options` lists all options of a network.
+
+    The network has `card`, `preprocessing` (of the weights, or else of the card) and `classes` (the names of its
+    outputs where the weights know them, or else None).
 
     Raises:
-        ModelError: for an unknown name, or an option that the network lacks or cannot have.
+        ModelError: for an unknown name, or an option that the network does not have or accept.
         WeightsError: for weights that cannot be found, read, or fitted.
     """
     options |= {"small_stem": True} if small_stem else {}
     options |= {"padding": padding} if padding is not None else {}
     options |= {"in_channels": in_channels} if in_channels is not None else {}
+    if pretrained:
+        weights = _pretrained(name, weights)
     if weights is None:
         return _build(name, options if num_classes is None else options | {"num_classes": num_classes})
 
@@ -136,6 +144,18 @@ def _family(name: str) -> str:
     raise ModelError(f"unknown network '{name}'{suggestion} 'casebook models' lists all")
 
 
+def _pretrained(name: str, weights: "str | Path | None") -> str:
+    """The name of the weights that `pretrained=True` means."""
+    if weights is not None:
+        raise ModelError(f"pretrained=True and weights={str(weights)!r} are both given; leave out pretrained")
+    published = model_card(name).weights
+    if not published:
+        raise WeightsError(
+            f"no published weights are known for {name}; leave out pretrained=True, or give a file as weights=..."
+        )
+    return published[0].name
+
+
 def _build(name: str, options: dict[str, Any]) -> "Network":
     from inspect import signature
 
@@ -149,8 +169,20 @@ def _build(name: str, options: dict[str, Any]) -> "Network":
             raise ModelError(f"{option} is {value!r}, expected an integer of at least 1")
         if type(known[option].default) is bool and type(value) is not bool:
             raise ModelError(f"{option} is {value!r}, expected true or false")
-    network = build(**options)
-    kept = tuple(departure for departure in model_card(name).departures if departure.what not in network.undone)
+    network, card = build(**options), model_card(name)
+    kept = tuple(departure for departure in card.departures if departure.what not in network.undone)
     network.departures = kept + network.departures
-    network.name, network.options = name, dict(options)
+    network.name, network.options, network.card = name, dict(options), card
+    network.preprocessing = _for_channels(card.preprocessing, network.in_channels)
     return network
+
+
+def _for_channels(preprocessing: "Preprocessing", in_channels: int) -> "Preprocessing | None":
+    """The preprocessing for colour or grey pictures; None for a number of channels that pictures do not have."""
+    if in_channels == preprocessing.channels:
+        return preprocessing
+    if in_channels not in (1, 3):
+        return None
+    mean, std = (sum(values) / len(values) for values in (preprocessing.mean, preprocessing.std))
+    mode = "RGB" if in_channels == 3 else "L"
+    return dataclasses.replace(preprocessing, mode=mode, mean=(mean,) * in_channels, std=(std,) * in_channels)

@@ -14,7 +14,8 @@ from ..errors import ModelError
 from .card import Departure
 
 if TYPE_CHECKING:
-    pass
+    from ..preprocessing import Preprocessing
+    from .card import ModelCard
 
 Padding = int | tuple[int, int] | Literal["symmetric", "same"]
 
@@ -315,8 +316,9 @@ class Network(nn.Module):
     A network may have `auxiliary` heads; the key of each is the name of the block whose output it reads. In training
     mode such a network gives (logits, [auxiliary logits, ...]), and each auxiliary loss counts `auxiliary_weight`.
 
-    `create_model` sets the rest. `name` and `options` are its arguments; `departures` says where this network, with
-    these options, differs from its paper.
+    `create_model` sets the rest. `name` and `options` are its arguments; `card` is what is known about the network, and
+    `departures` says where this one, with its options, differs from its paper. `preprocessing` is how its pictures are
+    prepared, and `classes` are the names of its outputs; each is None when unknown.
 
     Raises:
         ModelError: in `forward`, for images with another number of channels or too few pixels.
@@ -331,6 +333,9 @@ class Network(nn.Module):
     undone: tuple[str, ...] = ()  # `what` of those departures on the card that an option takes back
     name = ""
     options: Mapping[str, Any] = {}
+    card: "ModelCard | None" = None
+    preprocessing: "Preprocessing | None" = None
+    classes: tuple[str, ...] | None = None
     fixed_input = False
 
     def __init__(self, *, in_channels: int, smallest_input: int):
@@ -355,6 +360,19 @@ class Network(nn.Module):
         """Normalised images (B, in_channels, H, W) -> the last stage's feature map (B, C, h, w)."""
         check_shape(images, self.in_channels, self.smallest_input, self.fixed_input)
         return self.stages(self.stem(images))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Gives every head a new last layer of `num_classes` outputs, whose names are unknown.
+
+        The new layers have the device and dtype of the old ones. Raises ModelError for fewer than one class.
+        """
+        if type(num_classes) is not int or num_classes < 1:
+            raise ModelError(f"num_classes is {num_classes!r}, expected an integer of at least 1")
+        for head in (self.head, *self.auxiliary.values()):
+            old = next(iter(head.classifier.state_dict().values()))  # type: ignore[union-attr]
+            head.classifier = head.new_classifier(num_classes).to(device=old.device, dtype=old.dtype)  # type: ignore[operator]
+        self.classes = None
+        self.options = dict(self.options) | {"num_classes": num_classes}
 
 
 def check_shape(images: Tensor, in_channels: int, smallest_input: int, fixed_input: bool) -> None:
@@ -393,18 +411,6 @@ def overwriting_activations(network: nn.Module) -> Iterator[None]:
     finally:
         for module in overwriting:
             module.inplace = False  # type: ignore[assignment]
-
-
-def replace_classifier(network: Network, num_classes: int) -> None:
-    """Gives the network's heads fresh last layers of `num_classes` outputs, on the old ones' device and in their type.
-
-    Raises ModelError for fewer than one class.
-    """
-    if num_classes < 1:
-        raise ModelError(f"num_classes is {num_classes}, expected at least 1")
-    for head in (network.head, *network.auxiliary.values()):
-        old = next(iter(head.classifier.state_dict().values()))  # type: ignore[union-attr]
-        head.classifier = head.new_classifier(num_classes).to(device=old.device, dtype=old.dtype)  # type: ignore[operator]
 
 
 # Widths and initial weights

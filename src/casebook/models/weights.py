@@ -31,6 +31,7 @@ from ..preprocessing import Preprocessing
 from ..remote import RemoteFile, fetch
 from . import create_model, list_models, model_card
 from .card import PublishedWeights
+from .imagenet import NUM_CLASSES, imagenet_class_names
 from .layers import Network
 from .layouts import detect_layout, from_layout, peers, to_layout
 
@@ -102,10 +103,11 @@ def resolve(spec: str | Path, name: str) -> Weights:
 
 
 def load_into(network: Network, weights: Weights, *, replace_head: bool = False) -> list[str]:
-    """Copies the weights into the network, whose every weight must be given, and says what was not copied.
+    """Copies the weights into the network and gives notes on what was not copied.
 
-    Auxiliary heads that the weights lack stay as they are, and with `replace_head` the last layer does too: the
-    differences that are allowed.
+    Every weight of the network must be there, except that auxiliary heads may be missing and that with `replace_head`
+    the last layer stays as it is. The network takes the preprocessing of the weights and, unless its last layer stays,
+    their classes.
 
     Raises:
         WeightsError: with missing and unexpected names and differing shapes; the network is unchanged.
@@ -131,6 +133,8 @@ def load_into(network: Network, weights: Weights, *, replace_head: bool = False)
             advice = "they were made for another network or with other options"
         raise WeightsError(f"{weights.source}: weights do not fit: {listed}{advice}")
     network.load_state_dict(given, strict=False)
+    network.preprocessing = weights.preprocessing or network.preprocessing
+    network.classes = None if replace_head else weights.classes
     return notes
 
 
@@ -249,6 +253,7 @@ def _published(path: Path, published: PublishedWeights, name: str, source: str) 
         raise WeightsError(f"{path}: damaged or changed: SHA-256 is {sha256}, expected {published.sha256}")
     state, metadata = (_read_pickle(path), {}) if path.suffix in PICKLES else read_weights(path)
     told = {"architecture": name, "layout": published.layout, "options": json.dumps(dict(published.options))}
+    told |= {"dataset": "ImageNet-1k"}  # all weights on the cards but the packaged ones
     told |= {key: value for key, value in metadata.items() if key == CHECKSUM}
     weights = _assemble(state, told, name, source=source, sha256=sha256)
     return dataclasses.replace(weights, preprocessing=published.preprocessing)
@@ -264,7 +269,6 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
         options: dict[str, Any] = json.loads(metadata.get("options", "{}"))
         options = {**options, **_padding_option(metadata)}
         preprocessing, notes = _preprocessing(metadata)
-        classes = _classes(metadata)
         options.pop("num_classes", None)
         with torch.device("meta"):
             keys = create_model(name, **options).state_dict().keys()
@@ -291,7 +295,7 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
         num_classes=len(last),
         options=options,
         preprocessing=preprocessing,
-        classes=classes,
+        classes=_classes(metadata, len(last)),
         folded_norms=_are_norms_folded(state),
         notes=notes,
     )
@@ -322,12 +326,17 @@ def _preprocessing(metadata: Mapping[str, str]) -> tuple[Preprocessing | None, t
     return None, (f"the weights' input is '{metadata['input']}', which is not understood and not used",)
 
 
-def _classes(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
+def _classes(metadata: Mapping[str, str], num_classes: int) -> tuple[str, ...] | None:
+    """The class names in the metadata: a JSON list, or ImageNet's if it is named and there are 1,000 outputs."""
+    text = metadata.get("classes", "null")
     try:
-        classes = json.loads(metadata.get("classes", "null"))
-    except ValueError:
-        return None  # a sentence about the classes, not a list of them
-    return tuple(map(str, classes)) if isinstance(classes, list) else None
+        classes = json.loads(text)
+    except ValueError:  # a sentence about the classes, not a list of them
+        classes = None
+    if isinstance(classes, list):
+        return tuple(map(str, classes))
+    named = "imagenet" in (text + metadata.get("dataset", "")).lower()
+    return imagenet_class_names() if named and num_classes == NUM_CLASSES else None
 
 
 def _are_norms_folded(state: Mapping[str, Tensor]) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..data.sources import load_source
 from ..errors import DataError
 from ..models import create_model, model_card
-from ..models.layers import Network, replace_classifier
+from ..models.layers import Network
 from ..models.residual_parts import basic
 from ..models.resnet_cifar import CifarResNet, Variant
 from ..models.weights import Weights, load_into, resolve
@@ -154,7 +154,7 @@ def _from_half(experiment: Experiment, plan: TransferPlan) -> tuple[PictureSet, 
     def transferred() -> Network:
         network = build(half)
         network.load_state_dict(state)
-        replace_classifier(network, target.num_classes)
+        network.reset_classifier(target.num_classes)
         return network
 
     known, new = ", ".join(source.source.classes), ", ".join(target.source.classes)
