@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..device import available_cores
 from ..errors import PictureError, RunError
 from ..files import write_atomically
 from .decode import decode
@@ -79,7 +80,7 @@ def scan(
     unseen = [index for index, look in enumerate(looks) if look is None]
     blocks = [unseen[start : start + BLOCK] for start in range(0, len(unseen), BLOCK)]
     done = total - len(unseen)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or available_cores()) as pool:
         found_blocks = pool.map(lambda block: [_look(source, index) for index in block], blocks)
         for block, found in zip(blocks, found_blocks, strict=True):
             for index, look in zip(block, found, strict=True):

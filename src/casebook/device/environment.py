@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 BEFORE_TORCH = {
     # Huge pages for large tensors, through torch's own switch: docs/benchmarks.md, "Training speed".
     "THP_MEM_ALLOC_ENABLE": "1",
-    # A thread that has finished its part sleeps until the next one. By default it spins for milliseconds, on a core
-    # that another program, or the slowest thread of this one, could use: docs/benchmarks.md, "Beside other programs".
+    # A thread that has finished its part soon sleeps until the next one. By default it spins for milliseconds, on a
+    # core that another program, or the slowest thread of this one, could use: docs/benchmarks.md, "Beside other
+    # programs".
     "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",  # GNU's OpenMP, in torch's wheels for Linux
+    "GOMP_SPINCOUNT": "1000",  # GNU's OpenMP, in torch's wheels for Linux: microseconds, which helps on a quiet machine
     "KMP_BLOCKTIME": "0",  # Intel's and LLVM's OpenMP, in conda's torch and on macOS
 }
 
