@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from ..errors import ModelError
@@ -43,6 +43,7 @@ class SameMaxPool2d(nn.MaxPool2d):
         return super().forward(pad_same(input, kernel, stride, value=-math.inf))  # type: ignore[arg-type]
 
 
+@fx.wrap  # its result depends on the size of x, which torch.fx does not know while it traces
 def pad_same(x: Tensor, kernel_size: tuple[int, ...], stride: tuple[int, ...], value: float = 0.0) -> Tensor:
     """(B, C, H, W), padded so that a sliding window gives ceil(H / stride) x ceil(W / stride) outputs."""
     sides = []
@@ -375,6 +376,7 @@ class Network(nn.Module):
         self.options = dict(self.options) | {"num_classes": num_classes}
 
 
+@fx.wrap  # it compares sizes, which torch.fx does not know while it traces
 def check_shape(images: Tensor, in_channels: int, smallest_input: int, fixed_input: bool) -> None:
     """Raises ModelError for images that a network cannot take."""
     if images.ndim != 4 or images.shape[1] != in_channels:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from ..errors import ModelError
@@ -29,6 +29,8 @@ from .layers import (
 )
 
 EPS = 1e-3  # of all batch norms
+
+fx.wrap("pad_same")  # as in layers.py; torch.fx looks for it by module
 
 Pair = tuple[Tensor, Tensor]  # what the last cell gave, and what a cell before it gave: both are a cell's input
 
@@ -83,10 +85,8 @@ class SameMeanPool2d(nn.Module):
     """3x3 means at stride 2 whose windows lie as TensorFlow's "SAME" puts them, over the pixels that are there."""
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        return functional.avg_pool2d(
-            x, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True, count_include_pad=False
-        )
+        padding = (x.shape[2] % 2, x.shape[3] % 2)
+        return functional.avg_pool2d(x, 3, stride=2, padding=padding, ceil_mode=True, count_include_pad=False)
 
 
 class ZeroBorder(nn.Module):
