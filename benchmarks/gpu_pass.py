@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="seconds instead of minutes; shows that the pass works")
     parser.add_argument("--data", default="", help="CIFAR-10 as a folder with one folder a class, for the study")
     parser.add_argument("--timm-python", default=sys.executable, metavar="PYTHON", help="interpreter with timm")
-    parser.add_argument("--batch-size", type=int, default=0, help="pictures a step; 0: 256, which takes 25 GB an arm")
+    parser.add_argument(
+        "--batch-size", type=int, default=0, help="pictures a step (256); both arms are in the GPU's memory at once"
+    )
     parser.add_argument("--parts", nargs="+", default=list(SHARES), choices=SHARES)
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
