@@ -94,8 +94,8 @@ def compare(names: Sequence[str], input_size: int | None = None) -> list[Compare
 def claim(card: ModelCard) -> Claim | None:
     """The published errors of a network that compare best with those of others, both from one source.
 
-    Of two that compare equally well, the one on the pictures of 2012 wins, then the one with a top-1 error, then the one
-    with a top-5 error, then the first.
+    Of two that compare equally well, one on the pictures of 2012 wins, then one with a top-1 error, then one with a
+    top-5 error, then the first.
     """
     found: dict[tuple[str, str, Kind], dict[str, float]] = {}
     for figure in card.published:
