@@ -1,13 +1,18 @@
-"""Writes docs/reference/{cli,networks,recipes}.md from the program; `--check` fails where they are stale.
+"""Writes docs/reference/{cli,networks,python,recipes}.md and docs/python.ipynb; `--check` fails where they are stale.
 
-Nothing here asks how wide the terminal is or which version of typer prints the help: the pages come from the
-signatures of the commands, the model cards and the fields of the recipe.
+Nothing here depends on the width of the terminal, the version of typer or that of Python: the pages come from the
+signatures of the commands, the model cards, the fields of the recipe and the source of the public names; the notebook
+from docs/python.md.
 """
 
+import ast
 import dataclasses
+import doctest
 import inspect
 import json
+import re
 import sys
+import textwrap
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +21,14 @@ from typing import Any
 import tomli_w
 import typer
 
+import casebook
 from casebook.augmentation.policy import LAWS, POLICIES, Policy
 from casebook.cli import app
 from casebook.cli.train import train
 from casebook.models import FAMILIES, model_card
 from casebook.training.recipe import RECIPES, Recipe
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; edit what it reads, then run it again. -->\n"
 TYPES = {
     str: "text", int: "integer", float: "number", bool: "flag",
@@ -212,29 +218,176 @@ def table(rows: list[list[str]], right: tuple[int, ...] = ()) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *body])
 
 
-PAGES = {"cli.md": cli_page, "networks.md": networks_page, "recipes.md": recipes_page}
+def python_page() -> str:
+    lines = [
+        NOTICE,
+        "# The Python API\n",
+        "The public names of `casebook`; `import casebook` is instant, and each name loads on first use. "
+        "[Casebook from Python](../python.md) shows them at work.\n",
+    ]
+    for name in casebook.__all__:
+        if name != "__version__":
+            thing = getattr(casebook, name)
+            lines += class_entry(name, thing) if inspect.isclass(thing) else function_entry(name, thing)
+    return "\n".join(line for line in lines if line)
+
+
+def function_entry(name: str, function: Callable) -> Iterator[str]:
+    node = parsed(function)
+    assert isinstance(node, ast.FunctionDef)
+    yield f"## {name}\n"
+    yield f"```python\n{signature(f'casebook.{name}', node)}\n```\n"
+    yield docstring(node)
+
+
+def class_entry(name: str, cls: type) -> Iterator[str]:
+    """The class with its docstring, its fields, and its public properties and methods."""
+    node = parsed(cls)
+    assert isinstance(node, ast.ClassDef)
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+    constructor = [part for part in methods if part.name == "__init__"]
+    own = [part for part in methods if not part.name.startswith("_")]
+    fields = [part for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)]
+    yield f"## {name}\n"
+    if constructor:
+        yield f"```python\n{signature(f'casebook.{name}', constructor[0], bound=True)}\n```\n"
+    yield docstring(node)
+    if cls is Recipe:
+        yield "The fields are the settings in [recipes.md](recipes.md).\n"
+    elif fields and not issubclass(cls, Exception):
+        rows = [["field", "type", "default"]]
+        for field in fields:
+            assert isinstance(field.target, ast.Name)
+            default = "" if field.value is None else f"`{ast.unparse(field.value)}`"
+            rows.append([f"`{field.target.id}`", f"`{written(field.annotation)}`", default])
+        yield table(rows)
+    for method in own:
+        decorators = [ast.unparse(decorator) for decorator in method.decorator_list]
+        if any(decorator.endswith("property") for decorator in decorators):
+            assert method.returns is not None
+            yield f"### {name}.{method.name}\n"
+            yield f"`{written(method.returns)}`\n"
+        else:
+            bound = "staticmethod" not in decorators
+            yield f"### {name}.{method.name}()\n"
+            yield f"```python\n{signature(method.name, method, bound=bound)}\n```\n"
+        yield docstring(method)
+
+
+def parsed(thing: Any) -> ast.stmt:
+    """The definition in the source: annotations and defaults as they are written, in every version of Python."""
+    return ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
+
+
+def written(annotation: ast.expr) -> str:
+    """An annotation as text; one that is quoted in the source loses its quotes."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return annotation.value
+    return ast.unparse(annotation)
+
+
+def signature(name: str, node: ast.FunctionDef, *, bound: bool = False) -> str:
+    """`name(first: type, *, second: type = default) -> type`, on one line if it fits into 100 characters."""
+    arguments = node.args
+    places = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(places) - len(arguments.defaults)) + list(arguments.defaults)
+    parts = [parameter(argument, default) for argument, default in zip(places, defaults, strict=True)][int(bound) :]
+    if arguments.vararg:
+        parts.append("*" + parameter(arguments.vararg))
+    elif arguments.kwonlyargs:
+        parts.append("*")
+    parts += [parameter(*pair) for pair in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    if arguments.kwarg:
+        parts.append("**" + parameter(arguments.kwarg))
+    result = "" if node.returns is None or node.name == "__init__" else f" -> {written(node.returns)}"
+    line = f"{name}({', '.join(parts)}){result}"
+    if len(line) <= 100:
+        return line
+    return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){result}"
+
+
+def parameter(argument: ast.arg, default: ast.expr | None = None) -> str:
+    kind = "" if argument.annotation is None else f": {written(argument.annotation)}"
+    if default is None:
+        return f"{argument.arg}{kind}"
+    return f"{argument.arg}{kind} = {ast.unparse(default)}" if kind else f"{argument.arg}={ast.unparse(default)}"
+
+
+def docstring(node: ast.FunctionDef | ast.ClassDef) -> str:
+    """As Markdown: an indented example becomes a block of Python, an indented list of errors a list."""
+    lines: list[str] = []
+    fence = False
+    for line in (ast.get_docstring(node) or "").splitlines():
+        indented = line.startswith("    ")
+        if fence and not indented:
+            lines.append("```")
+            fence = False
+        if indented and not fence and line.lstrip().startswith(">>>"):
+            lines += ["", "```python"]
+            fence = True
+        if fence:
+            lines.append(line[4:])
+        elif indented and lines and re.match(r" {4}\w+: ", line):
+            lines += ["", f"- {line.strip()}"] if lines[-1].endswith(":") else [f"- {line.strip()}"]
+        elif indented:
+            lines.append(f"  {line.strip()}")
+        else:
+            lines.append(line)
+    return "\n".join([*lines, "```"] if fence else lines) + "\n" if lines else ""
+
+
+def notebook() -> str:
+    """docs/python.md as a notebook: text becomes Markdown cells, blocks of Python become code cells."""
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    cells: list[dict[str, Any]] = []
+    for number, piece in enumerate(re.split(r"^```python\n(.*?)^```\n", page, flags=re.MULTILINE | re.DOTALL)):
+        is_code = number % 2 == 1
+        text = "".join(example.source for example in doctest.DocTestParser().get_examples(piece)) if is_code else piece
+        if not text.strip():
+            continue
+        cell: dict[str, Any] = {"id": f"cell-{number}", "metadata": {}, "source": text.strip("\n").splitlines(True)}
+        code = {"cell_type": "code", "execution_count": None, "outputs": []}
+        cells.append(cell | (code if is_code else {"cell_type": "markdown"}))
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    document = {
+        "cells": cells,
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES = {
+    "reference/cli.md": cli_page,
+    "reference/networks.md": networks_page,
+    "reference/python.md": python_page,
+    "reference/recipes.md": recipes_page,
+    "python.ipynb": notebook,
+}
 
 
 def stale() -> list[str]:
-    """The pages that are not what the program would give now."""
+    """The pages that differ from what the program would write now."""
     return [
         name
         for name, page in PAGES.items()
-        if not (REFERENCE / name).is_file() or (REFERENCE / name).read_text(encoding="utf-8") != page()
+        if not (DOCS / name).is_file() or (DOCS / name).read_text(encoding="utf-8") != page()
     ]
 
 
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["--check"]):
-        print(f"usage: python docs/generate.py [--check], but {' '.join(arguments)} came", file=sys.stderr)
+        print(f"usage: python docs/generate.py [--check], got {' '.join(arguments)}", file=sys.stderr)
         return 2
     if arguments:
-        for name in stale():
-            print(f"docs/reference/{name} is stale; run: python docs/generate.py", file=sys.stderr)
-        return 1 if stale() else 0
-    REFERENCE.mkdir(exist_ok=True)
+        names = stale()
+        for name in names:
+            print(f"docs/{name} is stale; run: python docs/generate.py", file=sys.stderr)
+        return 1 if names else 0
+    (DOCS / "reference").mkdir(exist_ok=True)
     for name, page in PAGES.items():
-        (REFERENCE / name).write_text(page(), encoding="utf-8")
+        (DOCS / name).write_text(page(), encoding="utf-8")
     return 0
 
 

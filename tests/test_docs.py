@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import casebook
 from casebook.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -37,8 +38,8 @@ def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
     copy = tmp_path / "docs"
     (copy / "reference").mkdir(parents=True)
     (copy / "generate.py").write_text((ROOT / "docs" / "generate.py").read_text())
-    for page in (ROOT / "docs" / "reference").glob("*.md"):
-        (copy / "reference" / page.name).write_text(page.read_text())
+    for page in [*(ROOT / "docs" / "reference").glob("*.md"), *(ROOT / "docs").glob("python.*")]:
+        (copy / page.relative_to(ROOT / "docs")).write_text(page.read_text())
     edited = copy / "reference" / "networks.md"
     edited.write_text(edited.read_text().replace("11,689,512", "11,689,513"))
     result = subprocess.run(
@@ -108,8 +109,24 @@ def test_the_readme_sets_up_what_pyproject_offers() -> None:
         assert extra in extras
 
 
-def test_the_readme_maps_every_folder_of_the_package() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for folder in (ROOT / "src" / "casebook").iterdir():
-        if folder.is_dir() and (folder / "__init__.py").exists():
-            assert f"{folder.name}/" in readme
+def test_contributing_maps_every_room_of_the_package() -> None:
+    """The tree and the order of imports name each room; `__main__` only starts the command line."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree, order = text.partition("## Where things are")[2].split("## ")[:2]
+    rooms = {
+        path.name
+        for path in (ROOT / "src" / "casebook").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    } - {"__init__.py", "__main__.py"}
+    order = "\n".join(line for line in order.splitlines() if line.startswith("    "))
+    for room in rooms:
+        entry = room if room.endswith(".py") else f"{room}/"
+        assert re.search(rf"^ +{re.escape(entry)} ", tree, re.MULTILINE), f"{entry} is missing from the tree"
+        assert re.search(rf"\b{room.removesuffix('.py')}\b", order), f"{room} is missing from the order of imports"
+
+
+def test_the_reference_of_python_has_every_public_name() -> None:
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [name for name in casebook.__all__ if name != "__version__"]
+    assert "casebook.load_data(\n    data: str | Path,\n    settings: SplitSettings = SplitSettings(),\n    *," in text
+    assert " at 0x" not in text

@@ -1,4 +1,4 @@
-"""The pages of errata and questions: every command and every line of Python on them is run, and prints what they say.
+"""Every command and every line of Python in the errata, the questions and the page on Python prints what they show.
 
 A section is a heading with what stands under it. Its blocks run in order and know what the blocks above the first
 section imported, so each section can be tried alone. In a `console` block a line "$ casebook ..." is a command and
@@ -8,6 +8,7 @@ what follows is its output; a `python` block is a doctest. "..." stands for anyt
 import contextlib
 import doctest
 import io
+import json
 import re
 import shlex
 from pathlib import Path
@@ -105,6 +106,32 @@ def test_every_question_has_an_answer_that_runs() -> None:
     questions = [section for section in SECTIONS if section.page == "questions" and section.heading.endswith("?")]
     assert len(questions) >= 20
     assert [section.heading for section in questions if not section.blocks] == []
+
+
+def test_the_page_on_python_runs_from_top_to_bottom() -> None:
+    namespace: dict = {}
+    blocks = [block for section in read_sections(DOCS / "python.md") for block in section.blocks]
+    assert len(blocks) >= 10
+    for block in blocks:
+        assert block.language == "python", f"python.md:{block.line}"
+        run_python(block, namespace, "python")
+
+
+def test_the_notebook_runs_from_top_to_bottom() -> None:
+    """Each cell is code without prompts; all share one namespace."""
+    notebook = json.loads((DOCS / "python.ipynb").read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    cells = notebook["cells"]
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    namespace: dict = {"__name__": "__main__"}
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), f"python.ipynb {cell['id']}", "exec"), namespace)
+    assert namespace["run"].test.n == 90
+    assert namespace["run"].test.top1 > 0.7
+    assert "digit 0 True None" in shown.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from PIL import Image
 from ..device import available_cores
 from ..errors import PictureError, RunError
 from ..files import write_atomically
-from .decode import decode, max_pixels
+from .decode import decode
 from .pictures import Source
 
 THUMBNAIL = 32  # pixels on a side
@@ -166,8 +166,7 @@ def choose_value_range(facts: Iterable[PictureFacts]) -> tuple[float, float] | N
     extremes: dict[bool, list[tuple[float, float]]] = {}
     for one in facts:
         if one.low is not None and one.high is not None:
-            floats = one.mode.startswith("F") or one.mode.endswith("F")
-            extremes.setdefault(floats, []).append((one.low, one.high))
+            extremes.setdefault(one.mode.startswith("F"), []).append((one.low, one.high))
     ranges = {_range_of(some) for some in extremes.values()}
     return ranges.pop() if len(ranges) == 1 else None
 
@@ -213,11 +212,7 @@ class _Cache:
         return f"{stat.st_size} {stat.st_mtime_ns} {self.source.pictures[index].name}"
 
     def get(self, index: int) -> tuple[PictureFacts, bytes] | None:
-        """What an earlier scan found. Broken pictures are tried again: another limit or a new package may mend them."""
-        look = self.looks.get(self.keys[index]) if self.looks else None
-        if look is None or look[0].error is not None or look[0].width * look[0].height > max_pixels():
-            return None
-        return look
+        return self.looks.get(self.keys[index]) if self.looks else None
 
     def write(self, result: Scan) -> None:
         if self.path is None:
