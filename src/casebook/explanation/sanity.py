@@ -56,14 +56,9 @@ def cascade(network: nn.Module, explain: Callable[[nn.Module], NDArray[np.float3
 
 
 def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float | None:
-    """Spearman's: the correlation of ranks, equal values sharing theirs. None where one of them is constant."""
-    ranks = [_ranks(values.ravel()) for values in (first, second)]
-    a, b = (values - values.mean() for values in ranks)
-    spreads = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / spreads if spreads > 0 else None
+    """Spearman's rank correlation of the values; None where one of the arrays is constant."""
+    from scipy.stats import spearmanr
 
-
-def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[places.ravel()]
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first, second, axis=None).statistic)
