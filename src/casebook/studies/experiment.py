@@ -1,7 +1,6 @@
 """A study -> its result: the experiment trains the arms and records tables, pictures and verdicts as plain data."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..device import environment
+from ..device import Stopwatch, environment
 from ..errors import RecipeError, did_you_mean
 from ..progress import Remark, Reporter, silent
 from ..reports import figures
@@ -274,9 +273,9 @@ def find_study(name: str) -> Study:
 
 def run_study(experiment: Experiment) -> dict[str, Any]:
     """Runs the study and gives the whole result as JSON-able data."""
-    began = time.monotonic()
+    watch = Stopwatch()
     experiment.study.run(experiment)
-    seconds = time.monotonic() - began
+    seconds = watch.seconds
     study, settings, findings = experiment.study, experiment.settings, experiment.findings
     words = ("title", "question", "paper", "claim", "paper_setup", "design", "would_change")
     return {

@@ -10,7 +10,6 @@ recipe, and hold for pictures that have just been decoded as well.
 
 import dataclasses
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +33,7 @@ from ..data.prepared import (
 )
 from ..data.scan import PictureFacts, choose_value_range, scan
 from ..data.sources import load_source
-from ..device import available_cores, free_memory_bytes
+from ..device import Stopwatch, available_cores, free_memory_bytes
 from ..errors import DataError, RecipeError, RunError
 from ..files import cache_folder
 from ..formatting import size_text
@@ -156,7 +155,7 @@ def prepare_pictures(
     from, which changes no result. May be interrupted and called again. `report` gets Advanced and PreparedSize events.
     Raises DataError, ModelError, and RunError when the disk has no room.
     """
-    began = time.monotonic()
+    watch = Stopwatch()
     preprocessing = model_card(model).preprocessing if model else Preprocessing()
     if side is not None and side < preprocessing.size:
         raise RecipeError(f"side is {side}, expected {preprocessing.size} or more, which the network takes")
@@ -210,5 +209,5 @@ def prepare_pictures(
         prepared.close()
     return Preparation(
         str(data), form, path, pictures, already, complete, size_bytes, free_bytes, settings, skipped, dry_run,
-        time.monotonic() - began,
+        watch.seconds,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from ..augmentation.mixing import partners
-from ..device import ThreadTuner, autocast, choose_device
+from ..device import Stopwatch, ThreadTuner, autocast, choose_device
 from ..errors import DivergedError, Interrupted, RecipeError, RunError
 from ..models.layers import overwriting_activations
 from ..models.weights import save_weights
@@ -120,7 +120,7 @@ class Trainer:
         self._resumed: dict[str, Any] | None = None
         self._stopping = False  # agreed by all processes
         self._may_stop_at_once = False  # while a single process waits for a batch
-        self._last_checkpoint = time.monotonic()
+        self._since_checkpoint = Stopwatch()
         self.threads = ThreadTuner()  # by default the number of threads is the caller's business
 
     @property
@@ -181,7 +181,7 @@ class Trainer:
         look_every = 1 if self.device.type == "cpu" and alone else CHECK_EVERY
         batches = train.epoch(position.epoch + 1000 * phase.number, position.batch)
         unread = torch.zeros(3, dtype=self._sum_dtype, device=self.device)  # loss sum, pictures, wishes to stop
-        began, seen_before, rate = time.monotonic(), position.num_seen, 0.0
+        watch, seen_before, rate = Stopwatch(), position.num_seen, 0.0
         stepper.start()
         while position.batch < len(sizes):
             group = sizes[position.batch : position.batch + recipe.accumulate]
@@ -200,7 +200,7 @@ class Trainer:
             # Other processes must look at the same step.
             if position.step % look_every == 0 or position.batch >= len(sizes) or (self.stop_asked and alone):
                 self._look(unread, rate)
-                seconds = time.monotonic() - began
+                seconds = watch.seconds
                 self.report(
                     StepEnded(
                         phase=phase.name,
@@ -213,14 +213,14 @@ class Trainer:
                         images_per_second=(position.num_seen - seen_before) / max(seconds, 1e-9),
                     )
                 )
-                due = time.monotonic() - self._last_checkpoint >= recipe.checkpoint_seconds
+                due = self._since_checkpoint.seconds >= recipe.checkpoint_seconds
                 if (due or self._stopping) and position.batch < len(sizes):
                     self._checkpoint(stepper)
                     self._stop_if_asked()
-        seconds = time.monotonic() - began
+        seconds = watch.seconds
         images_per_second = (position.num_seen - seen_before) / max(seconds, 1e-9)
         self._end_epoch(phase, stepper, validation, rate, images_per_second, seconds)
-        if self._stopping or time.monotonic() - self._last_checkpoint >= recipe.checkpoint_seconds:
+        if self._stopping or self._since_checkpoint.seconds >= recipe.checkpoint_seconds:
             self._checkpoint(stepper)
         self._stop_if_asked()
 
@@ -281,7 +281,7 @@ class Trainer:
     ) -> None:
         """Validates, keeps the weights if they are the best so far, and writes the epoch's row."""
         position, network = self.position, stepper.network
-        began = time.monotonic()
+        watch = Stopwatch()
         self._require_finite_weights(network)
         with averaged(network, stepper.average):
             _share_buffers(network, self.world)
@@ -296,7 +296,7 @@ class Trainer:
             "val_top1": top1,
             "images_per_second": round(images_per_second, 2),
             "seconds": round(seconds, 3),
-            "validation_seconds": round(time.monotonic() - began, 3),
+            "validation_seconds": round(watch.seconds, 3),
             "threads": torch.get_num_threads(),
         }
         row = {"epoch": position.rows + 1, "phase": phase.name, **row}
@@ -324,7 +324,7 @@ class Trainer:
             save_weights(self.run.path / "model.safetensors", portable_state(network), {})
 
     def _checkpoint(self, stepper: "Stepper") -> None:
-        self._last_checkpoint = time.monotonic()
+        self._since_checkpoint.restart()
         if not self.world.is_first or self.run is None:
             return
         self._require_finite_weights(stepper.network)

@@ -3,14 +3,13 @@
 import contextlib
 import json
 import re
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import casebook
 
-from ..device import choose_device, tune_allocator
+from ..device import Stopwatch, choose_device, tune_allocator
 from ..errors import CasebookError, DataError, DivergedError, RecipeError, RunError
 from ..files import write_atomically, write_json
 from ..progress import Event, Remark, Reporter, reporter_of
@@ -128,7 +127,7 @@ def _finished(experiment: Experiment) -> dict[str, Any] | None:
 
 def _run(experiment: Experiment) -> dict[str, Any]:
     """Runs the study; its time includes earlier attempts that were interrupted."""
-    clock, began = experiment.folder / "seconds.json", time.monotonic()
+    clock, watch = experiment.folder / "seconds.json", Stopwatch()
     earlier = 0.0
     with contextlib.suppress(OSError, ValueError):
         earlier = float(json.loads(clock.read_text()))
@@ -136,7 +135,7 @@ def _run(experiment: Experiment) -> dict[str, Any]:
 
     def save_time() -> None:
         with contextlib.suppress(RunError):
-            write_json(clock, earlier + time.monotonic() - began)
+            write_json(clock, earlier + watch.seconds)
 
     def report_and_save_time(event: Event) -> None:  # after each training, so a killed process loses little of it
         save_time()

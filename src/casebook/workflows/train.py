@@ -1,6 +1,5 @@
 """Train in one call: data and settings -> a finished run folder."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 
 from ..data.datasets import PictureData
 from ..data.sources import Source
+from ..device import Stopwatch
 from ..errors import DataError, ModelError, PictureError
 from ..evaluation.classifier import Classifier
 from ..evaluation.metrics import evaluate_probabilities
@@ -43,7 +43,7 @@ def train(
 
     Raises a CasebookError (DataError, RecipeError, WeightsError, RunError, ...) for what the caller can mend.
     """
-    began, report = time.monotonic(), reporter_of(progress)
+    watch, report = Stopwatch(), reporter_of(progress)
     if resume is not None:
         changes = {key: value for key, value in settings.items() if value is not None}
         changes |= {"data": str(data)} if str(data) else {}
@@ -58,11 +58,11 @@ def train(
             raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
         session = train_run(chosen, out=out, report=report)
     with session as outcome:
-        _finish(outcome, began, report)
+        _finish(outcome, watch, report)
         return outcome.run
 
 
-def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
+def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
     """Scores the best weights on the locked test set, once, and writes evaluation.json and report.html."""
     run, data = outcome.run, outcome.data
     model = run.model
@@ -89,7 +89,7 @@ def _finish(outcome: Outcome, began: float, report: Reporter) -> None:
         "test": evaluate_probabilities(predictions.probabilities, predictions.labels, predictions.classes),
         "epochs": len(history),
         "training_seconds": round(seconds, 3),
-        "total_seconds": round(time.monotonic() - began, 3),
+        "total_seconds": round(watch.seconds, 3),
         "features": outcome.features,
         "skipped": [{"picture": name, "reason": reason} for name, reason in (outcome.skipped | skipped).items()],
         "notes": after_training(outcome.notes, outcome.transfer.strategy),
