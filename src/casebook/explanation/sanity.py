@@ -61,4 +61,4 @@ def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) 
 
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return float(spearmanr(first, second, axis=None).statistic)
+    return float(spearmanr(first.ravel(), second.ravel())[0])  # type: ignore[arg-type]
