@@ -26,6 +26,7 @@ from casebook.augmentation.policy import LAWS, POLICIES, Policy
 from casebook.cli import app
 from casebook.cli.train import train
 from casebook.models import FAMILIES, model_card
+from casebook.models.card import PublishedWeights
 from casebook.training.recipe import RECIPES, Recipe
 
 DOCS = Path(__file__).parent
@@ -114,7 +115,9 @@ def networks_page() -> str:
         for departure, having in shared([(card.name, card.departures) for card in cards]):
             rows.append([having, departure.what, departure.paper, departure.here, departure.why])
         lines.append(table(rows))
-        rows = [["network", "`--weights`", "file on the Hugging Face hub", "licence", "top-1", "top-5", "source"]]
+        rows = [
+            ["network", "`--weights`", "file on the Hugging Face hub", "proof", "licence", "top-1", "top-5", "source"]
+        ]
         for card in cards:
             for number, weights in enumerate(card.weights):
                 name = f"`{weights.name}`" + (" or `imagenet`" if number == 0 and not weights.packaged else "")
@@ -122,11 +125,18 @@ def networks_page() -> str:
                 rows.append(
                     [f"`{card.name}`", name,
                      "none: they come with Casebook" if weights.packaged else f"{weights.repository}/{weights.file}",
-                     weights.licence, *accuracies, weights.source]
+                     proof_of(weights), weights.licence, *accuracies, weights.source]
                 )  # fmt: skip
         if len(rows) > 1:
-            lines += ["Published weights, with the accuracy that their source states:\n", table(rows, right=(4, 5))]
+            lines += ["Published weights, with the accuracy that their source states:\n", table(rows, right=(5, 6))]
     return "\n".join(lines)
+
+
+def proof_of(weights: PublishedWeights) -> str:
+    """What tells the published file from any other."""
+    if weights.sha256:
+        return f"SHA-256 {weights.sha256[:8]}..."
+    return f"revision {weights.revision[:8]}" if weights.revision else "not proved"
 
 
 def shared(known: list[tuple[str, tuple]]) -> list[tuple[Any, str]]:

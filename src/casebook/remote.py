@@ -1,6 +1,7 @@
 """Files from the network: a cache folder, a checksum, and no half-downloaded file under its final name."""
 
 import hashlib
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from .errors import DownloadError
 from .files import offline
 
 CHUNK = 1 << 20  # bytes
-TIMEOUT_SECONDS = 30.0
+CONNECT_SECONDS = 10.0  # until a server answers
 
 Progress = Callable[[str, int, int], None]  # file, bytes so far, bytes in all (0: not known)
 
@@ -42,9 +43,8 @@ def fetch(file: RemoteFile, folder: Path, *, progress: Progress | None = None) -
         folder.mkdir(parents=True, exist_ok=True)
         _download(file, part, progress)
     except (OSError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", None) or error
         raise DownloadError(
-            f"cannot download {file.url} ({reason}); try again to go on from there, or {by_hand}"
+            f"cannot download {file.url} ({reason_of(error)}); try again to go on from there, or {by_hand}"
         ) from error
     if not (found := _checksum(part, file.checksum)).startswith(file.checksum):
         part.unlink()
@@ -55,11 +55,25 @@ def fetch(file: RemoteFile, folder: Path, *, progress: Progress | None = None) -
     return path
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a download failed, in words: the system's own message for an unknown host says little."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "no network: the name of the server cannot be looked up"
+        if isinstance(cause, TimeoutError):
+            return "the server does not answer"
+        inner = getattr(cause, "reason", None)
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
+    text = str(getattr(error, "reason", None) or error)
+    return (text.strip().splitlines() or [type(error).__name__])[0]
+
+
 def _download(file: RemoteFile, part: Path, progress: Progress | None) -> None:
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(file.url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        response = urllib.request.urlopen(request, timeout=CONNECT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the whole file is there already; the checksum will tell

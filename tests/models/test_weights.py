@@ -7,6 +7,7 @@ import json
 import logging
 import pickle
 import re
+import socket
 from importlib.resources import files
 from pathlib import Path
 
@@ -417,9 +418,72 @@ def test_without_network_the_message_says_what_to_fetch(hub):
     with pytest.raises(WeightsError) as caught:
         resolve("imagenet", "resnet18")
     message = str(caught.value)
-    assert "https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors" in message
-    assert "hf download timm/resnet18.tv_in1k model.safetensors" in message
+    revision = "bbd144b3e5565108aad885f145491d11bc6ce807"
+    assert f"https://huggingface.co/timm/resnet18.tv_in1k/resolve/{revision}/model.safetensors" in message
+    assert f"hf download --revision {revision} timm/resnet18.tv_in1k model.safetensors" in message
     assert "offline" in message
+
+
+def test_an_unreachable_hub_is_asked_once_and_named_in_words(hub, monkeypatch, caplog, capfd):
+    asked = []
+
+    def unreachable(host, *_, **__):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setenv("CASEBOOK_OFFLINE", "0")
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    with pytest.raises(WeightsError, match="no network: the name of the server cannot be looked up") as caught:
+        resolve("imagenet", "resnet18")
+    assert "Errno" not in str(caught.value)
+    assert set(asked) == {"huggingface.co"}
+    assert len(asked) <= 2  # retries would be five more
+    assert not caplog.records
+    assert capfd.readouterr().err == ""
+
+
+def test_weights_without_checksum_or_revision_say_so(hub, caplog):
+    folder = hub / "models--timm--mobilenetv2_050.lamb_in1k"
+    (folder / "snapshots" / "0").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0")
+    theirs = to_layout(create_model("mobilenet_v2_050").state_dict(), "mobilenet_v2_050", "timm")
+    safetensors.torch.save_file(theirs, folder / "snapshots" / "0" / "model.safetensors")
+    resolve("imagenet", "mobilenet_v2_050")
+    assert [record.message for record in caplog.records] == [
+        "timm/mobilenetv2_050.lamb_in1k/model.safetensors: not proved: no checksum or revision of "
+        "timm/mobilenetv2_050.lamb_in1k is known"
+    ]
+
+
+def test_a_pinned_file_that_was_changed_is_refused(hub):
+    folder = hub / "models--timm--resnet18.tv_in1k" / "snapshots" / "bbd144b3e5565108aad885f145491d11bc6ce807"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"something else")
+    with pytest.raises(WeightsError, match=r"damaged or changed: SHA-256 is .*, expected 694f673df6520a31"):
+        resolve("imagenet", "resnet18")
+
+
+def test_what_is_proved_and_what_is_not():
+    published = [weights for name in list_models() for weights in model_card(name).weights]
+    assert all(weights.proved for weights in published if weights.packaged or weights.address)
+    assert len([weights for weights in published if not weights.proved]) == 53
+    assert all(len(weights.sha256) == 64 for weights in published if weights.revision)
+    assert all(len(weights.revision) == 40 for weights in published if weights.revision)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pt"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, broken, file):
+    state = small().state_dict()
+    state["stages.1.0.branch.0.conv.weight"][3, 2, 1, 0] = broken
+    if file.endswith("pt"):
+        torch.save(state, tmp_path / file)
+    else:
+        save_weights(tmp_path / file, state, {})
+    message = r"1 of the 4,608 values of the weight 'stages\.1\.0\.branch\.0\.conv\.weight' are not finite"
+    with pytest.raises(WeightsError, match=message):
+        resolve(tmp_path / file, "resnet20")
 
 
 def test_unknown_published_names_suggest(hub):

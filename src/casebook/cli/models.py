@@ -83,6 +83,6 @@ def _card(card: "ModelCard") -> str:
         )
         lines.append(
             f"    {fed['size']}x{fed['size']}{cut}, {fed['interpolation']}; "
-            + (f"SHA-256 begins {weights.sha256}" if weights.sha256 else "no checksum published")
+            + (f"SHA-256 begins {weights.sha256}" if weights.sha256 else "not proved: no checksum or revision is known")
         )
     return "\n".join(lines)

@@ -41,7 +41,8 @@ class Departure(NamedTuple):
 class PublishedWeights:
     """Published weights: a file of a repository on the Hugging Face hub, at an `address`, or, `packaged`, in Casebook.
 
-    `sha256` is the file's, or the beginning of it where no more is published. `prepare` holds the settings of the
+    `sha256` is the file's, or the beginning of it where no more is published, and `revision` the commit of the hub's
+    repository; weights with neither are not `proved`. `prepare` holds the settings of the
     Preprocessing they were measured with, `options` what `create_model` needs for them besides what their layout needs,
     and `top1` and `top5` the published accuracies in [0, 1] on the ImageNet validation set; those of packaged weights
     are on the test pictures of their data set.
@@ -57,6 +58,7 @@ class PublishedWeights:
     address: str = ""
     packaged: bool = False
     sha256: str | None = None
+    revision: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     top1: float | None = None
     top5: float | None = None
@@ -66,16 +68,25 @@ class PublishedWeights:
         return _preprocessing(self.prepare)
 
     @property
+    def proved(self) -> bool:
+        """Whether a checksum or a pinned revision tells these weights from any others."""
+        return bool(self.sha256 or self.revision)
+
+    @property
     def url(self) -> str:
         """Where the file is; "" for weights that come with Casebook."""
         if self.packaged:
             return ""
-        return self.address or f"https://huggingface.co/{self.repository}/resolve/main/{self.file}"
+        return self.address or f"https://huggingface.co/{self.repository}/resolve/{self.revision or 'main'}/{self.file}"
 
     def to_dict(self) -> dict[str, Any]:
         record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del record["prepare"]
-        return record | {"options": dict(self.options), "preprocessing": self.preprocessing.to_dict()}
+        return record | {
+            "options": dict(self.options),
+            "preprocessing": self.preprocessing.to_dict(),
+            "proved": self.proved,
+        }
 
 
 @dataclasses.dataclass(frozen=True)

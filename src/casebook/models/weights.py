@@ -1,13 +1,14 @@
-"""Weights: a file, a run folder or a published name enters; values under our names, proved intact, leave.
+"""Weights: give a file, a run folder or a published name, and get checked values under our names.
 
-Weights of others come in through the key maps of `layouts.py`. What we write is safetensors with a checksum
-over everything in the file, because a flipped bit in a weight is otherwise read without a word.
+The key maps of `layouts/` translate the names of other libraries. We write safetensors files with a checksum over
+everything in them, because nothing else would notice a flipped bit in a weight.
 
-The metadata of a safetensors file says what its weights need. Read are `architecture`; `layout` ("casebook",
-"torchvision", "timm"); `padding` (anything with "SAME", or "symmetric"); `input` ("224x224 RGB, x/127.5-1");
-and, as JSON, `options` for `create_model`, `preprocessing` and `classes`.
+The metadata of a safetensors file says what its weights need: `architecture`; `layout` ("casebook", "torchvision",
+"timm"); `padding` (anything with "SAME", or "symmetric"); `input` ("224x224 RGB, x/127.5-1"); `dataset`; and, as JSON,
+`options` for `create_model`, `preprocessing` and `classes`.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import json
@@ -28,17 +29,19 @@ from torch import Tensor
 from ..errors import DownloadError, ModelError, WeightsError, did_you_mean
 from ..files import cache_folder, offline, write_atomically
 from ..preprocessing import Preprocessing
-from ..remote import RemoteFile, fetch
+from ..remote import CONNECT_SECONDS, RemoteFile, fetch, reason_of
 from . import create_model, list_models, model_card
 from .card import PublishedWeights
+from .checkpoints import find_state, strip_wrappers
 from .imagenet import NUM_CLASSES, imagenet_class_names
 from .layers import Network
-from .layouts import detect_layout, from_layout, peers, to_layout
+from .layouts import count_matches, detect_layout, from_layout, peers, to_layout
 
 __all__ = ["Weights", "load_into", "read_weights", "resolve", "save_weights", "to_layout"]
 
 CHECKSUM = "payload_sha256"
-SAFETENSORS, PICKLES = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
+SAFETENSORS, PICKLES = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt", ".tar")  # also .pth.tar
+EMA = ":ema"  # behind a checkpoint's name: its averaged weights
 PACKAGED = "packaged"  # the folder of the weights that come with Casebook
 HEAD = "head.classifier."
 LAST = re.compile(r"(head|auxiliary\.[^.]+)\.classifier\.")  # the last layers, which go with the classes
@@ -71,13 +74,14 @@ class Weights:
 def resolve(spec: str | Path, name: str) -> Weights:
     """The weights that `spec` means for the network `name`.
 
-    `spec` is a .safetensors or PyTorch file, a run folder, or a published name: one that the network's card
-    lists, its repository on the Hugging Face hub, or "imagenet" for the first. Published weights come through
-    the hub's cache or ours; HF_HUB_OFFLINE=1 or CASEBOOK_OFFLINE=1 forbids the network. A file that was fetched by
-    hand and keeps its published name is known by it and verified.
+    `spec` is a .safetensors or PyTorch file, a run folder, or a published name: one on the network's card, its
+    repository on the Hugging Face hub, or "imagenet" for the first. Checkpoints of Lightning and of training scripts
+    load, too; ":ema" behind the name chooses the averaged weights. Published weights come through the hub's cache or
+    ours; HF_HUB_OFFLINE=1 or CASEBOOK_OFFLINE=1 forbids the network. A downloaded file that keeps its published name is
+    recognised by it and verified.
 
     Raises:
-        WeightsError: for weights that are missing, damaged, or made for another network.
+        WeightsError: for weights that are missing, damaged, not finite, or made for another network.
     """
     card, path = model_card(name), Path(spec).expanduser()
     for published in card.weights:  # before a folder of that name, which may well hold the pictures
@@ -87,6 +91,8 @@ def resolve(spec: str | Path, name: str) -> Weights:
         return _from_run(path, name)
     if path.is_file():
         return _from_file(path, name)
+    if path.name.endswith(EMA) and (plain := path.with_name(path.name.removesuffix(EMA))).is_file():
+        return _from_file(plain, name, averaged=True)
     if path.suffix.lower() in SAFETENSORS + PICKLES or isinstance(spec, Path):
         raise WeightsError(f"{path}: no such file; give the weights' path, a run folder or a published name")
     for published in card.weights:
@@ -170,15 +176,30 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     if (checksum := metadata.pop(CHECKSUM, None)) and checksum != _checksum(state, metadata):
         raise WeightsError(f"{path}: damaged: its checksum does not fit its weights; copy or download it again")
+    _check_finite(state, path)
     return state, metadata
 
 
-def _from_file(path: Path, name: str) -> Weights:
+def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raises WeightsError for a weight that is not a number or infinite: every answer would be meaningless."""
+    for key, value in state.items():
+        if value.is_floating_point() and (
+            broken := int((~torch.isfinite(value if value.itemsize > 1 else value.float())).sum())
+        ):
+            raise WeightsError(
+                f"{path}: {broken:,} of the {value.numel():,} values of the weight '{key}' are not finite (NaN or "
+                "infinity), so the network cannot be used; take an earlier checkpoint, or copy or download it again"
+            )
+
+
+def _from_file(path: Path, name: str, averaged: bool = False) -> Weights:
     for published in model_card(name).weights:
         if published.address and path.name == published.file:  # fetched by hand
             return _published(path, published, name, str(path))
     if path.suffix.lower() in PICKLES:
-        state, metadata = _read_pickle(path), {}
+        state, metadata = _read_pickle(path, averaged), {}
+    elif path.suffix.lower() in SAFETENSORS and averaged:
+        raise WeightsError(f"{path}: a safetensors file holds one set of weights; leave out ':ema'")
     elif path.suffix.lower() in SAFETENSORS:
         state, metadata = read_weights(path)
     else:
@@ -201,27 +222,40 @@ def _from_run(folder: Path, name: str) -> Weights:
 
 
 def _from_hub(published: PublishedWeights, name: str) -> Weights:
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     source = f"{published.repository}/{published.file}"
-    log = logging.getLogger("huggingface_hub")
-    level = log.level
-    log.setLevel(logging.ERROR)  # without a network it would print each of its retries before our message
     try:
-        path = Path(huggingface_hub.hf_hub_download(published.repository, published.file, local_files_only=offline()))
+        path = _cached(published) or _download(published)
     except Exception as error:  # the hub's releases raise those of changing network libraries
-        absent = isinstance(error, LocalEntryNotFoundError)
-        reason = "no network, or offline mode" if absent else _first_line(error)
+        revision = f"--revision {published.revision} " if published.revision else ""
         raise WeightsError(
-            f"{source} is not in the Hugging Face cache and cannot be fetched ({reason}); download "
+            f"{source} is not in the Hugging Face cache and cannot be fetched ({reason_of(error)}); download "
             f"{published.url} where there is a network and give that file instead of '{published.name}', or "
             f"fill the cache ($HF_HOME/hub, else ~/.cache/huggingface/hub) with "
-            f"'hf download {published.repository} {published.file}'"
+            f"'hf download {revision}{published.repository} {published.file}'"
         ) from error
-    finally:
-        log.setLevel(level)
     return _published(path, published, name, source)
+
+
+def _cached(published: PublishedWeights) -> Path | None:
+    """The file in the hub's cache, of the pinned revision or else of the newest one that is there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for revision in (published.revision, None) if published.revision else (None,):
+        found = try_to_load_from_cache(published.repository, published.file, revision=revision)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _download(published: PublishedWeights) -> Path:
+    """The file from the hub. Asks once first: without a network the hub would retry for half a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    if offline():
+        raise DownloadError("offline mode")
+    revision = published.revision or None
+    get_hf_file_metadata(hf_hub_url(published.repository, published.file, revision=revision), timeout=CONNECT_SECONDS)
+    return Path(hf_hub_download(published.repository, published.file, revision=revision))
 
 
 def _from_address(published: PublishedWeights, name: str) -> Weights:
@@ -251,6 +285,8 @@ def _published(path: Path, published: PublishedWeights, name: str, source: str) 
     sha256 = _sha256(path)
     if published.sha256 and not sha256.startswith(published.sha256):
         raise WeightsError(f"{path}: damaged or changed: SHA-256 is {sha256}, expected {published.sha256}")
+    if not published.proved:
+        logger.warning("%s: not proved: no checksum or revision of %s is known", source, published.name)
     state, metadata = (_read_pickle(path), {}) if path.suffix in PICKLES else read_weights(path)
     told = {"architecture": name, "layout": published.layout, "options": json.dumps(dict(published.options))}
     told |= {"dataset": "ImageNet-1k"}  # all weights on the cards but the packaged ones
@@ -274,7 +310,13 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
             keys = create_model(name, **options).state_dict().keys()
     except (ValueError, TypeError, ModelError, WeightsError) as error:
         raise WeightsError(f"{source}: its description cannot be used: {error}") from error
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+
+    def count_known(names: Iterable[str]) -> int:
+        return max(count_matches(names, name, keys).values())
+
+    state, prefix = strip_wrappers(state, count_known)
+    if prefix:
+        notes = (*notes, f"the weights are those below '{prefix}'")
     try:
         layout = metadata.get("layout") or detect_layout(state, name, keys)
         assumed = {key: value for key, value in _peer_options(name, layout).items() if key not in options}
@@ -348,18 +390,21 @@ def _are_norms_folded(state: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """The state in a file of `torch.save`, also one wrapped in a checkpoint, without running its code."""
+def _read_pickle(path: Path, averaged: bool = False) -> dict[str, Tensor]:
+    """The state in a file of `torch.save`, also one inside a checkpoint, without running its code."""
     try:
         if not path.stat().st_size:
             raise WeightsError(f"{path}: the file is empty (0 bytes); copy or download it again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            # Training scripts keep their arguments in one; it holds values and runs nothing.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: no PyTorch weights, or weights among Python objects, which are not opened because they "
-            "can run code; save the state dict alone, best as safetensors"
+            f"{path}: no PyTorch weights, or weights among Python objects, which are not opened because they can run "
+            "code; save the state dict alone, best as safetensors: "
+            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
         ) from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -367,12 +412,11 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path}: no whole PyTorch file ({_first_line(error)}); copy or download it again"
         ) from error
-    for wrapper in ("state_dict", "model", "model_state_dict"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise WeightsError(f"{path}: holds no state dict (names with tensors), expected torch.save(state_dict)")
-    return dict(found)
+    state, remark = find_state(found, str(path), averaged=averaged)
+    if remark:
+        logger.warning("%s: %s", path, remark)
+    _check_finite(state, path)
+    return state
 
 
 def _plain(tensor: Tensor) -> Tensor:

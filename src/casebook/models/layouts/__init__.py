@@ -82,10 +82,7 @@ def detect_layout(state: Iterable[str], name: str, keys: Iterable[str]) -> str:
     Raises WeightsError when none explains half of the network's `keys`.
     """
     state, keys = list(state), list(keys)
-    matches = {}
-    for layout, rename in layouts(name).items():
-        given = state if layout == "casebook" else map(peers(name)[layout].older, state)
-        matches[layout] = len(set(given) & set(map(rename, keys)))
+    matches = count_matches(state, name, keys)
     best = max(matches, key=lambda layout: matches[layout])
     if matches[best] < len(keys) / 2:
         raise WeightsError(
@@ -93,6 +90,15 @@ def detect_layout(state: Iterable[str], name: str, keys: Iterable[str]) -> str:
             f"{', '.join(matches)}; the names begin with {', '.join(sorted(state)[:3]) or 'nothing'}"
         )
     return best
+
+
+def count_matches(state: Iterable[str], name: str, keys: Iterable[str]) -> dict[str, int]:
+    """For each layout, how many of the network's `keys` the state's names stand for."""
+    state, keys, matches = list(state), list(keys), {}
+    for layout, rename in layouts(name).items():
+        given = state if layout == "casebook" else map(peers(name)[layout].older, state)
+        matches[layout] = len(set(given) & set(map(rename, keys)))
+    return matches
 
 
 def _convolved(name: str, layout: str) -> Mapping[str, int]:
