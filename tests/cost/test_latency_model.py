@@ -142,7 +142,7 @@ def test_this_device_is_measured_and_kept(quick: None, tmp_path: Path, monkeypat
 def test_a_profile_of_another_number_of_threads_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path))
     cpu = torch.device("cpu")
-    assert module._cache_file(cpu, 1) != module._cache_file(cpu, 2)
+    assert module._cache_key(cpu, 1) != module._cache_key(cpu, 2)
 
 
 def test_left_out_networks_are_predicted_without_themselves(quick: None) -> None:

@@ -153,7 +153,9 @@ def test_cache_notices_another_picture_of_the_same_size(make_folder: Make, tmp_p
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 damaged", b"\x80\x04pickle"])
-def test_damaged_cache_is_replaced(content: bytes, make_folder: Make, tmp_path: Path) -> None:
+def test_damaged_cache_is_replaced(
+    content: bytes, make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = load_source(make_folder({"a": 2, "b": 2}))
     expected = scan(source, cache_dir=tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
@@ -161,7 +163,13 @@ def test_damaged_cache_is_replaced(content: bytes, make_folder: Make, tmp_path: 
     for damaged in (content, whole[:-20], whole[: len(whole) // 2]):
         file.write_bytes(damaged)
         assert scan(source, cache_dir=tmp_path / "cache").facts == expected.facts
-    assert file.read_bytes() == whole
+    looked: list[int] = []
+    look = scan_module._look
+    monkeypatch.setattr(scan_module, "_look", lambda source, index: looked.append(index) or look(source, index))
+    scan(source, cache_dir=tmp_path / "cache")  # writes it again if the last one only removed what was damaged
+    looked.clear()
+    assert scan(source, cache_dir=tmp_path / "cache").facts == expected.facts
+    assert looked == []
 
 
 def test_cache_that_cannot_be_written_stops_nothing(make_folder: Make, tmp_path: Path) -> None:

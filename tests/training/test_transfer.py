@@ -192,11 +192,10 @@ def test_a_damaged_feature_is_computed_again(
 
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
     first = train(weights_file, photo_folder, tmp_path / "a", transfer="head")
-    (path,) = (tmp_path / "cache" / "features").glob("*.sqlite")
-    with sqlite3.connect(path) as database:
-        picture, value = database.execute("SELECT picture, value FROM features").fetchone()
-        damaged = np.frombuffer(value, np.float32) + 1
-        database.execute("UPDATE features SET value = ? WHERE picture = ?", [damaged.tobytes(), picture])
+    with sqlite3.connect(tmp_path / "cache" / "features.sqlite") as database:
+        key, value = database.execute("SELECT key, value FROM entries").fetchone()
+        damaged = np.frombuffer(value, np.uint8) + 1
+        database.execute("UPDATE entries SET value = ? WHERE key = ?", [damaged.tobytes(), key])
     database.close()
     again = train(weights_file, photo_folder, tmp_path / "b", transfer="head")
     assert again.evaluation["features"]["computed"] == 1

@@ -11,7 +11,6 @@ does the work, else the lower quartile of the runs.
 """
 
 import contextlib
-import hashlib
 import json
 import math
 import platform
@@ -31,12 +30,14 @@ from torch.nn import functional
 
 from ..device import Stopwatch, device_name, is_alone, settle, synchronise, timed_in_turns, using_threads
 from ..errors import RunError
-from ..files import cache_folder, write_json
+from ..files import write_json
 from ..models import create_model
 from ..progress import Advanced, Reporter, silent
+from ..store import Store
 from .trace import MOVES, Frame, Trace
 
 FORMAT = 1
+AGAIN = "make one with 'casebook profile-device'"
 LARGEST_FILE = 1 << 20  # bytes of a latency model; ours have some thousands
 LANES = 16  # numbers in the largest vector register; channels are padded to a multiple
 RUN_SECONDS = 0.03  # for each layer
@@ -438,15 +439,20 @@ def _relative_fit(table: NDArray[np.float64], times: NDArray[np.float64]) -> NDA
 def read_latency_model(path: str | Path) -> LatencyModel:
     """Raises RunError for a file that is missing or that this version cannot read."""
     path = Path(path)
-    again = "make one with 'casebook profile-device'"
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise RunError(f"{path}: larger than {LARGEST_FILE} bytes, expected a latency model; {again}")
-        document = json.loads(content)
+            return _parsed(file.read(LARGEST_FILE + 1), path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror or error}; {again}") from error
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}; {AGAIN}") from error
+
+
+def _parsed(content: bytes, path: Path | str) -> LatencyModel:
+    """The latency model in a file or in the cache, of which `path` is the name for messages. Raises RunError."""
+    again = AGAIN
+    if len(content) > LARGEST_FILE:
+        raise RunError(f"{path}: larger than {LARGEST_FILE} bytes, expected a latency model; {again}")
+    try:
+        document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not a JSON document, expected a latency model; {again}") from error
     if not isinstance(document, dict) or "format" not in document:
@@ -467,7 +473,7 @@ def read_latency_model(path: str | Path) -> LatencyModel:
     return model
 
 
-def _check(path: Path, model: LatencyModel, again: str) -> None:
+def _check(path: Path | str, model: LatencyModel, again: str) -> None:
     """Raises RunError for names that this format lacks, or numbers that cannot be rates."""
     known = {"layers": (set(model.layers), set(KINDS)), "factors": (set(model.factors), set(FACTORS))}
     for what, (came, expected) in known.items():
@@ -496,19 +502,20 @@ def cached_latency_model(
     report: Reporter = silent,
 ) -> LatencyModel:
     """This device's latency model: measured the first time or `again`, else read from the cache."""
-    path = _cache_file(torch.device(device), threads)
-    if not again:
-        with contextlib.suppress(RunError):  # there is none yet, or another version wrote it
-            return read_latency_model(path)
+    store, key = Store("devices"), _cache_key(torch.device(device), threads)
+    content = None if again else store.get(key)
+    if content is not None:
+        with contextlib.suppress(RunError):  # another version wrote it
+            return _parsed(content, store.path)
     model = measure_latency_model(device, threads=threads, report=report)
-    write_latency_model(model, path)
+    store.put(key, json.dumps(model.to_dict()).encode())
+    store.close()
     return model
 
 
-def _cache_file(device: torch.device, threads: int | None) -> Path:
-    """One file for each processor, number of threads and torch version, which all change the times."""
+def _cache_key(device: torch.device, threads: int | None) -> str:
+    """Tells processors, numbers of threads and torch versions apart, which all change the times."""
     from casebook import __version__
 
     threads = threads or torch.get_num_threads()
-    facts = (device_name(device), device.type, threads, torch.__version__, __version__, platform.machine(), FORMAT)
-    return cache_folder() / "devices" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.json"
+    return repr((device_name(device), device.type, threads, torch.__version__, __version__, platform.machine(), FORMAT))

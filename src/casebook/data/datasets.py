@@ -150,7 +150,7 @@ def scan_source(source: Source, report: Reporter = silent) -> Scan:
     def progress(done: int, total: int) -> None:
         report(Advanced("scan", done, total))
 
-    return scan(source, progress=progress, cache_dir=cache_folder() / "scans")
+    return scan(source, progress=progress, cache_dir=cache_folder())
 
 
 def split_data(source: Source, seen: Scan, settings: SplitSettings) -> PictureData:

@@ -1,13 +1,10 @@
 """Reads every picture once: what it is, whether it is whole, and the fingerprints that find its copies."""
 
-import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import math
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..device import available_cores
-from ..errors import PictureError, RunError
-from ..files import write_atomically
-from .decode import decode
+from ..errors import PictureError
+from ..store import Store
+from .decode import decode, max_pixels
 from .pictures import Source
 
 THUMBNAIL = 32  # pixels on a side
@@ -96,8 +93,7 @@ def scan(
         for (facts, _), phash in zip(whole, perceptual_hashes(thumbnails), strict=True)
     )
     result = Scan(tuple(facts), thumbnails)
-    if unseen:
-        known.write(result)
+    known.write(result, unseen)
     return result
 
 
@@ -182,49 +178,40 @@ def _range_of(extremes: Sequence[tuple[float, float]]) -> tuple[float, float] | 
 
 
 class _Cache:
-    """Earlier looks at the files of one folder, kept as one .npz file in `folder`; None keeps nothing."""
+    """Earlier looks at files, in a store below `folder`; None keeps nothing."""
 
     def __init__(self, folder: Path | None, source: Source):
-        self.source, self.path = source, None
+        self.store = None if folder is None or source.root is None else Store("scans", folder)
+        self.keys: list[str] = []
         self.looks: dict[str, tuple[PictureFacts, bytes]] = {}
-        if folder is None or source.root is None:
+        if self.store is None or source.root is None:
             return
-        root = hashlib.sha256(os.fsencode(source.root.resolve())).hexdigest()[:16]
-        self.path = folder / f"scan-{root}.npz"
-        self.keys = [self._key(index) for index in range(len(source))]
-        try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
-                record = json.loads(stored["facts"].tobytes())
-                thumbnails = np.asarray(stored["thumbnails"], np.uint8).reshape(-1, THUMBNAIL * THUMBNAIL)
-            if record["version"] == CACHE_VERSION:
-                for key, fields, pixels in zip(record["keys"], record["facts"], thumbnails, strict=True):
-                    self.looks[key] = PictureFacts(*fields), pixels.tobytes()
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-            self.looks = {}  # none yet, damaged, or of another version: everything is read again
-
-    def _key(self, index: int) -> str:
-        path = self.source.path(index)
-        assert path is not None
-        try:
-            stat = path.stat()
-        except OSError:
-            return ""
-        return f"{stat.st_size} {stat.st_mtime_ns} {self.source.pictures[index].name}"
+        root = source.root.resolve()
+        self.keys = [_key(root / picture.name) for picture in source.pictures]
+        for key, value in self.store.get_many(key for key in self.keys if key).items():
+            thumbnail, fields = value[: THUMBNAIL * THUMBNAIL], value[THUMBNAIL * THUMBNAIL :]
+            self.looks[key] = PictureFacts(*json.loads(fields)), thumbnail
 
     def get(self, index: int) -> tuple[PictureFacts, bytes] | None:
         return self.looks.get(self.keys[index]) if self.looks else None
 
-    def write(self, result: Scan) -> None:
-        if self.path is None:
+    def write(self, result: Scan, indices: Sequence[int]) -> None:
+        if self.store is None:
             return
-        kept = [index for index, key in enumerate(self.keys) if key]
-        record = {
-            "version": CACHE_VERSION,
-            "keys": [self.keys[index] for index in kept],
-            "facts": [dataclasses.astuple(result.facts[index]) for index in kept],
-        }
-        content = io.BytesIO()
-        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
-        np.savez(content, facts=text, thumbnails=result.thumbnails[kept])
-        with contextlib.suppress(RunError):  # it only saves time: a read-only or full disk must not stop a training
-            write_atomically(self.path, content.getvalue())
+        values = {}
+        for index in indices:
+            if key := self.keys[index]:
+                fields = json.dumps(dataclasses.astuple(result.facts[index])).encode()
+                values[key] = result.thumbnails[index].tobytes() + fields
+        self.store.put_many(values)
+        self.store.close()
+
+
+def _key(path: Path) -> str:
+    """What tells whether a file is still the one that was looked at; empty where it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    name = os.fsencode(path).decode("utf-8", "backslashreplace")  # SQLite takes no surrogates
+    return f"{CACHE_VERSION} {stat.st_size} {stat.st_mtime_ns} {name}"

@@ -151,6 +151,6 @@ def _contents(source: Source, indices: Sequence[int]) -> set[str]:
     if source.root is None:
         found = {content(source, index) for index in indices}
     else:
-        facts = scan(source, cache_dir=cache_folder() / "scans").facts
+        facts = scan(source, cache_dir=cache_folder()).facts
         found = {facts[index].sha256 for index in indices}
     return found - {""}

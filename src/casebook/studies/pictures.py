@@ -93,7 +93,7 @@ def load_pictures(data: str | Path, settings: PictureSettings) -> PictureSet:
     source = load_source(data)
     if settings.classes is not None:
         source = _of_classes(source, settings.classes)
-    seen = scan(source, cache_dir=cache_folder() / "scans")
+    seen = scan(source, cache_dir=cache_folder())
     split = split_source(
         source, scan=seen, duplicates=duplicates(seen, source, near=True), val_fraction=settings.val_fraction,
         test_fraction=settings.test_fraction, seed=settings.seed,

@@ -1,8 +1,7 @@
 """Cached features: a frozen backbone sees each picture once; its head then trains on what it saw.
 
-The cache is one SQLite file for each backbone (weights, options, preprocessing, arithmetic); a row is keyed by the
-picture's content and view, so other trainings, data sets and splits find what they share. A killed process loses at
-most the batch under way.
+A feature is kept under its backbone (weights, options, preprocessing, arithmetic) and the picture's content and view,
+so other trainings, data sets and splits find what they share. A killed process loses at most the batch under way.
 """
 
 import contextlib
@@ -10,7 +9,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,10 +24,12 @@ from ..data.crops import CropSettings
 from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches, BatchPlan, order
 from ..data.sources import Source
 from ..device import ThreadTuner, autocast
-from ..errors import DataError, RunError
-from ..files import cache_folder
+from ..errors import DataError
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
+from ..store import GIB, Store
+
+FEATURE_BYTES = 20 * GIB  # of features are kept on disk
 
 
 def backbone_digest(network: nn.Module) -> str:
@@ -44,61 +44,28 @@ def backbone_digest(network: nn.Module) -> str:
 
 
 class FeatureCache:
-    """(picture content, view) -> features, on disk.
-
-    Raises RunError when the file cannot be written.
-    """
+    """(picture content, view) -> features, in a store that all backbones share; `key` tells them apart."""
 
     def __init__(self, key: dict[str, Any], folder: Path | None = None):
-        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-        self.path = (folder or cache_folder() / "features") / f"{name}.sqlite"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.database = sqlite3.connect(self.path, timeout=60)
-            self.database.execute("PRAGMA journal_mode=WAL")
-            self.database.execute("PRAGMA synchronous=NORMAL")
-            self.database.execute(
-                "CREATE TABLE IF NOT EXISTS features (picture TEXT, view INTEGER, sha256 BLOB, value BLOB, "
-                "PRIMARY KEY (picture, view)) WITHOUT ROWID"
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise RunError(
-                f"cannot use the feature cache {self.path}: {error}; delete it, or set CASEBOOK_CACHE to a "
-                "folder that can be written"
-            ) from error
+        self.backbone = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+        self.store = Store("features", folder, budget_bytes=FEATURE_BYTES)
 
     def get(self, pictures: Sequence[str], view: int) -> dict[str, NDArray[np.float32]]:
-        """What is known of these pictures; a row whose checksum does not fit counts as unknown."""
-        known: dict[str, NDArray[np.float32]] = {}
-        for start in range(0, len(pictures), 500):
-            some = list(pictures[start : start + 500])
-            marks = ",".join("?" * len(some))
-            rows = self.database.execute(
-                f"SELECT picture, sha256, value FROM features WHERE view = ? AND picture IN ({marks})", [view, *some]
-            )
-            for picture, digest, value in rows:
-                if hashlib.sha256(value).digest() == digest:
-                    known[picture] = np.load(io.BytesIO(value), allow_pickle=False)
-        return known
+        """What is known of these pictures."""
+        keys = {f"{self.backbone} {view} {picture}": picture for picture in pictures}
+        found = self.store.get_many(keys)
+        return {keys[key]: np.load(io.BytesIO(value), allow_pickle=False) for key, value in found.items()}
 
     def put(self, view: int, features: dict[str, NDArray[np.float32]]) -> None:
-        rows = []
+        values = {}
         for picture, value in features.items():
             content = io.BytesIO()
             np.save(content, value.astype(np.float32, copy=False))  # with its shape: a vector or (C, H, W)
-            raw = content.getvalue()
-            rows.append((picture, view, hashlib.sha256(raw).digest(), raw))
-        try:
-            with self.database:
-                self.database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", rows)
-        except sqlite3.Error as error:
-            raise RunError(
-                f"cannot write the feature cache {self.path}: {error}; free some space or set CASEBOOK_CACHE "
-                "to another folder"
-            ) from error
+            values[f"{self.backbone} {view} {picture}"] = content.getvalue()
+        self.store.put_many(values)
 
     def close(self) -> None:
-        self.database.close()
+        self.store.close()
 
 
 class Views(NamedTuple):

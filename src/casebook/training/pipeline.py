@@ -168,7 +168,7 @@ def prepare_pictures(
     def advance(task: Task) -> Callable[[int, int], None]:
         return lambda done, total: report(Advanced(task, done, total))
 
-    seen = scan(source, progress=advance("scan"), cache_dir=cache_folder() / "scans")
+    seen = scan(source, progress=advance("scan"), cache_dir=cache_folder())
     form = stored_format(preprocessing, side or 0, format)._replace(value_range=choose_value_range(seen.facts))
     layout, folder = Layout(seen.facts, form), prepared_folder()
     size_bytes = layout.size_bytes if format == "raw" else jpeg_size_bytes(source, layout)

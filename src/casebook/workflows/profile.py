@@ -143,7 +143,7 @@ def profile_data(
     source, where = load_source(data), choose_device(device)
     preprocessing = card.preprocessing
     seen = scan(
-        source, cache_dir=cache_folder() / "scans",
+        source, cache_dir=cache_folder(),
         progress=lambda done, total: report(Advanced("scan", done, total)),
     )  # fmt: skip
     good = [index for index, facts in enumerate(seen.facts) if facts.error is None]
