@@ -2,7 +2,8 @@
 
 import pytest
 
-from casebook.cost.compare import claim, compare, table
+from casebook.cost.compare import claim, compare, kind_of, table
+from casebook.cost.count import count
 from casebook.errors import ModelError
 from casebook.models import list_models, model_card
 
@@ -19,18 +20,56 @@ def test_counts_are_the_cards(rows):
         card = model_card(row.name)
         assert (row.parameters, row.multiply_adds) == (card.parameters, card.multiply_adds)
         assert (row.year, row.input_size) == (card.year, card.input_size)
-        assert row.peak_activation_bytes >= 4 * card.in_channels * card.input_size**2
 
 
-def test_one_crop_goes_before_ten_and_the_paper_before_weights():
-    resnet50 = claim(model_card("resnet50"))
-    assert (resnet50.top1_error, resnet50.top5_error, resnet50.one_crop) == (24.7, 7.8, True)
-    assert claim(model_card("mobilenet_v2")).source == "Table 4"
-    assert claim(model_card("resnet18")).top1_error == pytest.approx(30.242)  # the paper has ten crops only
-    alexnet = claim(model_card("alexnet"))
-    assert not alexnet.one_crop
-    assert "crop" in alexnet.refers_to or "2010" in alexnet.refers_to
-    assert claim(model_card("resnet20")) is None
+def test_figures_compare_under_one_protocol():
+    """Checked against the papers: which pictures, which crop, whose training."""
+    found = {name: claim(model_card(name)) for name in list_models()}
+    resnet50 = found["resnet50"]
+    assert (resnet50.top1_error, resnet50.top5_error, resnet50.kind) == (24.7, 7.8, "reference")
+    assert (found["mobilenet_v2"].source, found["mobilenet_v2"].kind) == ("Table 4", "reference")
+    assert (found["googlenet"].top5_error, found["googlenet"].kind) == (10.07, "reference")
+    assert found["efficientnet_b3"].kind == "reference"  # 300 pixels are its own input
+    resnet18 = found["resnet18"]  # the paper has ten crops only
+    assert (resnet18.top1_error, resnet18.kind) == (pytest.approx(30.242), "retrained")
+    assert found["alexnet"].kind == "other"  # ten crops
+    assert found["inception_v4"].kind != "reference"  # without the blacklisted pictures
+    assert found["resnet20"] is None
+
+
+@pytest.mark.parametrize(
+    ("refers_to", "side", "kind"),
+    [
+        ("ImageNet validation, 1 crop", 224, "reference"),
+        ("ILSVRC 2012 validation, 1 model, 1 crop", 224, "reference"),
+        ("ImageNet validation, 1 crop of 240x240", 240, "reference"),
+        ("ImageNet validation, 1 crop of 320x320", 224, "other"),
+        ("ImageNet validation, 1 crop, trained longer", 224, "other"),
+        ("ImageNet validation, 1 crop, without the blacklisted pictures", 299, "other"),
+        ("ImageNet validation, 10 crops", 224, "other"),
+        ("ImageNet validation", 224, "other"),
+        ("ImageNet 2010 test, one network, 10 crops", 224, "other"),
+        ("ILSVRC 2012 validation, 7 models, 1 crop", 224, "other"),
+    ],
+)
+def test_what_a_figure_refers_to_decides_whether_it_compares(refers_to: str, side: int, kind: str):
+    assert kind_of(refers_to, side) == kind
+
+
+@pytest.mark.parametrize(
+    "names", [["resnet50", "resnet101", "resnet152"], [f"efficientnet_b{n}" for n in range(8)]], ids=["resnet", "b0-b7"]
+)
+def test_deeper_networks_of_a_family_do_not_look_worse(names: list[str]):
+    for which in ("top1_error", "top5_error"):
+        errors = [getattr(claim(model_card(name)), which) for name in names]
+        assert errors == sorted(errors, reverse=True)
+
+
+def test_memory_is_that_of_summary(rows):
+    for row in rows:
+        memory = count(row.name).memory
+        assert row.inference_bytes == memory.inference_bytes
+        assert row.inference_bytes == memory.weight_bytes + memory.buffer_bytes + memory.peak_activation_bytes
 
 
 def test_both_errors_of_a_claim_have_one_source():
@@ -60,8 +99,13 @@ def test_the_table_has_a_row_for_each_and_says_what_errors_refer_to(rows):
     assert [row[0] for row in body] == NAMES
     assert all(len(row) == len(head) for row in body)
     by_name = {row[0]: row for row in body}
-    assert by_name["resnet50"][6] == "24.70 %"
-    assert by_name["googlenet"][6] == ""
+    assert by_name["resnet50"][6:] == ["24.70", "7.80", ""]
+    assert by_name["googlenet"][6:] == ["", "10.07", ""]
+    assert by_name["resnet18"][6:8] == by_name["alexnet"][6:8] == by_name["resnet20"][6:8] == ["", ""]
+    assert by_name["resnet18"][-1].startswith("top-1 30.24, top-5 10.92: ImageNet validation, 1 crop of 224x224")
+    assert by_name["alexnet"][-1] == (
+        "top-1 40.70, top-5 18.20: ImageNet 2012 validation, one network, 10 crops (Table 2)"
+    )
     assert by_name["resnet20"][-1] == ""
 
 

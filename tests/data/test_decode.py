@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casebook.data.decode import MAX_PIXELS, UPRIGHT, decode, open_picture
-from casebook.errors import PictureError
+from casebook.data.decode import MEGAPIXELS_VARIABLE, UPRIGHT, _eight_bit, decode, max_pixels, open_picture
+from casebook.errors import DataError, PictureError
 
 CORNERS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
 
@@ -349,7 +350,7 @@ def tiff(values: np.ndarray, orientation: int = 1, photometric: int | None = Non
 
 @pytest.mark.parametrize("size", [(10_000, 5_001), (12_000, 9_000), (60_000, 60_000)])
 def test_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
-    assert size[0] * size[1] > MAX_PIXELS
+    assert size[0] * size[1] > max_pixels()
     with pytest.raises(PictureError, match="megapixels"):
         opened(png(size, b""))
 
@@ -376,7 +377,8 @@ def test_png_with_damaged_bytes(photographs: list[Image.Image]) -> None:
         ("empty.jpg", b"", "is empty (0 bytes)"),
         ("text.jpg", b"this is a letter, not a picture", "is not a picture of a known format"),
         ("page.png", b"<!DOCTYPE html><html></html>", "is not a picture of a known format"),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "convert it to JPEG"),
+        ("phone.jxl", b"\0\0\0\x0cJXL \r\n\x87\n", "is a JPEG XL file, which is not supported"),
+        ("phone.jpg", b"\xff\x0a\xfa\x1f", "is a JPEG XL file, which is not supported"),
         ("drawing.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "EPS"),
     ],
 )
@@ -431,3 +433,112 @@ def test_the_picture_outlives_its_file(tmp_path: Path) -> None:
     picture = open_picture(path, name="picture.png")
     path.unlink()
     assert_corners(picture)
+
+
+@pytest.mark.parametrize(
+    ("stored", "colour"), [((255, 0, 0), (255, 255, 255)), ((0, 0, 0), (0, 0, 0)), ((128, 0, 0), (119, 119, 119))]
+)
+def test_lab(stored: tuple[int, int, int], colour: tuple[int, int, int]) -> None:
+    """CIE L*a*b*: 0 to 100 is stored as 0 to 255; L* = 50 is 18.4 % of white, level 119 of sRGB."""
+    content = tiff(np.full((4, 4, 3), stored, np.uint8), photometric=8)
+    assert np.abs(np.asarray(opened(content))[0, 0].astype(int) - colour).max() <= 2
+    assert abs(int(np.asarray(opened(content, mode="L"))[0, 0]) - colour[0]) <= 2
+
+
+TIFF_MODES = ("1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "CMYK", "YCbCr", "LAB", "I", "F", "I;16", "I;16B")
+
+
+@pytest.mark.parametrize("mode", TIFF_MODES)
+def test_no_mode_that_a_tiff_can_have_is_refused(mode: str) -> None:
+    """For networks of grey and of colour pictures alike: data check decodes the one, predict mostly the other."""
+    content = saved(Image.new(mode, (32, 16)), "TIFF")
+    assert opened(content, mode="L").mode == "L"
+    assert opened(content).mode == "RGB"
+
+
+def test_premultiplied_grey_lies_on_white() -> None:
+    picture = Image.new("LA", (2, 1), (100, 255))
+    picture.putpixel((1, 0), (100, 0))
+    assert np.asarray(_eight_bit(picture.convert("La"), "L")).tolist() == [[100, 255]]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint32])
+def test_tiffs_of_types_that_pillow_does_not_know(dtype: type) -> None:
+    colours = np.stack([RAMP12, RAMP12[::-1], RAMP12.T], 2).astype(dtype)
+    expected = np.stack([RAMP12_AS_8, RAMP12_AS_8[::-1], RAMP12_AS_8.T], 2)
+    found = decode(tiff(colours), name="picture", value_range=(0, 4095))
+    assert np.array_equal(found.picture, expected)
+    assert (found.extremes, found.width, found.height) == ((0.0, 4095.0), 16, 16)
+    assert found.mode == {np.float64: "RGB;64F", np.float32: "RGB;32F", np.uint32: "RGB;32I"}[dtype]
+
+
+def test_float_tiff_of_64_bits() -> None:
+    values = np.linspace(0, 1, 256).reshape(16, 16)
+    found = decode(tiff(values), name="picture", mode="L")
+    assert np.array_equal(found.picture, np.arange(256).reshape(16, 16))
+    assert found.mode == "F;64"
+
+
+def test_the_limit_holds_for_every_kind_of_tiff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MEGAPIXELS_VARIABLE, "0.0001")
+    for values in (np.zeros((16, 16)), np.zeros((16, 16), np.float32), np.zeros((16, 16), np.uint8)):
+        with pytest.raises(
+            PictureError, match=r"16 x 16 = 0 megapixels, more than the limit of 0.0001; CASEBOOK_MAX_MEG"
+        ):
+            opened(tiff(values))
+
+
+def test_the_limit_can_be_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved(Image.new("1", (8000, 7000)), "PNG")
+    with pytest.raises(PictureError, match="56 megapixels, more than the limit of 50"):
+        opened(content)
+    monkeypatch.setenv(MEGAPIXELS_VARIABLE, "56")
+    assert opened(content, mode="L").size == (8000, 7000)
+    monkeypatch.setenv(MEGAPIXELS_VARIABLE, "many")
+    with pytest.raises(DataError, match="CASEBOOK_MAX_MEGAPIXELS is 'many', expected a number of megapixels"):
+        opened(content)
+
+
+def bit_fields(masks: tuple[int, int, int, int], bits: int) -> bytes:
+    """A BMP of 2 x 2 pixels whose channels are these bits."""
+    pixels = bytes(range(4 * bits // 8))
+    header = struct.pack("<IiiHHIIiiII4I", 108, 2, 2, 1, bits, 3, len(pixels), 0, 0, 0, 0, *masks).ljust(108, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + 108 + len(pixels), 0, 0, 14 + 108) + header + pixels
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (bit_fields((0x3FF00000, 0xFFC00, 0x3FF, 0), 32), "BMP file of a kind that is not supported"),
+        (tiff(np.zeros((8, 8, 5), np.uint8)), "TIFF file of a kind that is not supported"),
+    ],
+    ids=["bit fields", "five channels"],
+)
+def test_what_is_not_supported_is_not_called_damaged(mode: str, content: bytes, reason: str) -> None:
+    with pytest.raises(PictureError) as caught:
+        opened(content, mode=mode)
+    assert reason in caught.value.reason
+    assert "convert it to PNG" in caught.value.reason
+    assert "damaged" not in caught.value.reason
+
+
+HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf"
+
+
+def test_heic_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("phone.heic", "phone.jpg"):
+        with pytest.raises(PictureError, match=r"is a HEIC file; install pillow-heif .*casebook\[heif\]"):
+            open_picture(HEIC, name=name)
+
+
+def test_heic() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(four_corners((64, 64))).save(file, quality=-1)
+    found = decode(file.getvalue(), name="phone.heic")
+    assert_corners(found.picture, tolerance=6)
+    assert (found.format, found.width, found.height) == ("HEIF", 64, 64)
+    with pytest.raises(PictureError, match="damaged"):
+        opened(file.getvalue()[:200])

@@ -142,6 +142,19 @@ def test_cache_reads_only_what_changed(make_folder: Make, tmp_path: Path, monkey
     assert changed.facts[3] == first.facts[4]
 
 
+def test_broken_pictures_are_tried_again(make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another limit, or a package that is installed now, may mend them; a lower limit may refuse others."""
+    root = make_folder({"a": 2, "b": 2})
+    Image.new("L", (100, 100)).save(root / "a/large.png")
+    reasons = []
+    for limit in ("0.001", "1", "0.001"):
+        monkeypatch.setenv("CASEBOOK_MAX_MEGAPIXELS", limit)
+        reasons.append(list(scan(load_source(root), cache_dir=tmp_path / "cache").broken.values()))
+    assert reasons[1] == []
+    assert reasons[0] == reasons[2]
+    assert "more than the limit of 0.001" in reasons[0][0]
+
+
 def test_cache_notices_another_picture_of_the_same_size(make_folder: Make, tmp_path: Path) -> None:
     root = make_folder({"a": 1, "b": 1})
     path = root / "a/0.bmp"

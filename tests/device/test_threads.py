@@ -140,6 +140,23 @@ def test_the_tuner_changes_torchs_threads_between_steps(clock: Callable[[float],
         assert steps(20, {1: 50.0}) == [1] * 20
 
 
+def test_the_first_step_with_another_number_does_not_count(clock: Callable[[float], None]) -> None:
+    meter = Meter(0.0)
+    tuner = ThreadTuner(ThreadRule(2, 2), meter)
+
+    def step(seconds: float) -> int:
+        with tuner.step(1):
+            clock(seconds)
+        return torch.get_num_threads()
+
+    with using_threads(2):
+        assert [step(3.0) for _ in range(5)] == [2] * 5
+        meter.load = 1.0
+        assert step(6.0) == 1
+        assert step(50.0) == 1  # kernels are prepared anew
+        assert [step(3.0) for _ in range(3)] == [1] * 3
+
+
 def test_short_steps_are_gathered_before_a_decision(clock: Callable[[float], None]) -> None:
     asked: list[float] = []
 

@@ -9,17 +9,17 @@ from .output import WIDE, print_json, print_table, say
 def compare(
     names: list[str] = typer.Argument(..., metavar="NAME...", help="Names of networks, or patterns such as 'resnet*'."),
     input_size: int = typer.Option(
-        None, "--input", min=1, help="Side of the input in pixels; default: each one's own."
+        None, "--input", min=1, help="Side of the input in pixels; default: the network's own."
     ),
-    error: str = typer.Option("top1", help="The error that the picture shows: top1 or top5."),
-    picture: str = typer.Option(None, metavar="FILE", help="Draw error against multiply-adds into a .png or .svg."),
+    error: str = typer.Option("top1", help="The error in the picture: top1 or top5."),
+    picture: str = typer.Option(None, metavar="FILE", help="Draw error against multiply-adds as .png or .svg."),
     html: str = typer.Option(None, metavar="FILE", help="Write the picture and the table as one HTML file."),
     wide: bool = WIDE,
     markdown: bool = typer.Option(False, "--markdown", help="Print the table in Markdown."),
     csv: bool = typer.Option(False, "--csv", help="Print the table as CSV."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
-    """Set networks side by side: weights, multiply-adds, memory, year, published errors."""
+    """Set networks side by side: weights, multiply-adds, memory, year, and published errors that compare."""
     from pathlib import Path
 
     from casebook.cost import compare as side_by_side
@@ -64,5 +64,10 @@ def compare(
         print("| " + " | ".join("---" for _ in cells[0]) + " |")
         print("\n".join("| " + " | ".join(row) + " |" for row in cells[1:]))
     else:
-        columns = [TextColumn(name, right=0 < i < 8, fold=30 if i == 8 else None) for i, name in enumerate(cells[0])]
+        print(f"errors: {side_by_side.PROTOCOL}")
+        ranks = {"year": 1, "input (px)": 1, "inference (MiB)": 2, "not comparable": 3}
+        columns = [
+            TextColumn(name, 0 < place < 8, ranks.get(name, 0), 28 if place == 8 else None)
+            for place, name in enumerate(cells[0])
+        ]
         print_table(columns, cells[1:], wide=wide)

@@ -102,7 +102,7 @@ def _list(json_: bool, wide: bool) -> None:
         return
     columns = (TextColumn("study"), TextColumn("question", fold=30))
     print_table(columns, [[study.name, study.question] for study in studies], wide=wide)
-    print("Next: casebook study degradation (minutes), or casebook study --all for all of them and one book")
+    print("Next: casebook study degradation (minutes), or --all for one book of all")
 
 
 def _without_drawings(result: dict) -> dict:

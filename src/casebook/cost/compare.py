@@ -1,29 +1,43 @@
-"""Networks side by side: their costs, and the errors that papers or published weights claim for them."""
+"""Networks side by side: their costs, and the errors that papers or published weights claim for them.
 
+Errors compare only under one protocol: the ILSVRC 2012 validation pictures, one centre crop at the network's own
+input size, weights trained by the paper's authors. Only figures under this protocol stand in the columns of errors; the
+others are set apart, with what they refer to.
+"""
+
+import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..errors import ModelError
 from ..models import model_card
 from ..models.card import ModelCard
 from .count import count
 
-COLUMNS = ("name", "year", "parameters", "multiply-adds", "input", "peak memory (MB)", "top-1 error", "top-5 error",
-           "measured with")  # fmt: skip
+PROTOCOL = "ILSVRC 2012 validation, one centre crop at the network's input size, the paper's own training"
+COLUMNS = ("name", "year", "parameters", "multiply-adds", "input (px)", "inference (MiB)", "top-1 error (%)",
+           "top-5 error (%)", "not comparable")  # fmt: skip
+
+# reference: under PROTOCOL; retrained: the same but for weights that others trained; other: other pictures or crops.
+Kind = Literal["reference", "retrained", "other"]
+RANKS: tuple[Kind, ...] = ("other", "retrained", "reference")  # the last compares best
+SAME_PICTURES_AND_CROP = re.compile(
+    r"(?:ImageNet|ILSVRC 2012) validation,(?: 1 model,)? 1 crop(?: of (?P<side>\d+)x(?P=side))?"
+)
 
 
 class Claim(NamedTuple):
-    """Published errors in % from one source; `one_crop`: one centre crop of the ImageNet validation set."""
+    """Published errors in % from one source, and how they compare with those of other networks."""
 
     top1_error: float | None
     top5_error: float | None
     refers_to: str
     source: str
-    one_crop: bool
+    kind: Kind
 
 
 class Compared(NamedTuple):
-    """One network: counts at the input size, bytes of activations at the peak of inference, and published errors."""
+    """One network: counts at the input size, inference memory as `casebook summary` has it, and published errors."""
 
     name: str
     family: str
@@ -31,24 +45,27 @@ class Compared(NamedTuple):
     input_size: int
     parameters: int
     multiply_adds: int
-    peak_activation_bytes: int
+    inference_bytes: int
     published: Claim | None
 
-    def error(self, which: str) -> float | None:
-        """The published "top1" or "top5" error in %."""
-        return None if self.published is None else getattr(self.published, f"{which}_error")
+    def error(self, which: str, kinds: Sequence[Kind] = ("reference",)) -> float | None:
+        """The published "top1" or "top5" error in %, if it is of one of these kinds."""
+        if self.published is None or self.published.kind not in kinds:
+            return None
+        return getattr(self.published, f"{which}_error")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; errors are shares in [0, 1] there, as in all documents."""
+        """JSON-able; errors are shares in [0, 1], as in all documents."""
         record = self._asdict()
         if self.published is not None:
-            shares = {f"{w}_error": None if self.error(w) is None else self.error(w) / 100 for w in ("top1", "top5")}  # type: ignore[operator]
+            errors = {f"{which}_error": self.error(which, RANKS) for which in ("top1", "top5")}
+            shares = {name: None if error is None else error / 100 for name, error in errors.items()}
             record["published"] = self.published._asdict() | shares
         return record
 
 
 def compare(names: Sequence[str], input_size: int | None = None) -> list[Compared]:
-    """The networks in the order given, counted at their own input size unless one is given.
+    """The networks in the given order, counted at `input_size` or else at their own.
 
     Raises:
         ModelError: for no name, an unknown name, or an input that is too small.
@@ -67,7 +84,7 @@ def compare(names: Sequence[str], input_size: int | None = None) -> list[Compare
                 input_size=summary.input_shape[-1],
                 parameters=summary.total.parameters,
                 multiply_adds=summary.total.multiply_adds or 0,
-                peak_activation_bytes=summary.memory.peak_activation_bytes,
+                inference_bytes=summary.memory.inference_bytes,
                 published=claim(card),
             )
         )
@@ -77,42 +94,51 @@ def compare(names: Sequence[str], input_size: int | None = None) -> list[Compare
 def claim(card: ModelCard) -> Claim | None:
     """The published errors of a network that compare best with those of others, both from one source.
 
-    One centre crop on ImageNet goes before other crops and data, the paper before published weights, and the earlier
-    before the later.
+    Of two that compare equally well, one on the pictures of 2012 wins, then one with a top-1 error, then one with a
+    top-5 error, then the first.
     """
-    found: dict[tuple[str, str], dict[str, float]] = {}
+    found: dict[tuple[str, str, Kind], dict[str, float]] = {}
     for figure in card.published:
         if figure.what in ("top1_error", "top5_error"):
-            found.setdefault((figure.refers_to, figure.source), {}).setdefault(figure.what, figure.value)
+            key = (figure.refers_to, figure.source, kind_of(figure.refers_to, card.input_size))
+            found.setdefault(key, {}).setdefault(figure.what, figure.value)
     for weights in card.weights:
-        if weights.packaged:  # ours: no published claim, and not of ImageNet
+        if weights.packaged:  # measured on another data set
             continue
         errors = {
             f"{w}_error": round(100 * (1 - getattr(weights, w)), 3) for w in ("top1", "top5") if getattr(weights, w)
         }
+        side = dict(weights.prepare).get("size", card.input_size)
         if errors:
-            found[("ImageNet validation, 1 crop, published weights", weights.name)] = errors
+            refers_to = f"ImageNet validation, 1 crop of {side}x{side}, published weights"
+            found[(refers_to, weights.name, "retrained" if side == card.input_size else "other")] = errors
     claims = [
-        Claim(errors.get("top1_error"), errors.get("top5_error"), refers_to, source, _is_one_crop(refers_to))
-        for (refers_to, source), errors in found.items()
+        Claim(errors.get("top1_error"), errors.get("top5_error"), refers_to, source, kind)
+        for (refers_to, source, kind), errors in found.items()
     ]
     return max(claims, key=_worth, default=None)
 
 
-def _worth(found: Claim) -> tuple[bool, ...]:
-    is_papers = "published weights" not in found.refers_to
-    return found.one_crop, found.top1_error is not None, is_papers, found.top5_error is not None
+def kind_of(refers_to: str, input_size: int) -> Kind:
+    """Whether a paper's figure is under PROTOCOL."""
+    match = SAME_PICTURES_AND_CROP.fullmatch(refers_to)
+    return "reference" if match and int(match["side"] or input_size) == input_size else "other"
 
 
-def _is_one_crop(refers_to: str) -> bool:
-    return "1 crop" in refers_to and ("ImageNet" in refers_to or "ILSVRC" in refers_to)
+def _worth(found: Claim) -> tuple[int, bool, bool, bool]:
+    return (
+        RANKS.index(found.kind),
+        "2010" not in found.refers_to,
+        found.top1_error is not None,
+        found.top5_error is not None,
+    )
 
 
 def table(rows: Sequence[Compared]) -> list[list[str]]:
-    """The comparison as text cells, the first row being the heading."""
+    """The comparison as text cells; the first row names the columns."""
     lines: list[list[str]] = [list(COLUMNS)]
     for row in rows:
-        found = row.published
+        errors = (row.error(which) for which in ("top1", "top5"))
         lines.append(
             [
                 row.name,
@@ -120,9 +146,18 @@ def table(rows: Sequence[Compared]) -> list[list[str]]:
                 f"{row.parameters:,}",
                 f"{row.multiply_adds:,}",
                 str(row.input_size),
-                f"{row.peak_activation_bytes / 1e6:.1f}",
-                *("" if row.error(which) is None else f"{row.error(which):.2f} %" for which in ("top1", "top5")),
-                f"{found.refers_to} ({found.source})" if found else "",
+                f"{row.inference_bytes / 2**20:.1f}",
+                *("" if error is None else f"{error:.2f}" for error in errors),
+                set_apart(row.published),
             ]
         )
     return lines
+
+
+def set_apart(found: Claim | None) -> str:
+    """A figure that does not compare, with the reason; "" for one under PROTOCOL, or none at all."""
+    if found is None or found.kind == "reference":
+        return ""
+    errors = {"top-1": found.top1_error, "top-5": found.top5_error}
+    numbers = ", ".join(f"{name} {error:.2f}" for name, error in errors.items() if error is not None)
+    return f"{numbers}: {found.refers_to} ({found.source})"

@@ -1,11 +1,13 @@
 """A file of any picture format -> an upright RGB or grey picture, or a PictureError with the reason.
 
-Pillow is the reference. What it leaves to the caller is settled here, once for training and prediction: the
-size is checked before anything is decoded, 16-bit and float values are rescaled instead of clipped,
-transparency is laid on white, the camera's orientation is applied, an animation gives its first frame. Colour
-profiles are not applied.
+Checks of data, training, evaluation and prediction all decode here, so they agree on what can be read. The size is
+checked before anything is decoded. The camera's orientation is applied, transparency is laid on white, an animation
+gives its first frame, and values of more than 8 bits are scaled instead of clipped. Colour profiles are not applied.
 
-Evaluation, prediction and export take `open_picture`; training cuts its crops from what `reduced.decode_reduced` gives.
+Pillow opens the files. OpenCV reads what Pillow would reduce to 8 bits or does not know: colours of 16 bits, and TIFF
+files of floats and integers in unusual combinations. HEIC files need the package pillow-heif.
+
+Evaluation, prediction and export call `open_picture`. Training cuts its crops from what `reduced.decode_reduced` gives.
 """
 
 import io
@@ -20,18 +22,22 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
-from ..errors import PictureError
+from ..errors import CasebookError, DataError, PictureError
 
 MAX_ASPECT = 100  # resizing the shorter side would make a picture of a few bytes enormous
-MAX_PIXELS = 50_000_000  # a 20 KB PNG can decode to 800 MB: refused by its header
-NOT_PIXELS = {
-    "EPS",
-    "WMF",
-    "FPX",
-    "MIC",
-}  # for the first, Pillow would run Ghostscript
+MAX_MEGAPIXELS = 50  # a 20 KB PNG can decode to 800 MB: refused by its header
+MEGAPIXELS_VARIABLE = "CASEBOOK_MAX_MEGAPIXELS"  # sets another limit, also for worker processes, which inherit it
+NOT_PIXELS = {"EPS", "WMF", "FPX", "MIC"}  # for the first, Pillow would run Ghostscript
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+SIGNATURES = {  # the first bytes of a file -> Pillow's name of its format
+    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF",
+    b"MM\0*": "TIFF", b"8BPS": "PSD",
+}  # fmt: skip
+# Words of Pillow's errors about files that are whole.
+UNSUPPORTED = ("unsupported", "not supported", "not available", "not implemented", "unknown")
 UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -83,7 +89,12 @@ def decode(
 ) -> Decoded:
     """As `open_picture`, with the stored format, mode, size and values."""
     try:
-        with _quiet(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with _quiet():
+            unusual = _unusual_tiff(source, name)
+        if unusual is not None:
+            picture = _scaled_picture(unusual[0], value_range).convert(mode)
+            return Decoded(picture, "TIFF", unusual[1], *picture.size, _extremes(unusual[0]))
+        with _quiet(), _opened(source) as image:
             check_size(image.size, name)
             if image.format in NOT_PIXELS:
                 raise PictureError(name, f"is a {image.format} file, which holds no pixels; convert it to PNG or JPEG")
@@ -100,10 +111,57 @@ def decode(
                     width, height = height, width
             extremes = None if values is None else _extremes(values)
             return Decoded(picture, image.format or "", stored_mode, width, height, extremes)
-    except PictureError:
+    except CasebookError:
         raise
     except Exception as error:  # for damage, decoders raise OSError, ValueError, SyntaxError, struct.error...
         raise PictureError(name, _reason(source, name, error)) from error
+
+
+def _opened(source: Path | bytes | BinaryIO) -> Image.Image:
+    """The picture with its header read. Raises what Pillow raises, and ImportError for HEIC without its package."""
+    start = _start(source)
+    if start[4:8] != b"ftyp" or not any(brand in start[8:] for brand in HEIF_BRANDS):  # AVIF has other brands
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    from pillow_heif.as_plugin import HeifImageFile  # type: ignore[import-not-found]
+
+    return HeifImageFile(io.BytesIO(_content(source)))
+
+
+def _start(source: Path | bytes | BinaryIO) -> bytes:
+    """The first bytes of the file."""
+    if isinstance(source, bytes):
+        return source[:64]
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return file.read(64)
+    source.seek(0)
+    start = source.read(64)
+    source.seek(0)
+    return start
+
+
+def _unusual_tiff(source: Path | bytes | BinaryIO, name: str) -> tuple[NDArray[Any], str] | None:
+    """The values of a TIFF of 64 bits, or of colours of 32 bits, with its mode; None for what Pillow can read.
+
+    (H, W) or (H, W, 3). The mode is written like Pillow's: "F;64", "I;64", "RGB;32F", ...
+    """
+    if not _start(source).startswith(TIFF_STARTS):
+        return None
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(_content(source)) as file:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(tags.next)
+        tags.load(file)
+    bits, kinds = (found if isinstance(found := tags.get(tag, 1), tuple) else (found,) for tag in (258, 339))
+    if (len(bits), max(bits)) not in ((1, 64), (3, 32), (3, 64)):
+        return None
+    check_size((int(tags[256]), int(tags[257])), name)
+    values: Any = cv2.imdecode(np.frombuffer(_content(source), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype.itemsize * 8 != max(bits) or values.shape[2:] != ((3,) if len(bits) == 3 else ()):
+        return None
+    kind = "F" if kinds[0] == 3 else "I"
+    if len(bits) == 1:
+        return values, f"{kind};{max(bits)}"
+    return np.ascontiguousarray(values[..., ::-1]), f"RGB;{max(bits)}{kind}"
 
 
 def read_file(path: Path, *, name: str) -> bytes:
@@ -115,11 +173,31 @@ def read_file(path: Path, *, name: str) -> bytes:
         raise PictureError(name, _reason(path, name, error)) from error
 
 
+def max_pixels() -> int:
+    """The largest number of pixels that is decoded: MAX_MEGAPIXELS, or what the environment sets instead."""
+    given = os.environ.get(MEGAPIXELS_VARIABLE, "")
+    if not given:
+        return MAX_MEGAPIXELS * 10**6
+    try:
+        limit = round(float(given) * 10**6)
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit <= 0:
+        raise DataError(f"{MEGAPIXELS_VARIABLE} is {given!r}, expected a number of megapixels above 0, such as 200")
+    if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = limit  # Pillow has a limit of its own, which was raised on purpose
+    return limit
+
+
+def _limit() -> str:
+    return f"more than the limit of {max_pixels() / 1e6:g}; {MEGAPIXELS_VARIABLE} in the environment sets another limit"
+
+
 def check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
-    if (pixels := width * height) > MAX_PIXELS:
+    if (pixels := width * height) > max_pixels():
         text = f"{width} x {height} = {pixels / 1e6:.0f} megapixels"
-        raise PictureError(name, f"has {text}, at most {MAX_PIXELS // 10**6} are decoded")
+        raise PictureError(name, f"has {text}, {_limit()}")
     if max(size) > MAX_ASPECT * min(size):
         raise PictureError(
             name, f"is {width} x {height} pixels, more than {MAX_ASPECT} times as long as wide; cut it up"
@@ -132,18 +210,38 @@ def _reason(source: Path | bytes | BinaryIO, name: str, error: Exception) -> str
     if isinstance(error, IsADirectoryError | PermissionError):
         return f"cannot be read: {error.strerror}"
     if isinstance(error, Image.DecompressionBombError):
-        return f"has far more than the {MAX_PIXELS // 10**6} megapixels that are decoded"
+        return f"has far more megapixels than the limit of {max_pixels() / 1e6:g}"
     try:
         empty = not (source if isinstance(source, bytes) else _size(source))
+        start = b"" if empty else _start(source)
     except OSError:
-        empty = False
+        empty, start = False, b""
     if empty:
         return "is empty (0 bytes)"
-    if name.lower().endswith((".heic", ".heif", ".jxl")):
-        return "is of a format that Pillow cannot read; convert it to JPEG or PNG"
+    if isinstance(error, ImportError):
+        return "is a HEIC file; install pillow-heif to read it (pip install 'casebook[heif]'), or convert it to JPEG"
+    if start.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return "is a JPEG XL file, which is not supported; convert it to JPEG or PNG"
+    text = str(error)
+    format = next((SIGNATURES[known] for known in SIGNATURES if start.startswith(known)), "")
     if isinstance(error, Image.UnidentifiedImageError):
-        return "is not a picture of a known format, whatever its name says"
-    return f"is cut off or damaged ({str(error) or type(error).__name__})"
+        if not format:
+            return "is not a picture of a known format, whatever its name says"
+        text = _why_unidentified(source, format)
+    if any(word in text.lower() for word in UNSUPPORTED):
+        kind = f"a {format} file" if format else "a file"
+        return f"is {kind} of a kind that is not supported ({text}); convert it to PNG"
+    return f"is cut off or damaged ({text or type(error).__name__})"
+
+
+def _why_unidentified(source: Path | bytes | BinaryIO, format: str) -> str:
+    """What Pillow's reader of this format says of the file; `Image.open` does not pass it on."""
+    try:
+        with _quiet():
+            Image.OPEN[format][0](io.BytesIO(_content(source)), "")
+    except Exception as error:
+        return str(error)
+    return ""
 
 
 def _size(source: Path | BinaryIO) -> int:
@@ -209,7 +307,14 @@ def _extremes(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def _eight_bit(image: Image.Image, mode: Literal["RGB", "L"]) -> Image.Image:
-    """An 8-bit picture in any of Pillow's modes -> RGB or L."""
+    """An 8-bit picture in any of Pillow's modes -> RGB or L.
+
+    Pillow converts "1", "L", "P", "RGBX", "YCbCr", "HSV" and "CMYK" itself; the rest needs a step in between.
+    """
+    if image.mode == "LAB":  # to RGB by littleCMS; Pillow has no way from there to grey
+        image = image.convert("RGB")
+    elif image.mode == "La":  # premultiplied; Pillow knows only this way out
+        image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -16,7 +16,7 @@ from PIL import Image
 from ..device import available_cores
 from ..errors import PictureError
 from ..store import Store
-from .decode import decode, max_pixels
+from .decode import decode
 from .pictures import Source
 
 THUMBNAIL = 32  # pixels on a side

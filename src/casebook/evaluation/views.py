@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..cost.count import count
-from ..data.decode import MAX_PIXELS
+from ..data.decode import max_pixels
 from ..data.sources import Source
 from ..errors import DataError, ModelError, PictureError
 from ..preprocessing import Preprocessing
@@ -225,7 +225,7 @@ def _read(
 
 def _check_pixels(name: str, wanted: Counter[View], protocol: Protocol) -> None:
     """Raises PictureError for a picture so much longer than wide that it does not fit into memory at this scale."""
-    most = MOST_DENSE_PIXELS if protocol.dense else MAX_PIXELS
+    most = MOST_DENSE_PIXELS if protocol.dense else max_pixels()
     for width, height in {view.target for view in wanted}:
         if width * height > most:
             raise PictureError(

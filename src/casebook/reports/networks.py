@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cost.compare import Compared, table
+from ..cost.compare import Compared, Kind, table
 from ..errors import ModelError
 from ..formatting import giga
 from . import figures
@@ -14,20 +14,24 @@ from .page import Cell, Table, page, svg_uri, text_table, write
 TITLE = "Published error against multiply-adds"
 FEW = 24  # networks that fit the smaller drawing
 TEXT_COLUMNS = (0, 8)  # of the table
+DRAWN: tuple[Kind, ...] = ("reference", "retrained")
 
 
 def draw(rows: Sequence[Compared], which: str = "top1") -> Any:
     """A matplotlib figure: error against multiply-adds, with a circle's area in proportion to the weights.
 
-    Circles are filled when the error is of one centre crop on ImageNet, and hollow otherwise.
+    Circles are filled for errors of the paper's own training with one centre crop, and hollow where others trained the
+    weights. Errors with other crops or pictures do not compare and are left out.
 
-    Raises ModelError when no network has a published error of this kind.
+    Raises ModelError when no network has an error to draw.
     """
     from matplotlib import colormaps
 
-    shown = [(row, row.published, e) for row in rows if row.published and (e := row.error(which)) is not None]
+    shown = [(row, row.published, e) for row in rows if row.published and (e := row.error(which, DRAWN)) is not None]
     if not shown:
-        raise ModelError(f"none of these networks has a published {which} error to draw")
+        raise ModelError(
+            f"none of these networks has a published {which} error with one centre crop of the ImageNet validation set"
+        )
     many = len(shown) > FEW
     figure, axes = figures.canvas(13 if many else 10, 10 if many else 7)
     families = list(dict.fromkeys(row.family for row, _, _ in shown))
@@ -39,7 +43,7 @@ def draw(rows: Sequence[Compared], which: str = "top1") -> Any:
         colour, area = colours[row.family], max(12, whole * row.parameters / largest)
         axes.scatter(
             row.multiply_adds / 1e9, error, s=area, linewidths=1.2, zorder=2,
-            facecolors=(*colour[:3], 0.55) if published.one_crop else "none", edgecolors=colour,
+            facecolors=(*colour[:3], 0.55) if published.kind == "reference" else "none", edgecolors=colour,
         )  # fmt: skip
         circles.append(Circle(row.name, row.multiply_adds / 1e9, error, area**0.5 / 2 + 0.6))
     axes.set_xscale("log")
@@ -48,7 +52,7 @@ def draw(rows: Sequence[Compared], which: str = "top1") -> Any:
     axes.set_ylabel(f"published top-{which[3:]} error, %")
     axes.set_title(TITLE, fontsize=12)
     axes.margins(0.12, 0.08)
-    hollow = not all(published.one_crop for _, published, _ in shown)
+    hollow = not all(published.kind == "reference" for _, published, _ in shown)
     figure.legend(
         handles=_legend(colours, largest, whole, hollow), loc="outside lower center", ncols=6 if many else 5,
         fontsize=8, frameon=False,
@@ -69,7 +73,7 @@ def _legend(colours: dict[str, Any], largest: int, whole: float, hollow: bool) -
     part = 10.0 ** len(str(largest // 2)) / 10 / 1e6  # a round number of weights for a circle in the legend
     marks.append(mark(f"{part:g} million weights", (whole * part * 1e6 / largest) ** 0.5, "none", "0.4"))
     if hollow:
-        marks.append(mark("hollow: not one centre crop on ImageNet", 7, "none", "0.4"))
+        marks.append(mark("hollow: weights trained by others", 7, "none", "0.4"))
     return marks
 
 
@@ -108,4 +112,4 @@ def _page_cell(text: str) -> Cell:
     if digits.isascii() and digits.isdigit():
         number = int(digits)
         return Cell(giga(number) if number >= 1_000_000 else text, sort=number)
-    return Cell(text, sort=text.removesuffix(" %"))
+    return Cell(text, sort=text)

@@ -142,8 +142,8 @@ def set_up_model(recipe: Recipe, data: PictureData) -> ModelSetup:
         network.head.dropout = nn.Dropout(recipe.dropout)
     if weights:
         notes += load_into(network, weights, replace_head=True)
-    grey = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-    coloured = sum(facts.error is None and facts.mode not in grey for facts in data.scan.facts)
+    grey = ("1", "L", "LA", "La", "I", "F")  # with or without bits, as in "I;16"
+    coloured = sum(facts.error is None and facts.mode.partition(";")[0] not in grey for facts in data.scan.facts)
     if preprocessing.mode == "L" and coloured:
         notes.append(f"{recipe.model} sees grey pictures: the colours of {coloured} pictures are dropped")
     departures = [f"{d.what}: {d.here} (paper: {d.paper})" for d in network.departures]
