@@ -25,7 +25,7 @@ from casebook.cost.scaling import (
 )
 from casebook.errors import ModelError
 from casebook.models import list_models
-from casebook.training import preparation
+from casebook.training import plan
 
 
 def test_one_step_of_the_papers_bases_costs_1_92_times() -> None:
@@ -99,7 +99,7 @@ def test_costs_are_those_of_count_and_of_the_latency_model(latency_model) -> Non
 
 
 def test_small_inputs_have_the_small_stem_of_training() -> None:
-    assert SMALL_INPUT == preparation.SMALL_INPUT
+    assert SMALL_INPUT == plan.SMALL_INPUT
     space = Space(family("resnet"), num_classes=10, input_size=SMALL_INPUT)
     assert space.options(Point(1, 1, SMALL_INPUT))["small_stem"] is True
     assert "small_stem" not in space.options(Point(1, 1, SMALL_INPUT + 1))
