@@ -16,7 +16,7 @@ from PIL import Image
 from ..device import available_cores
 from ..errors import PictureError
 from ..store import Store
-from .decode import decode
+from .decode import decode, max_pixels
 from .pictures import Source
 
 THUMBNAIL = 32  # pixels on a side
@@ -162,7 +162,8 @@ def choose_value_range(facts: Iterable[PictureFacts]) -> tuple[float, float] | N
     extremes: dict[bool, list[tuple[float, float]]] = {}
     for one in facts:
         if one.low is not None and one.high is not None:
-            extremes.setdefault(one.mode.startswith("F"), []).append((one.low, one.high))
+            floats = one.mode.startswith("F") or one.mode.endswith("F")
+            extremes.setdefault(floats, []).append((one.low, one.high))
     ranges = {_range_of(some) for some in extremes.values()}
     return ranges.pop() if len(ranges) == 1 else None
 
@@ -193,7 +194,11 @@ class _Cache:
             self.looks[key] = PictureFacts(*json.loads(fields)), thumbnail
 
     def get(self, index: int) -> tuple[PictureFacts, bytes] | None:
-        return self.looks.get(self.keys[index]) if self.looks else None
+        """What an earlier scan found. Broken pictures are tried again: another limit or a new package may mend them."""
+        look = self.looks.get(self.keys[index]) if self.looks else None
+        if look is None or look[0].error is not None or look[0].width * look[0].height > max_pixels():
+            return None
+        return look
 
     def write(self, result: Scan, indices: Sequence[int]) -> None:
         if self.store is None:
