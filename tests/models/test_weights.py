@@ -464,6 +464,14 @@ def test_a_pinned_file_that_was_changed_is_refused(hub):
         resolve("imagenet", "resnet18")
 
 
+def test_imagenet_means_the_original_rather_than_a_copy_that_is_not_proved():
+    assert [weights.name for weights in model_card("vgg19").weights][:2] == [
+        "pytorch.org/IMAGENET1K_V1",
+        "torchvision/IMAGENET1K_V1",
+    ]
+    assert model_card("vgg16").weights[0].name == "torchvision/IMAGENET1K_V1"  # this copy has a checksum
+
+
 def test_what_is_proved_and_what_is_not():
     published = [weights for name in list_models() for weights in model_card(name).weights]
     assert all(weights.proved for weights in published if weights.packaged or weights.address)

@@ -86,7 +86,11 @@ def model_card(name: str) -> "ModelCard":
     card = import_module(f".cards.{_family(name)}", __name__).CARDS[name]
     from .cards.torchvision import torchvision_weights
 
-    return dataclasses.replace(card, weights=card.weights + torchvision_weights(name))
+    originals, known = torchvision_weights(name), card.weights
+    if originals and known and known[0].name.startswith("torchvision/") and not known[0].proved:
+        # timm's copy of torchvision's first weights: the original has a checksum.
+        return dataclasses.replace(card, weights=originals[:1] + known + originals[1:])
+    return dataclasses.replace(card, weights=known + originals)
 
 
 def create_model(

@@ -34,10 +34,10 @@ class Unit(nn.Sequential):
 
 
 class DropPathDraw(nn.Module):
-    """Passes the pictures on; in training, draws what this mini-batch's joins keep, half and half:
+    """Returns its input; in training also draws what the joins keep for this mini-batch, half of the time each:
 
     - local: each join drops each of its paths with probability `p`, but keeps one at least;
-    - global: one column, the same in the whole network, is all that is kept.
+    - global: all joins keep one column, the same in the whole network.
 
     Source: Larsson et al. 2017, section 3.1. All columns are computed; what is dropped has no weight in the mean.
     """
@@ -58,7 +58,7 @@ class DropPathDraw(nn.Module):
     def kept(self, num_paths: int) -> Tensor:
         """(num_paths,) bool: what a join of the `num_paths` deepest columns keeps.
 
-        Where the one column that counts is none of them, the join feeds nothing, and keeps all for its batch norms.
+        If the chosen column is none of these, nothing reads the join, which then keeps all for its batch norms.
         """
         assert self.is_global is not None
         assert self.column is not None

@@ -8,8 +8,8 @@ What the paper leaves open (local response normalisation, initialisation) is as 
 
 "googlenet_bn" is the network of torchvision's weights: batch norm instead of biases and local response normalisation,
 3x3 instead of 5x5 convolutions, 2x2 windows in the last max pooling, dropout 0.2. "googlenet_naive" is built of the
-naive module of Figure 2(a) with the filters of Table 1 and no reductions. The pooling branches pass all channels on, so
-that these only grow, to 4,944: nobody trains it, it shows what the 1x1 convolutions save.
+naive module of Figure 2(a) with the filters of Table 1 and no reductions. The pooling branches keep all channels, whose
+number grows to 4,944: nobody trains it, but it shows what the 1x1 convolutions save.
 """
 
 import math

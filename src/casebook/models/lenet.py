@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .card import Departure
 from .layers import Head, Network, draw_normal, initialise_convolutions
 
-# Table I: the maps of S2 that each of the sixteen maps of C3 sees; maps with equally many stand together.
+# Table I: the maps of S2 that each of the sixteen maps of C3 reads, grouped by their number.
 C3_CONNECTIONS = (
     ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
     (
@@ -99,7 +99,7 @@ class RBF(nn.Module):
 
 
 class RBFHead(Head):
-    """A head whose last layer has nothing to train."""
+    """A head whose last layer has no trainable weights."""
 
     def new_classifier(self, num_classes: int) -> nn.Module:
         return RBF(self.num_features, num_classes)

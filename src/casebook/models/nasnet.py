@@ -64,8 +64,8 @@ class ReLUSeparableNorm(nn.Sequential):
 
 
 class FactorizedReduction(nn.Module):
-    """(B, in, H, W) -> (B, out, H/2, W/2) without a pixel lost: half of the channels see every other pixel, the others
-    those that lie between them diagonally, with zeros beyond the edge.
+    """(B, in, H, W) -> (B, out, H/2, W/2), using all pixels: half of the channels read every other pixel, the others
+    their diagonal neighbours, with zeros beyond the edge.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -200,9 +200,9 @@ class PairBlock(nn.Module):
 
 
 class Cell(nn.Module):
-    """(last, one before) -> (this cell's output, what the next cell sees as the one before).
+    """(last, one before) -> (this cell's output, the next cell's "one before").
 
-    `hands_on` is 0 where the next cell sees the last output, 1 where it sees the one before that again.
+    With `hands_on` 0 the next cell's "one before" is the last output; with 1 it is the same "one before" again.
     """
 
     def __init__(
@@ -236,14 +236,14 @@ class Cell(nn.Module):
 
 
 class Twice(nn.Module):
-    """The first cell sees one map as both of its inputs."""
+    """Gives one feature map as both inputs of the first cell."""
 
     def forward(self, x: Tensor) -> Pair:
         return x, x
 
 
 class Last(nn.Module):
-    """Of the pair, what the last cell gave, behind a ReLU."""
+    """The last cell's output, the first of the pair, after a ReLU."""
 
     def __init__(self):
         super().__init__()
@@ -254,7 +254,7 @@ class Last(nn.Module):
 
 
 class AuxiliaryHead(Head):
-    """The authors' auxiliary head, on the last cell of the second stage; other sizes are first brought to `side`."""
+    """The authors' auxiliary head, on the last cell of the second stage; pools other sizes to `side` first."""
 
     def __init__(self, in_channels: int, num_classes: int, side: int):
         pooled = (side - 5) // 3 + 1
@@ -321,7 +321,7 @@ def stem_cells(variant: Variant, stem: nn.Sequential) -> Iterator[PlannedCell]:
 
 
 def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[PlannedCell]:
-    """Normal cells, in all but the first stage behind a reduction cell, each stage twice as wide as the last."""
+    """Normal cells, after a reduction cell in all stages but the first; each stage doubles the width."""
     for number, stage in enumerate(stages):
         width = variant.channels // 24 * 2**number
         if number:
@@ -331,7 +331,7 @@ def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[Plann
 
 
 def fitting(previous: FeatureMap, current: FeatureMap, width: int) -> nn.Module:
-    """What brings the map of the cell before the last to the size of the last one's and to `width` channels."""
+    """A module that gives the feature map from two cells back the size of the last one and `width` channels."""
     if previous.stride != current.stride:
         return FactorizedReduction(previous.channels, width)
     return ReLUConvNorm(previous.channels, width)

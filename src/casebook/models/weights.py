@@ -53,11 +53,11 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Values for one network, and what they say about themselves.
+    """Values for one network, and what is known about them.
 
     `state` has our names. `options` is what `create_model` needs for them besides the number of classes;
-    `preprocessing` and `classes` are None when nothing says. `folded_norms`: every batch norm has mean 0 and
-    variance 1, so its statistics are no record of the data and must stay frozen in fine-tuning.
+    `preprocessing` and `classes` are None when unknown. With `folded_norms` every batch norm has mean 0 and variance 1:
+    its statistics do not describe the data, and fine-tuning must keep them frozen.
     """
 
     state: dict[str, Tensor]
@@ -147,7 +147,7 @@ def load_into(network: Network, weights: Weights, *, replace_head: bool = False)
 def save_weights(path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Writes a safetensors file that proves itself: its metadata has a SHA-256 over the rest of the file.
 
-    The file appears whole or not at all. Tensors of any device and memory format are taken.
+    The file appears whole or not at all. The tensors may be on any device, in any memory format.
 
     Raises:
         RunError: when the file cannot be written; a file that was there before is then untouched.
@@ -158,10 +158,10 @@ def save_weights(path: str | Path, state: Mapping[str, Tensor], metadata: Mappin
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file, on the CPU; its checksum is verified if it has one.
+    """The tensors, on the CPU, and the metadata of a safetensors file; verifies its checksum if it has one.
 
     Raises:
-        WeightsError: for a file that is missing, empty, damaged or something else.
+        WeightsError: for a file that is missing, empty, damaged, of another kind, or with values that are not finite.
     """
     path = Path(path)
     try:
@@ -268,7 +268,7 @@ def _from_address(published: PublishedWeights, name: str) -> Weights:
 
 
 def _from_package(published: PublishedWeights, name: str) -> Weights:
-    """Weights that come with Casebook, in half precision; their file says all about itself."""
+    """Weights that ship with Casebook, in half precision; their metadata has all that is needed."""
     with as_file(files("casebook.models").joinpath(PACKAGED, published.file)) as path:
         state, metadata = read_weights(path)
         sha256 = _sha256(path)
@@ -281,7 +281,7 @@ def _from_package(published: PublishedWeights, name: str) -> Weights:
 
 
 def _published(path: Path, published: PublishedWeights, name: str, source: str) -> Weights:
-    """The published weights that lie in the file `path`, verified, with what is known about them."""
+    """The published weights in the file `path`, verified, with what the card knows about them."""
     sha256 = _sha256(path)
     if published.sha256 and not sha256.startswith(published.sha256):
         raise WeightsError(f"{path}: damaged or changed: SHA-256 is {sha256}, expected {published.sha256}")
@@ -344,7 +344,7 @@ def _assemble(state: dict[str, Tensor], metadata: Mapping[str, str], name: str, 
 
 
 def _peer_options(name: str, layout: str) -> dict[str, Any]:
-    """The options with which our network computes what the library does whose names the weights have."""
+    """The options that make our network compute the same as that of the library with this layout."""
     return dict(peers(name)[layout].options) if layout in peers(name) else {}
 
 

@@ -1,9 +1,9 @@
 """What other libraries call our networks and their weights.
 
-`FAMILY.py` beside this file has `PEERS`: for each of a family's networks that another library has too, the library's
-name for it and a function from one of our keys to theirs; `num_batches_tracked` is a key like the others. A state with
-the names of torchvision or timm is a layout of ours; our own names are the layout "casebook". Keras Applications has
-other shapes too, so its weights are read and written in `keras`.
+`FAMILY.py` beside this file has `PEERS`: for each network that another library has too, that library's name for it and
+a function from our keys to theirs, `num_batches_tracked` included. The names of torchvision and timm are layouts that
+we read and write; our own names are the layout "casebook". The weights of Keras Applications also differ in shape, so
+`keras` reads and writes them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
