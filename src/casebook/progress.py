@@ -295,7 +295,7 @@ class TerminalDisplay:
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                console=Console(stderr=True),
+                console=Console(stderr=True, force_terminal=True),  # decoders may stand in for stderr meanwhile
                 transient=True,
             )
             self._rich.start()

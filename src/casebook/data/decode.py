@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from ..errors import CasebookError, DataError, PictureError
+from .stderr import caught
 
 MAX_ASPECT = 100  # resizing the shorter side would make a picture of a few bytes enormous
 MAX_MEGAPIXELS = 50  # a 20 KB PNG can decode to 800 MB: refused by its header
@@ -89,7 +90,7 @@ def decode(
 ) -> Decoded:
     """As `open_picture`, with the stored format, mode, size and values."""
     try:
-        with _quiet():
+        with _quiet(), caught(name):
             unusual = _unusual_tiff(source, name)
         if unusual is not None:
             picture = _scaled_picture(unusual[0], value_range).convert(mode)
@@ -103,7 +104,8 @@ def decode(
             image.load()
             check_size(image.size, name)  # icon files say the true size only now
             width, height = size if scaled else image.size
-            values = _deep_values(image, raw_mode, source)
+            with caught(name):
+                values = _deep_values(image, raw_mode, source)
             picture = _eight_bit(image, mode) if values is None else _scaled_picture(values, value_range).convert(mode)
             if (turn := _turn(image)) is not None:
                 picture = picture.transpose(turn)

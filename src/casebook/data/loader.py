@@ -26,6 +26,7 @@ from ..device import free_memory_bytes
 from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
 from ..progress import Remark, Reporter, silent
+from . import stderr
 from .crops import CropSettings, CropSource
 from .sources import Source
 from .workers import Images, WorkerDied, Workers
@@ -34,6 +35,7 @@ Key = tuple[int, NDArray[np.int64]]  # of a batch: epoch, places
 
 UNCHANGED = Policy()
 WORKER_RESTARTS = 3
+WARNINGS = 20  # pictures of which a decoder's warning is passed on
 
 
 class Batch(NamedTuple):
@@ -51,6 +53,8 @@ class Batch(NamedTuple):
     """(B, 5) how the pictures blend, for `mixing.mix`"""
     parameters: NDArray[Any] | None = None
     """(B,) PARAMETERS of an augmentation that is left to the device"""
+    warnings: tuple[tuple[str, str], ...] = ()
+    """Odd pictures that could be read all the same: name and what the decoder printed"""
 
     @property
     def is_empty(self) -> bool:
@@ -162,6 +166,7 @@ class Pictures(Dataset):
             skipped,
             mixing,
             parameters,
+            stderr.take(),
         )
 
     def _sample(self, epoch: int, places: NDArray[np.int64]) -> _Sampled:
@@ -235,6 +240,7 @@ class Batches:
         self.workers: Workers | None = None
         self.pins_memory = device is not None and device.type == "cuda"  # a GPU copies pinned memory while it computes
         self.report: Reporter = silent
+        self.warned: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.global_sizes())
@@ -255,9 +261,17 @@ class Batches:
         keys = self.keys(epoch, start)
         for batch in self._from_workers(keys) if self._start_workers() else self._from_here(keys):
             self.skipped.update(batch.skipped)
+            self._warn(batch.warnings)
             if self.crops.prepared is not None:
                 self.crops.prepared.tell()
             yield batch
+
+    def _warn(self, warnings: Sequence[tuple[str, str]]) -> None:
+        """Passes on what decoders printed, once for each of the first WARNINGS pictures."""
+        for name, text in warnings:
+            if name not in self.warned and len(self.warned) < WARNINGS:
+                self.report(Remark(f"{name}: the decoder says: {text}"))
+                self.warned.add(name)
 
     def _from_here(self, keys: list[Key]) -> Iterator[Batch]:
         for key in keys:
@@ -319,6 +333,7 @@ class _Rest(NamedTuple):
     skipped: tuple[tuple[str, str], ...]
     mixing: NDArray[Any] | None
     parameters: NDArray[Any] | None
+    warnings: tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -330,7 +345,8 @@ class _PackedBatches:
     def __call__(self, key: Key) -> tuple[Images, _Rest]:
         batch = self.pictures[key]
         mixing = None if batch.mixing is None else batch.mixing.numpy()
-        rest = _Rest(batch.labels.numpy(), batch.indices.numpy(), batch.skipped, mixing, batch.parameters)
+        labels, indices = batch.labels.numpy(), batch.indices.numpy()
+        rest = _Rest(labels, indices, batch.skipped, mixing, batch.parameters, batch.warnings)
         return batch.images.numpy(), rest
 
 
@@ -340,4 +356,4 @@ def _unpacked(images: Images, rest: _Rest, pins_memory: bool) -> Batch:
     copy.numpy()[...] = images
     labels, indices = torch.from_numpy(rest.labels), torch.from_numpy(rest.indices)
     mixing = None if rest.mixing is None else torch.from_numpy(rest.mixing)
-    return Batch(copy, labels, indices, rest.skipped, mixing, rest.parameters)
+    return Batch(copy, labels, indices, rest.skipped, mixing, rest.parameters, rest.warnings)

@@ -36,6 +36,7 @@ from ..errors import PictureError, RunError
 from ..files import cache_folder
 from ..formatting import size_text
 from ..preprocessing import Preprocessing
+from . import stderr
 from .decode import read_file
 from .pictures import Source
 from .reduced import decode_reduced
@@ -521,5 +522,7 @@ def fill(
                 )
     finally:
         pool.shutdown(cancel_futures=True)
+    for name, text in stderr.take():
+        prepared.say(f"{name}: the decoder says: {text}")
     prepared.flush()
     return skipped

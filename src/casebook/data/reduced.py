@@ -16,6 +16,7 @@ from ..augmentation.reduction import reduced_size, resized
 from ..errors import PictureError
 from .decode import SIDEWAYS, check_size, decode, stored_turn
 from .jpeg_window import OPENCV_FLAGS, decode_window
+from .stderr import caught
 
 JPEG_SCALES = (8, 4, 2, 1)  # a JPEG can be decoded at 1/8, 1/4, 1/2 of its size at less cost
 JPEG_END = b"\xff\xd9"
@@ -63,7 +64,8 @@ def decode_reduced(
             if window is not None and turn is None and not header.progressive:
                 pixels = _window(content, mode, side, size, window)
             if pixels is None:
-                pixels = _by_opencv(content, mode, side, header, turn)
+                with caught(name):
+                    pixels = _by_opencv(content, mode, side, header, turn)
     except PictureError:
         raise
     except Exception:  # Pillow says what is wrong, or finds a way
