@@ -246,7 +246,7 @@ def test_no_hook_outlives_a_failure() -> None:
                 return input
             return -input
 
-    with pytest.raises(ModelError, match=r"Fails does not run on images of \(3, 8, 8\) without their numbers"):
+    with pytest.raises(ModelError, match=r"Fails does not run on the meta device with images of \(3, 8, 8\)"):
         count(Fails(3, 3, 3), 8)
     assert not torch_modules._global_forward_hooks
     assert not torch_modules._global_forward_pre_hooks
@@ -298,10 +298,10 @@ def test_shapes_as_the_slides_write_them() -> None:
         ({"network": "resnet18", "batch_size": 0}, "batch_size is 0, expected an integer of at least 1"),
         ({"network": "resnet18", "optimiser": "adam"}, "unknown optimiser 'adam'; did you mean 'adamw'"),
         ({"network": "resnet18", "dilation": 3}, "resnet18 has no option 'dilation'"),
-        ({"network": Small()}, "a module came without input_size"),
-        ({"network": Small(), "input_size": 8, "num_classes": 3}, "num_classes goes with the name of a network"),
-        ({"network": Small(), "input_size": 8, "in_channels": 4}, "Small does not run on images"),
-        ({"network": nn.Linear(3, 3), "input_size": 8}, "Linear has no convolution that tells its in_channels"),
+        ({"network": Small()}, "input_size is missing; a module needs"),
+        ({"network": Small(), "input_size": 8, "num_classes": 3}, "num_classes needs the name of a network"),
+        ({"network": Small(), "input_size": 8, "in_channels": 4}, "Small does not run on the meta device with images"),
+        ({"network": nn.Linear(3, 3), "input_size": 8}, "Linear has no convolution to read in_channels from"),
         ({"network": nn.LazyConv2d(3, 3), "input_size": 8}, "LazyConv2d has no weights yet"),
         ({"network": nn.Conv2d(3, 3, 9), "input_size": 8}, "a window of 9 does not fit"),
     ],

@@ -1,6 +1,6 @@
-"""A network enters, by name or as a module; what it costs at one input size leaves, layer by layer.
+"""A network enters, by name or as a module; its costs at one input size leave, layer by layer.
 
-Nothing is computed: the network runs on the meta device, whose tensors have a shape and no numbers.
+The network runs on the meta device, whose tensors have shapes but no numbers, so nothing is computed.
 """
 
 import copy
@@ -17,7 +17,7 @@ from .records import LayerCost, MemoryEstimate
 from .summary import Summary
 from .trace import Trace, saved_bytes
 
-OPTIMISERS = {"sgd": 1, "adamw": 2}  # numbers kept for each weight: the momentum; the first and second moment
+OPTIMISERS = {"sgd": 1, "adamw": 2}  # values per weight: the momentum; the first and second moment
 
 
 def count(
@@ -31,16 +31,16 @@ def count(
     traced: bool = False,
     **options: Any,
 ) -> Summary:
-    """What a network costs: weights, multiplications, additions, activations and receptive field of each layer.
+    """Counts what a network costs: parameters, operations, activations and receptive field of each layer.
 
-    `network` is a name, which `options` such as `small_stem=True` go with, or any module that takes images; it is
-    not changed and not run. `input_size` is a side in pixels or (height, width): a name's is its card's when not
-    given. Memory is for `batch_size` pictures, in training with "sgd" (with momentum) or "adamw". `traced` counts
+    `network` is a name, with `options` such as `small_stem=True`, or any module that takes images; a module is copied
+    to the meta device, not changed. `input_size` is a side in pixels or (height, width); for a name it defaults to the
+    card's. Memory is for `batch_size` pictures and, in training, for "sgd" (with momentum) or "adamw". `traced` counts
     again with torch's own counter, which takes a second to load.
 
     Raises:
         ModelError: for an unknown name, option or optimiser, an input that the network does not take, or a module
-            that needs numbers to run.
+            that does not run without numbers.
     """
     if type(batch_size) is not int or batch_size < 1:
         raise ModelError(f"batch_size is {batch_size!r}, expected an integer of at least 1")
@@ -56,11 +56,11 @@ def count(
     else:
         given = list(options) + ["num_classes"] * (num_classes is not None)
         if given:
-            raise ModelError(f"{', '.join(given)} goes with the name of a network, but a module came")
+            raise ModelError(f"{', '.join(given)} needs the name of a network, but got a module")
         name, module = type(network).__name__, _on_meta(network)
         channels = in_channels if in_channels is not None else _in_channels(module)
         if input_size is None:
-            raise ModelError("a module came without input_size; give the side of its images, or (height, width)")
+            raise ModelError("input_size is missing; a module needs the side of its images, or (height, width)")
     height, width = _sides(input_size)
     weight = next((w for w in module.parameters() if w.is_floating_point()), None)
     dtype = weight.dtype if weight is not None else None
@@ -71,14 +71,14 @@ def count(
         with torch.no_grad():
             inference = Trace(module.eval(), one)
             inference.run()
-        # Batch norm refuses to train on one number, hence two.
+        # Two pictures, because batch norm refuses to train on a single value per channel.
         training = Trace(module.train(), two, known=inference.outputs)
         kept = saved_bytes(training)
         torchs = _traced(module.eval(), one) if traced else None
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         if isinstance(network, str):
             raise
-        raise ModelError(f"{name} does not run on images of {shape} without their numbers: {error}") from error
+        raise ModelError(f"{name} does not run on the meta device with images of {shape}: {error}") from error
     peak_bytes, peak_module = inference.peak()
     trainable = sum(weight.nbytes for weight in module.parameters() if weight.requires_grad)
     memory = MemoryEstimate(
@@ -107,7 +107,7 @@ def count(
 
 
 def _in_stages(module: nn.Module, inference: Trace, training: Trace) -> list[LayerCost]:
-    """The layers of inference, the weights that no module which ran has, then the layers that training alone runs."""
+    """The layers of inference, then weights outside them, then the layers that only training runs."""
     ran = {layer.name for layer in inference.layers}
     late = [layer._replace(training_only=True) for layer in training.layers]
     ran |= {layer.name for layer in late}
@@ -122,13 +122,13 @@ def _in_stages(module: nn.Module, inference: Trace, training: Trace) -> list[Lay
 
 
 def _stage(name: str, is_ours: bool) -> str:
-    """stem, stage 1 and so on, head, auxiliary; for other modules, the outermost part."""
+    """stem, stage 1 and so on, head, auxiliary; for modules from elsewhere, the outermost submodule."""
     parts = name.split(".")
     return f"stage {int(parts[1]) + 1}" if is_ours and parts[0] == "stages" else parts[0]
 
 
 def _on_meta(network: nn.Module) -> nn.Module:
-    """A copy whose weights take no memory, without the hooks of the original, which is left as it is."""
+    """A copy on the meta device, without the hooks of the original."""
     memo: dict[int, Any] = {}
     for module in network.modules():
         parts = vars(module)
@@ -145,13 +145,13 @@ def _on_meta(network: nn.Module) -> nn.Module:
 
 
 def _in_channels(module: nn.Module) -> int:
-    """Of a network of ours, or of the first convolution."""
+    """The input channels of a casebook network, or else of the first convolution."""
     if isinstance(module, Network):
         return module.in_channels
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             return part.in_channels
-    raise ModelError(f"{type(module).__name__} has no convolution that tells its in_channels; give in_channels")
+    raise ModelError(f"{type(module).__name__} has no convolution to read in_channels from; give in_channels")
 
 
 def _sides(input_size: Any) -> tuple[int, int]:
@@ -162,7 +162,7 @@ def _sides(input_size: Any) -> tuple[int, int]:
 
 
 def _traced(module: nn.Module, images: Tensor) -> int:
-    """The multiply-adds that torch's own counter sees."""
+    """The multiply-adds by torch's own counter."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -1,7 +1,7 @@
-"""What single layers cost, by closed formula: whole numbers in, whole numbers out, no torch.
+"""The costs of single layers by closed formula, in integers, without torch.
 
-Multiplications and additions are counted apart and exactly: an output that sums n products takes n multiplications
-and n - 1 additions, and one addition more for its bias. A zero that padding supplies is multiplied like any pixel.
+Multiplications and additions are counted separately and exactly: an output that sums n products takes n
+multiplications and n - 1 additions, and one more addition for its bias. Zeros from padding are multiplied like pixels.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Size = int | tuple[int, int]  # (height, width), or one number for both
 
 
 class Cost(NamedTuple):
-    """What a layer holds, and what it does for one picture."""
+    """The parameters of a layer, and its operations for one picture."""
 
     parameters: int
     multiplications: int
@@ -22,7 +22,7 @@ class Cost(NamedTuple):
 
     @property
     def multiply_adds(self) -> int:
-        """What most papers call the cost of a network: each multiplication with the addition that follows it."""
+        """The cost that most papers quote: each multiplication with the addition that follows it."""
         return self.multiplications
 
 
@@ -39,9 +39,9 @@ def total(costs: Iterable[Cost]) -> Cost:
 def output_size(
     size: int, kernel_size: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
 ) -> int:
-    """How many places a window takes along one side: floor((size + 2 padding - reach) / stride) + 1.
+    """The number of window positions along one side: floor((size + 2 padding - reach) / stride) + 1.
 
-    The reach of a dilated window is dilation (kernel_size - 1) + 1. With `ceil_mode` a last window may hang over the
+    The reach of a dilated window is dilation (kernel_size - 1) + 1. With `ceil_mode` a last window may overlap the
     far edge, if it starts inside the picture or the padding before it.
 
     Raises:
@@ -88,7 +88,7 @@ def conv2d(
 
 
 def linear(in_features: int, out_features: int, *, bias: bool = True, positions: int = 1) -> Cost:
-    """A fully connected layer, applied at `positions` places with the same weights.
+    """A fully connected layer, applied at `positions` positions with the same weights.
 
     Raises:
         ModelError: if a number is below 1.
@@ -100,7 +100,7 @@ def linear(in_features: int, out_features: int, *, bias: bool = True, positions:
 def depthwise_separable(
     in_channels: int, out_channels: int, kernel_size: Size, output_size: Size, *, multiplier: int = 1, bias: bool = True
 ) -> tuple[Cost, Cost]:
-    """The two steps that stand for one convolution: `multiplier` filters for each channel, then a 1x1 across channels.
+    """The two steps that replace a convolution: `multiplier` filters for each channel, then a 1x1 across channels.
 
     Raises:
         ModelError: if a number is below 1.
@@ -112,9 +112,9 @@ def depthwise_separable(
 
 
 def receptive_field(layers: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """How many input pixels along a side an output sees, and how many lie between two neighbouring outputs.
+    """The side of an output's receptive field, and the distance between those of neighbours, in pixels.
 
-    `layers` are (kernel size, stride) from the input on; a dilated layer counts with its reach.
+    `layers` are (kernel size, stride) from the input on; for a dilated layer give its reach as the kernel size.
 
     Raises:
         ModelError: if a number is below 1.

@@ -1,4 +1,4 @@
-"""What a worked computation takes: the meaning and the bounds of every parameter, and how text becomes a value."""
+"""The parameters of worked computations: their meaning and bounds, and how to read them from text."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class LayerSpec(NamedTuple):
     name: str
     kind: str
     kernel_size: Sides | None  # None: the whole map
-    filters: int  # 0: as many as channels come in
+    filters: int  # 0: as many as input channels
     stride: int
     padding: Padding
     groups: int  # 0: one for each channel
@@ -52,12 +52,12 @@ PARAMETERS = {
     "stride": Parameter("Pixels from one window to the next."),
     "padding": Parameter("Zeros on each side, or same: the output has ceil(size / stride).", 0),
     "dilation": Parameter("Distance between the taps of a window."),
-    "ceil_mode": Parameter("Let a last window hang over the edge."),
-    "groups": Parameter("Parts into which the channels are split; each filter sees one."),
+    "ceil_mode": Parameter("Let a last window overlap the edge."),
+    "groups": Parameter("Groups of channels; each filter sees one group."),
     "no_bias": Parameter("Leave the bias out."),
-    "inputs": Parameter("Features that come in, or HEIGHTxWIDTHxCHANNELS."),
-    "outputs": Parameter("Features that go out."),
-    "positions": Parameter("Places at which the layer is applied with the same weights."),
+    "inputs": Parameter("Input features, or HEIGHTxWIDTHxCHANNELS."),
+    "outputs": Parameter("Output features."),
+    "positions": Parameter("Positions at which the layer is applied with the same weights."),
     "units": Parameter("Outputs of the fully connected layer."),
     "multiplier": Parameter("Depthwise filters for each input channel."),
     "reduce": Parameter("1x1 filters of the bottleneck."),
@@ -70,7 +70,7 @@ PARAMETERS = {
     "conv5": Parameter("5x5 filters."),
     "pool_projection": Parameter("1x1 filters behind the pooling."),
     "depth": Parameter("Chain on top of each other."),
-    "input": Parameter("What comes in, HEIGHTxWIDTHxCHANNELS."),
+    "input": Parameter("Input, HEIGHTxWIDTHxCHANNELS."),
     "layers": Parameter(
         "conv11-96/4 (kernel, filters, /stride, +padding or +same, :groups), dw3/2+1 (depthwise), pool3/2 (^ rounds "
         "up), gap (global pooling), fc4096; 3*conv3-64+1 stands for three of them; separated by commas."
@@ -79,7 +79,7 @@ PARAMETERS = {
     "blocks": Parameter("Blocks of each stage, separated by commas."),
     "layers_per_block": Parameter("Weight layers of a block, along its longest path."),
     "other_layers": Parameter("Weight layers outside the blocks.", 0),
-    "scales": Parameter("Sizes to which a picture is brought."),
+    "scales": Parameter("Sizes to which a picture is scaled."),
     "squares": Parameter("Squares taken from each size, such as left, middle and right."),
     "crops": Parameter("Crops of each square: five are the corners and the centre."),
     "no_mirror": Parameter("Leave the mirror images out."),
@@ -92,7 +92,7 @@ PARAMETERS = {
 
 
 def written(value: Any) -> Any:
-    """A parameter's value as a user would give it: 28 for (28, 28), "3,4,6,3" for counts."""
+    """A parameter's value as a user writes it: 28 for (28, 28), "3,4,6,3" for counts."""
     if isinstance(value, Chain):
         return ",".join(layer.name for layer in value)
     if isinstance(value, Windows):
@@ -172,7 +172,7 @@ LAYER = re.compile(
     r"(?:(?P<times>\d{1,4})\*)?(?P<kind>conv|dw|pool|gap|fc)(?P<number>\d{1,7}(?:x\d{1,7})?)?(?:-(?P<filters>\d{1,7}))?"
     r"(?:/(?P<stride>\d{1,7}))?(?:\+(?P<padding>\d{1,7}|same))?(?::(?P<groups>\d{1,7}))?(?P<ceil>\^)?"
 )
-# What a layer must have, and what it may have besides.
+# The required and the optional fields of each kind of layer.
 LAYER_FIELDS = {
     "conv": ({"number", "filters"}, {"stride", "padding", "groups"}),
     "dw": ({"number"}, {"stride", "padding"}),
@@ -211,7 +211,7 @@ def read_layers(name: str, value: Any) -> Chain:
 
 
 def read(name: str, annotation: Any, value: Any) -> Any:
-    """A parameter's value from a number or a text. Raises ModelError, with what was expected."""
+    """A parameter's value from a number or text. Raises ModelError that says what was expected."""
     return READERS[annotation](name, value)
 
 

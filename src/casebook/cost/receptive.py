@@ -1,4 +1,4 @@
-"""The receptive field: what of the input an element of a tensor can see."""
+"""The receptive field: which part of the input an element of a tensor depends on."""
 
 from collections.abc import Iterable
 from math import prod
@@ -6,22 +6,22 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-# Operators after which an element sees what it saw, though the map has another size.
+# Operators that keep the receptive field of an element, although the map changes size.
 KEEPS_PLACES = frozenset(("constant_pad_nd", "permute", "reflection_pad2d", "replication_pad2d", "slice", "transpose"))
 
 
 class ReceptiveField(NamedTuple):
-    """What an element can see of the input: the size of its region, and the distance between neighbours' regions."""
+    """The input region of an element: its size, and the distance between the regions of neighbours."""
 
     size: tuple[int, int] = (1, 1)
     jump: tuple[int, int] = (1, 1)
-    whole: bool = False  # all of the input, whatever the size
-    known: bool = True  # False after an operator that moves pixels in a way that is not known here
+    whole: bool = False  # the whole input, whatever its size
+    known: bool = True  # False after an operator that moves pixels in an unknown way
 
     def through(
         self, kernel_size: Iterable[int], stride: Iterable[int], dilation: Iterable[int] = (1, 1)
     ) -> "ReceptiveField":
-        """As seen through a window."""
+        """The receptive field after a window."""
         windows = zip(self.size, self.jump, kernel_size, dilation, strict=True)
         size = [s + (k - 1) * d * j for s, j, k, d in windows]
         jump = [j * step for j, step in zip(self.jump, stride, strict=True)]
@@ -29,9 +29,9 @@ class ReceptiveField(NamedTuple):
 
 
 def after(operator: str, args: tuple, field: ReceptiveField, result: Tensor, batch_size: int) -> ReceptiveField:
-    """What an element of an operator's result can see, where its arguments together see `field`."""
+    """The receptive field of an operator's result, if its arguments together have `field`."""
     x = args[0]
-    if not isinstance(x, Tensor):  # a list of tensors, put beside each other
+    if not isinstance(x, Tensor):  # a list of tensors, concatenated
         return field
     if operator == "convolution" and x.ndim == 4 and not args[6]:
         return field.through(args[1].shape[2:], args[3], args[5])
@@ -63,13 +63,13 @@ def after(operator: str, args: tuple, field: ReceptiveField, result: Tensor, bat
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """A setting for height and width, given as one number or as a list, of which the last two count."""
+    """A setting as (height, width), from one number or from the last two of a list."""
     sides = [value] if isinstance(value, int) else list(value)
     return sides[-2 if len(sides) > 1 else -1], sides[-1]
 
 
 def widest(fields: list[ReceptiveField]) -> ReceptiveField:
-    """That of several inputs together: the largest region; places are those of inputs that see less than all."""
+    """The receptive field of several inputs together: the largest one, among those smaller than the whole input."""
     if len(fields) == 1:
         return fields[0]
     placed = [field for field in fields if not field.whole] or fields

@@ -1,7 +1,7 @@
-"""What common operators give, told by rules of our own.
+"""Predicts the output shapes of common operators on the meta device.
 
-On the meta device torch would ask its Python kernels, the first of which loads its compiler and sympy: longer than
-all counting takes. An operator that has no rule here, or arguments that a rule does not know, is torch's to answer.
+torch itself would call its Python kernels, the first of which loads its compiler and sympy; that takes longer than all
+counting. torch still answers for operators without a rule here, and for arguments that a rule does not cover.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .formulas import output_size
 
-# Each number of the result from the numbers at its place in the inputs, which are spread to one shape.
+# Elementwise on inputs that are broadcast to one shape.
 ELEMENTWISE = frozenset(
     """abs add div elu exp gelu hardsigmoid hardswish hardtanh leaky_relu log log2 mul neg pow reciprocal relu rsqrt
     rsub sigmoid silu sqrt sub tanh""".split()  # noqa: SIM905 - a list of words reads better
@@ -22,7 +22,7 @@ LIKE_FIRST = frozenset(("_softmax", "clone", "empty_like"))
 
 
 def predicted(operator: str, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """What the operator gives for these arguments, on the meta device; None where torch has to be asked."""
+    """The operator's output for these arguments, on the meta device; None if torch has to compute it."""
     if operator.endswith("_") and operator[:-1] in ELEMENTWISE:
         return args[0]
     if any(value not in (None, False) and key not in ("alpha", "memory_format") for key, value in kwargs.items()):

@@ -1,4 +1,4 @@
-"""One run of a network on the meta device, watched: every layer, every operator, every tensor."""
+"""Records one run of a network on the meta device: every layer, every operator, every tensor."""
 
 import dataclasses
 from collections.abc import Container, Iterable, Iterator
@@ -18,7 +18,7 @@ from .receptive import ReceptiveField, after, pair, widest
 from .records import LayerCost, ModuleOutput, NotCounted
 from .shapes import predicted
 
-# Operators without arithmetic: they make, move, choose or copy numbers.
+# Operators without arithmetic: they create, move, select or copy numbers.
 MOVES = frozenset(
     """_reshape_alias _to_copy _unsafe_view alias arange as_strided cat clone constant_pad_nd copy copy_ detach empty
     empty_like expand flip full full_like gather index index_select lift_fresh lift_fresh_copy new_empty new_full
@@ -32,7 +32,7 @@ NOTHING = Cost(0, 0, 0)
 
 @dataclasses.dataclass(slots=True)
 class Allocation:
-    """Memory that one tensor and its views share, from the step that made it to the last that used it."""
+    """Memory that a tensor and its views share, from the step that creates it to the last one that uses it."""
 
     size_bytes: int
     field: ReceptiveField | None
@@ -42,24 +42,24 @@ class Allocation:
 
 @dataclasses.dataclass(slots=True)
 class Frame:
-    """A module while it runs."""
+    """A module that is running."""
 
     name: str
     module: nn.Module
-    cost: Cost = NOTHING  # of its products
-    has_more: bool = False  # arithmetic that is not counted
+    cost: Cost = NOTHING  # of its matrix products and convolutions
+    has_more: bool = False  # whether it also computes something that is not counted
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)  # added by an operator: top, bottom, left, right
 
 
 class Trace(TorchDispatchMode):
-    """What `network`, on the meta device, does with a batch of `images`; modules that are `known` are not layers.
+    """What `network`, on the meta device, does with a batch of `images`. Modules in `known` do not count as layers.
 
-    `layers`, `outputs` and `not_counted` are for one picture, bytes included; the memory is for the batch.
+    `layers`, `outputs` and `not_counted` are for one picture, bytes included; memory is for the batch.
     """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # torch's wrapper for this would load its compiler
+        return False  # torch's own wrapper would load its compiler
 
     def __init__(self, network: nn.Module, images: Tensor, known: Container[str] = ()):
         super().__init__()
@@ -70,27 +70,27 @@ class Trace(TorchDispatchMode):
         self._names = {module: name for name, module in network.named_modules() if name not in known}
         self.weights = {_storage(weight) for weight in (*network.parameters(), *network.buffers())}
         self._frames = [Frame("", network)]
-        self._steps: list[str] = []  # the module that ran each operator
+        self._steps: list[str] = []  # the module that calls each operator
         self._allocations: dict[int, Allocation] = {}  # by storage
         self._fields: dict[int, ReceptiveField] = {}  # by tensor
-        self._kept: list[Tensor] = []  # an identity is not given again while its tensor lives
-        self._charged = {_storage(images)}  # weights and blocks that a layer has paid for
+        self._kept: list[Tensor] = []  # keeps tensors alive, so that their ids stay unique
+        self._charged = {_storage(images)}  # weights and allocations that some layer already counts
         self._make(images, ReceptiveField())
 
     def run(self) -> None:
-        """Raises ModelError where a window does not fit; whatever a network raises goes through."""
-        entering = register_module_forward_pre_hook(self._enter_module)  # of all modules, so that none is touched
+        """Raises ModelError if a window does not fit; exceptions of the network pass through."""
+        entering = register_module_forward_pre_hook(self._enter_module)  # global hooks, so that no module changes
         leaving = register_module_forward_hook(self._leave_module)
         try:
             with self:
-                self._use(_tensors(self.network(self.images)))  # the answer stays to the end
+                self._use(_tensors(self.network(self.images)))  # the output lives to the end
         finally:
             entering.remove()
             leaving.remove()
-            self._kept.clear()  # the graph of autograd may hold what holds them
+            self._kept.clear()  # autograd's graph may hold references to them
 
     def peak(self) -> tuple[int, str]:
-        """The largest sum of bytes alive at the same time, and the module that runs then."""
+        """The largest number of bytes alive at the same time, and the module that is running then."""
         change = [0] * (len(self._steps) + 2)
         for block in self._allocations.values():
             change[block.made] += block.size_bytes
@@ -131,7 +131,7 @@ class Trace(TorchDispatchMode):
                 block.used = len(self._steps)
 
     def _seen(self, tensor: Tensor) -> ReceptiveField | None:
-        block = self._allocations.get(_storage(tensor))  # autograd may give a view another identity
+        block = self._allocations.get(_storage(tensor))  # autograd may give a view another id
         return self._fields.get(id(tensor)) or (block.field if block else None)
 
     def _field(self, operator: str, args: tuple, sources: list[Tensor], result: Tensor) -> ReceptiveField | None:
@@ -158,7 +158,7 @@ class Trace(TorchDispatchMode):
             self._frames.append(Frame(self._names[module], module))
 
     def _leave_module(self, module: nn.Module, args: Any, answer: Any) -> None:
-        """A layer is a module without parts, or one that has weights or multiplications of its own besides them."""
+        """Records a layer: a module without submodules, or one with weights or multiplications of its own."""
         if module not in self._names:
             return
         frame, results = self._frames.pop(), list(_tensors(answer))
@@ -193,25 +193,25 @@ class Trace(TorchDispatchMode):
             )
 
     def idle_layer(self, name: str, module: nn.Module) -> LayerCost:
-        """A row for weights that no run of their module has brought in, such as those that functions use."""
+        """A layer for weights that no run of their module counted, such as weights used by functions."""
         weights = sum(weight.numel() for weight in module.parameters(recurse=False) if self._charge(id(weight)))
         return LayerCost(name, type(module).__name__, "", (), None, None, None, None, weights, 0, 0, 0, None, False)
 
     def _charge(self, identity: int) -> bool:
-        """Whether nobody has paid for it yet."""
+        """Whether no layer has counted it yet."""
         new = identity not in self._charged
         self._charged.add(identity)
         return new
 
 
 def saved_bytes(trace: Trace) -> int:
-    """Runs it; gives what the forward pass keeps for the backward pass, weights not among it."""
+    """Runs the trace; returns the bytes that the forward pass keeps for the backward pass, without weights."""
     kept = {}
 
     def pack(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         if storage._cdata not in trace.weights:
-            kept[storage._cdata] = storage  # alive, so that no other gets its identity
+            kept[storage._cdata] = storage  # kept alive, so that its id stays unique
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda _: trace.images):
         trace.run()
@@ -223,7 +223,7 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in what a module or an operator takes or gives."""
+    """The tensors in an argument or a return value."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):
@@ -234,7 +234,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _from_settings(module: nn.Module, result: Tensor, batch_size: int) -> Cost | None:
-    """By closed formula from the settings of a convolution or linear layer; None for other modules."""
+    """The cost of a convolution or linear layer by closed formula; None for other modules."""
     if isinstance(module, nn.Conv2d) and result.ndim == 4:
         sides, bias = (result.shape[2], result.shape[3]), module.bias is not None
         channels, kernel = (module.in_channels, module.out_channels), pair(module.kernel_size)
@@ -247,11 +247,11 @@ def _from_settings(module: nn.Module, result: Tensor, batch_size: int) -> Cost |
 
 
 def _product(operator: str, args: tuple, result: Tensor) -> Cost:
-    """Of a convolution or a product of matrices outside such layers, whoever holds the weights."""
+    """The cost of a convolution or matrix product by its operands, for modules without a closed formula."""
     outputs = result.numel()
     if operator == "convolution":
         products, bias = prod(args[1].shape[1:]), args[2] is not None
-        if args[6]:  # transposed: each input is multiplied into many outputs
+        if args[6]:  # transposed: each input contributes to many outputs
             multiplications = args[0].numel() * products
             return Cost(0, multiplications, multiplications - outputs * (1 - bias))
     else:
@@ -261,7 +261,7 @@ def _product(operator: str, args: tuple, result: Tensor) -> Cost:
 
 
 def _window(module: nn.Module, padded: tuple[int, int, int, int]) -> dict[str, Any]:
-    """Kernel, stride, padding and groups of a layer that has them; `padded` is what it added by an operator."""
+    """Kernel, stride, padding and groups of a layer, if it has them; `padded`: added by a padding operator."""
     kernel: Any = getattr(module, "kernel_size", None)
     if not isinstance(kernel, int) and not (isinstance(kernel, tuple) and len(kernel) == 2):
         return dict.fromkeys(("kernel_size", "stride", "padding", "groups"))
