@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from casebook.cli.output import accuracy_lines, fail, print_json, print_table, skipped_lines, table_width
+from casebook.cli.output import accuracy_lines, fail, print_json, print_table, print_text, skipped_lines, table_width
 from casebook.tables import TextColumn
 
 
@@ -61,6 +61,21 @@ def test_a_table_fits_the_terminal_and_names_what_it_leaves_out(
     printed = capsys.readouterr()
     assert printed.out == "name       n  paper\na\\n   10,000  The Title of a Paper\n"
     assert not printed.err
+
+
+def test_text_wraps_below_its_indent_and_keeps_words_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    print_text("short\n  a/long/path-of/a.jpg ~ another\n\nwidth      288    384")
+    assert capsys.readouterr().out.splitlines() == [
+        "short",
+        "  a/long/path-of/a.jpg",
+        "    ~ another",
+        "",
+        "width      288",
+        "  384",
+    ]
 
 
 def test_a_pipe_has_100_columns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import typer
 from ..formatting import one_line, size_text
 from ..progress import TerminalDisplay
 from ..tables import TextColumn
-from .output import WIDE, print_json, print_table, say, skipped_lines, wrong_usage
+from .output import WIDE, print_json, print_table, print_text, say, skipped_lines, wrong_usage
 from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX, source_format
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
@@ -56,7 +56,7 @@ def check(
     if json_:
         print_json(found.to_dict())
     else:
-        print("\n".join(one_line(line) for line in found.text().split("\n")))
+        print_text(found.text())
     if strict and found.leaks:
         say(f"Error: {found.leaks} leaks between splits, and --strict is set")
         raise typer.Exit(1)
@@ -160,4 +160,4 @@ def profile(
     if json_:
         print_json(found.to_dict())
     else:
-        print("\n".join(one_line(line) for line in found.text().split("\n")))
+        print_text(found.text())

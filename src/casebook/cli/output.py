@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,6 +79,17 @@ def print_table(columns: Sequence[TextColumn], rows: Sequence[Sequence[str] | st
     found = layout(columns, shown, table_width(wide))
     print(found.text)
     left_out(found.left_out)
+
+
+def print_text(text: str) -> None:
+    """Lines on stdout, wrapped to the terminal below their own indent; a word, such as a path, stays whole."""
+    for line in map(one_line, text.split("\n")):
+        indent = " " * (len(line) - len(line.lstrip()))
+        wrapped = textwrap.wrap(
+            line.lstrip(), table_width() or 0, initial_indent=indent, subsequent_indent=indent + "  ",
+            break_long_words=False, break_on_hyphens=False, replace_whitespace=False,
+        )  # fmt: skip
+        print("\n".join(wrapped or [line]))
 
 
 def left_out(columns: Sequence[str]) -> None:
