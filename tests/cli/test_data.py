@@ -163,7 +163,7 @@ def test_an_interrupted_preparation_ends_quietly(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("casebook.training.pipeline.fill", interrupt)
+    monkeypatch.setattr("casebook.workflows.prepare.fill", interrupt)
     result = command("data", "prepare", photos)
     assert result.code == 130
     assert "interrupted; the same command goes on where it stopped" in result.err

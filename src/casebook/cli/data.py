@@ -77,7 +77,7 @@ def prepare(
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Decode and reduce every picture once, so that trainings need not. Goes on where it was interrupted."""
-    from casebook.training.pipeline import prepare_pictures
+    from casebook.workflows.prepare import prepare_pictures
 
     if format not in ("raw", "jpeg"):
         raise wrong_usage(f"--format is {format!r}, expected raw or jpeg")

@@ -3,16 +3,13 @@
 Prepared pictures are used by themselves where that pays: for large photographs (LARGE times the prepared pixels, so
 that decoding costs far more than reading) that do not fit into the memory set aside for pictures, when the whole
 source fits into `prepared_gib` and into half of the disk's free space, and more than one epoch is to come. A file
-that is there already, made by `prepare_pictures` or an earlier run, is always used. None of this changes a result:
+that is there already, made by `casebook data prepare` or an earlier run, is always used. None of this changes a result:
 raw prepared pictures are the pixels that decoding gives. A smaller side or JPEG does, so these are settings of the
 recipe, and hold for pictures that have just been decoded as well.
 """
 
 import dataclasses
-import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
 
 from ..augmentation.policy import Policy
 from ..data.crops import CropSettings
@@ -20,26 +17,18 @@ from ..data.datasets import PictureData
 from ..data.prepared import (
     GIB,
     LARGE,
-    RESERVE_BYTES,
-    SUFFIX,
     Layout,
     StoredFormat,
-    fill,
     find_prepared,
-    jpeg_size_bytes,
     open_prepared,
-    prepared_folder,
     stored_format,
 )
-from ..data.scan import PictureFacts, choose_value_range, scan
-from ..data.sources import load_source
-from ..device import Stopwatch, available_cores, free_memory_bytes
-from ..errors import DataError, RecipeError, RunError
-from ..files import cache_folder
+from ..data.scan import PictureFacts
+from ..device import free_memory_bytes
+from ..errors import RecipeError, RunError
 from ..formatting import size_text
-from ..models import model_card
 from ..preprocessing import Preprocessing
-from ..progress import Advanced, PreparedSize, Remark, Reporter, Task, silent
+from ..progress import Remark, Reporter
 from .distributed import World
 from .recipe import Recipe
 
@@ -114,100 +103,3 @@ def worth_preparing(
     layout = Layout([facts[i] for i in indices], form)
     pixels = sum(facts[i].width * facts[i].height for i in indices)
     return epochs > 1 and layout.raw_bytes > memory_bytes and pixels * form.channels >= LARGE * layout.raw_bytes > 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Preparation:
-    """What `prepare_pictures` did, or would do."""
-
-    data: str
-    form: StoredFormat
-    file: Path
-    pictures: int  # that can be read
-    already: int  # of these, prepared before
-    complete: int  # prepared now
-    size_bytes: int  # of the whole file: exactly for raw, about for jpeg
-    free_bytes: int  # on its disk, before
-    settings: dict[str, Any]  # of a recipe that uses it
-    skipped: dict[str, str]
-    dry_run: bool
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        skipped = [{"picture": name, "reason": reason} for name, reason in self.skipped.items()]
-        return record | {"file": str(self.file), "form": self.form._asdict(), "skipped": skipped}
-
-
-def prepare_pictures(
-    data: str | Path,
-    *,
-    model: str | None = None,
-    side: int | None = None,
-    format: Literal["raw", "jpeg"] = "raw",
-    workers: int | None = None,
-    dry_run: bool = False,
-    report: Reporter = silent,
-) -> Preparation:
-    """Decodes and reduces every picture of a data set, so that trainings need not.
-
-    Without `side` the pictures are what a training of `model` (a network for 224 pixels by default) cuts its crops
-    from, which changes no result. May be interrupted and called again. `report` gets Advanced and PreparedSize events.
-    Raises DataError, ModelError, and RunError when the disk has no room.
-    """
-    watch = Stopwatch()
-    preprocessing = model_card(model).preprocessing if model else Preprocessing()
-    if side is not None and side < preprocessing.size:
-        raise RecipeError(f"side is {side}, expected {preprocessing.size} or more, which the network takes")
-    if format not in ("raw", "jpeg"):
-        raise RecipeError(f"format is {format!r}, expected raw or jpeg")
-    source = load_source(data)
-    if source.root is None:
-        raise DataError(f"{data} is held in memory as it is, so there is nothing to prepare; expected a folder or list")
-
-    def advance(task: Task) -> Callable[[int, int], None]:
-        return lambda done, total: report(Advanced(task, done, total))
-
-    seen = scan(source, progress=advance("scan"), cache_dir=cache_folder())
-    form = stored_format(preprocessing, side or 0, format)._replace(value_range=choose_value_range(seen.facts))
-    layout, folder = Layout(seen.facts, form), prepared_folder()
-    size_bytes = layout.size_bytes if format == "raw" else jpeg_size_bytes(source, layout)
-    pictures = len(seen.facts) - len(seen.broken)
-    if not pictures:
-        raise DataError(f"{data}: not one of the {len(seen.facts)} pictures can be read")
-    prepared = find_prepared(source, seen.facts, form)
-    already = prepared.num_complete() if prepared else 0
-    free_bytes = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
-    settings: dict[str, Any] = {"prepared": "jpeg"} if format == "jpeg" else {}
-    if form.side != preprocessing.decode_side:
-        settings["prepared_side"] = form.side
-    path = folder / f"{layout.key}{SUFFIX}"
-    report(
-        PreparedSize(
-            file=str(path),
-            num_pictures=pictures,
-            num_present=already,
-            side=form.side,
-            format=format,
-            size_bytes=size_bytes,
-            free_bytes=free_bytes,
-        )
-    )
-    complete, skipped = already, {source.pictures[index].name: reason for index, reason in seen.broken.items()}
-    if not dry_run:
-        left_bytes = size_bytes * (1 - already / pictures)
-        if left_bytes > free_bytes - RESERVE_BYTES:
-            raise RunError(
-                f"prepared pictures would take {size_text(left_bytes)} more in {folder}, whose disk has "
-                f"{size_text(free_bytes)} free, of which {size_text(RESERVE_BYTES)} are left alone; choose a smaller "
-                "--side or --format jpeg, or set CASEBOOK_CACHE to another folder"
-            )
-        if prepared is None:
-            prepared = open_prepared(source, seen.facts, form, budget_bytes=float("inf"), disk_share=1)
-        skipped = fill(source, prepared, workers=workers or available_cores(), progress=advance("prepare"))
-        complete = prepared.num_complete()
-        prepared.close()
-    return Preparation(
-        str(data), form, path, pictures, already, complete, size_bytes, free_bytes, settings, skipped, dry_run,
-        watch.seconds,
-    )  # fmt: skip
