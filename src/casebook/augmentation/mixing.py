@@ -1,7 +1,7 @@
 """Mixing: pictures of one batch blended with their neighbours, and their labels in the same shares.
 
-The partner of a picture is the next one of its batch, that of the last is the first. Shares and boxes are drawn for
-each picture on its own; which one is the partner depends on the batch, so on its size and the number of processes.
+The partner of a picture is the next one of its batch; that of the last is the first. Shares and boxes are sampled for
+each picture on its own, but its partner depends on the batch, and so on its size and the number of processes.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Augmentation policies: what may happen to a training picture, and how likely it is, as plain data.
 
-A policy is a set of laws. `draws` turns it into the parameters of each picture, `augment` (OpenCV, uint8) or
-`augment_tensors` (torch, any device) applies those, and `mixing` blends pictures of a batch.
+A policy is a set of laws. `sampling` draws the parameters of each picture from it, `augment` (OpenCV, uint8) or
+`augment_tensors` (torch, any device) applies them, and `mixing` blends the pictures of a batch.
 """
 
 import dataclasses

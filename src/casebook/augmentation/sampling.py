@@ -1,8 +1,8 @@
-"""Drawing: (policy, seed, epoch, pictures) -> the parameters of each picture's augmentation, as a plain record array.
+"""Sampling: (policy, seed, epoch, pictures) -> the parameters of each picture's augmentation, as a plain record array.
 
-A picture's numbers depend on (seed, epoch, its index) alone, never on its batch or on the worker that reads it. Each
-law has random numbers of its own, so one that is added or taken away changes no other. Parameters hold all that is
-needed: they can be printed, stored, edited and applied again without the policy that they came from.
+A picture's parameters depend only on (seed, epoch, its index), not on its batch or on the worker that reads it. Each
+law has its own random numbers, so adding or removing one changes no other. Parameters are complete: they can be
+printed, stored, edited and applied again without the policy.
 """
 
 import math

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 
 class PictureCache:
-    """Decoded pictures in memory that forked worker processes share, one slot a picture.
+    """Decoded pictures in memory that forked worker processes share, with one slot for each picture.
 
-    A slot is read only in epochs after the one that wrote it: an epoch's end orders the processes, so no reader
-    sees a half-written picture. Pictures beyond the budget have no slot and are decoded each time.
+    A slot is read only in epochs after the one that wrote it. The end of an epoch orders the processes, so no reader
+    sees a half-written picture. Pictures beyond the budget have no slot: they are decoded each time.
     """
 
     def __init__(self, shapes: Sequence[tuple[int, int, int]], budget_bytes: int):
