@@ -11,7 +11,16 @@ from casebook.models import list_models
 from .conftest import Command, one_line
 
 
-def test_the_table_is_the_librarys(command: Command) -> None:
+@pytest.mark.parametrize("width", [80, 120])
+def test_it_fits_the_terminal(command: Command, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    result = command("compare", "alexnet", "resnet18", "resnet152_v2_keras")
+    assert max(map(len, result.out.splitlines())) <= width
+    assert ("not comparable" in result.err) == (width == 80)
+
+
+def test_the_table_is_the_librarys(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     lines = command("compare", "lenet5", "resnet20", "resnet18", "--wide").out.splitlines()
     assert lines[0] == (
         "errors: ILSVRC 2012 validation, one centre crop at the network's input size, the paper's own training"

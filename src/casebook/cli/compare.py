@@ -3,7 +3,7 @@
 import typer
 
 from ..tables import TextColumn
-from .output import WIDE, print_json, print_table, say
+from .output import WIDE, print_json, print_table, print_text, say
 
 
 def compare(
@@ -64,7 +64,7 @@ def compare(
         print("| " + " | ".join("---" for _ in cells[0]) + " |")
         print("\n".join("| " + " | ".join(row) + " |" for row in cells[1:]))
     else:
-        print(f"errors: {side_by_side.PROTOCOL}")
+        print_text(f"errors: {side_by_side.PROTOCOL}")
         ranks = {"year": 1, "input (px)": 1, "inference (MiB)": 2, "not comparable": 3}
         columns = [
             TextColumn(name, 0 < place < 8, ranks.get(name, 0), 28 if place == 8 else None)

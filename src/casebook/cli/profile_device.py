@@ -11,7 +11,7 @@ def profile_device(
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     threads: int = typer.Option(None, "--threads", min=1, help="Number of threads; default: torch's own."),
     json_: bool = typer.Option(False, "--json", help="With --out, print the document on stdout as well."),
-) -> None:  # fmt: skip
+) -> None:
     """Measure how fast this device is, in about a minute: a latency model, with which 'casebook scale' predicts."""
     from pathlib import Path
 

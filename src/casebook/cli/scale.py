@@ -40,7 +40,9 @@ def scale(
         help="compound, width, depth, resolution, or two of them such as width+depth; may be repeated; default: all.",
     ),
     latency_model: str = typer.Option(
-        None, "--latency-model", metavar="FILE",
+        None,
+        "--latency-model",
+        metavar="FILE",
         help="Predict for another device, from the file that 'casebook profile-device' wrote there.",
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps: where to measure and to train."),
@@ -59,7 +61,7 @@ def scale(
     html: str = typer.Option(None, "--html", metavar="FILE", help="Write the tables and the picture as one HTML file."),
     wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
-) -> None:  # fmt: skip
+) -> None:
     """Find the largest networks of a family within a budget of time, size, memory or operations, and measure them."""
     limits = {
         "latency_ms": latency_ms,

@@ -208,9 +208,13 @@ def _rounds(work: Callable[[], int], seconds: float = ROUND_SECONDS) -> Speed:
 
 
 def _reading_speeds(
-    recipe: Recipe, source: Source, facts: list[PictureFacts], preprocessing: Preprocessing, scratch: Path,
+    recipe: Recipe,
+    source: Source,
+    facts: list[PictureFacts],
+    preprocessing: Preprocessing,
+    scratch: Path,
     measuring: Callable[[int], None],
-) -> dict[str, Speed]:  # fmt: skip
+) -> dict[str, Speed]:
     """decode: file to what crops are cut from. augment: that to the network's pixels. read: both, as an epoch does
     without a cache. prepared, prepared_jpeg: as read, from prepared files."""
     policy = choose_policy(recipe, preprocessing)
@@ -272,9 +276,14 @@ def _reading_speeds(
 
 
 def _network_speeds(
-    recipe: Recipe, source: Source, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype,
-    real: Batches, report: Reporter,
-) -> dict[str, Speed]:  # fmt: skip
+    recipe: Recipe,
+    source: Source,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    dtype: torch.dtype,
+    real: Batches,
+    report: Reporter,
+) -> dict[str, Speed]:
     """network: whole training steps on pictures in memory. together: with the workers reading, nothing cached.
     transfer: pictures from the host's memory to the GPU's, where there is one."""
     torch.manual_seed(recipe.seed)
