@@ -130,3 +130,19 @@ def test_the_reference_of_python_has_every_public_name() -> None:
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [name for name in casebook.__all__ if name != "__version__"]
     assert "casebook.load_data(\n    data: str | Path,\n    settings: SplitSettings = SplitSettings(),\n    *," in text
     assert " at 0x" not in text
+
+
+def test_every_public_name_and_method_has_a_docstring() -> None:
+    missing = []
+    for name in casebook.__all__:
+        thing = getattr(casebook, name)
+        if name != "__version__" and not thing.__doc__:
+            missing.append(name)
+        if inspect.isclass(thing):
+            module = sys.modules[thing.__module__]
+            own = {key: part for key, part in vars(thing).items() if not key.startswith("_") and key[0].islower()}
+            for key, part in own.items():
+                code = getattr(part, "fget", None) or getattr(part, "func", None) or getattr(part, "__func__", part)
+                if inspect.isfunction(code) and code.__module__ == module.__name__ and not code.__doc__:
+                    missing.append(f"{name}.{key}")
+    assert missing == []

@@ -94,6 +94,7 @@ class Preprocessing:
 
     @property
     def channels(self) -> int:
+        """3 for RGB, 1 for L."""
         return CHANNELS[self.mode]
 
     @property

@@ -190,6 +190,7 @@ class Budget:
 
     @property
     def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     def corrected(self, ratios: Mapping[str, float]) -> "Budget":
@@ -197,6 +198,7 @@ class Budget:
         return dataclasses.replace(self, **{k: v / ratios[k] for k, v in self.limits.items() if k in ratios})
 
     def allows(self, costs: NetworkCosts) -> bool:
+        """Whether no cost is over its limit."""
         return not self.overruns(costs)
 
     def overruns(self, costs: NetworkCosts) -> dict[str, float]:

@@ -44,6 +44,7 @@ class PictureDataset(Dataset):
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the labels."""
         return self.source.classes
 
     @property
@@ -86,18 +87,22 @@ class PictureData:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the labels."""
         return self.source.classes
 
     @property
     def train(self) -> PictureDataset:
+        """The pictures to learn from."""
         return PictureDataset(self.source, self.split.train)
 
     @property
     def val(self) -> PictureDataset:
+        """The pictures to choose settings and epochs by."""
         return PictureDataset(self.source, self.split.val)
 
     @property
     def test(self) -> PictureDataset:
+        """The pictures for one final score."""
         return PictureDataset(self.source, self.split.test)
 
     @functools.cached_property

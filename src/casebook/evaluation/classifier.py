@@ -50,6 +50,7 @@ class Answer:
         return self.classes[0][1] if self.classes else 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """The keys that `predict --json` prints."""
         if self.error is not None:
             return {"picture": self.picture, "error": self.error}
         named = [{"class": name, "probability": probability} for name, probability in self.classes]
@@ -82,6 +83,7 @@ class Classifier:
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """The other name of each output, from the class list; empty without one."""
         return tuple(entry.id for entry in self.class_list or ())
 
     @property
@@ -91,6 +93,7 @@ class Classifier:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the network's input."""
         side = self.preprocessing.size
         return self.preprocessing.channels, side, side
 

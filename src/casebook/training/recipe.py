@@ -179,6 +179,7 @@ class Recipe(BaseModel):
 
     @property
     def source_format(self) -> SourceFormat:
+        """How the folder or the list is to be read."""
         return SourceFormat(self.label_from, self.list_root, self.list_suffix, self.list_columns, self.class_list)
 
     @staticmethod
@@ -201,6 +202,7 @@ class Recipe(BaseModel):
         return SplitSettings(self.val_fraction, self.test_fraction, self.seed, self.group_by, self.near_duplicates)
 
     def write(self, path: Path) -> None:
+        """Writes the recipe as TOML, which `make_recipe` reads."""
         record = {key: list(v) if isinstance(v, tuple) else v for key, v in self.model_dump().items()}
         write_atomically(path, tomli_w.dumps({key: v for key, v in record.items() if v is not None}))
 

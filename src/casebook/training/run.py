@@ -35,6 +35,7 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
+        """recipe.toml: every setting, as it was resolved for this run."""
         try:
             return validated(tomllib.loads(self._read("recipe.toml")))
         except tomllib.TOMLDecodeError as error:
@@ -55,10 +56,12 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the network's outputs."""
         return tuple(self.model["classes"])
 
     @property
     def preprocessing(self) -> Preprocessing:
+        """How a picture becomes the network's input."""
         return Preprocessing.from_dict(self.model["preprocessing"])
 
     @property
@@ -71,6 +74,7 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
+        """environment.json: versions, processor and threads."""
         return self._json("environment.json")
 
     @property
@@ -85,6 +89,7 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
+        """Whether the training has ended and the test set is scored."""
         return (self.path / "evaluation.json").is_file()
 
     def __str__(self) -> str:

@@ -62,10 +62,12 @@ class Evaluation:
 
     @property
     def top1(self) -> float:
+        """The accuracy, a share in [0, 1]."""
         return self.scores.top1
 
     @property
     def top1_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `top1`."""
         return self.scores.top1_interval
 
     @property
