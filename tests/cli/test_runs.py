@@ -1,5 +1,6 @@
 """casebook runs: run folders side by side."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def test_runs_are_listed(command: Command, small_run: Path) -> None:
     assert result.code == 0
     assert "runs/one" in result.out
     assert "not finished" in result.out
+    assert re.search(r"runs/one +\S+ +lenet5 +\d+\.\d\d % +\d", result.out)
     assert "left out: runs/broken" in result.err
     assert "next: casebook evaluate " in result.err
     assert "runs/one" in Path("runs.html").read_text() or ">one<" in Path("runs.html").read_text()

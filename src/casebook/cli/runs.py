@@ -2,9 +2,9 @@
 
 import typer
 
-from ..formatting import giga, percent_text
+from ..formatting import giga
 from ..tables import TextColumn
-from .output import WIDE, next_step, print_json, print_table, say
+from .output import WIDE, next_step, percent, print_json, print_table, say
 
 COLUMNS = (
     TextColumn("run", fold=20),
@@ -48,7 +48,7 @@ def runs(
         low, high = row.interval or (0.0, 0.0)
         cells.append(
             [
-                row.path, row.data, row.network, percent_text(row.top1 or 0.0) if done else "not finished",
+                row.path, row.data, row.network, percent(row.top1 or 0.0) if done else "not finished",
                 f"{100 * low:.1f} to {100 * high:.1f}" if done else "", str(row.num_pictures or ""),
                 giga(row.multiply_adds) if row.multiply_adds else "", f"{row.seconds:.0f}" if row.seconds else "",
             ]

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
+from ..cost.count import count
 from ..errors import CasebookError, RunError
-from ..models import model_card
 from ..reports.runs import RunRow
 from ..training.run import Run
 
@@ -12,8 +12,7 @@ from ..training.run import Run
 def list_runs(folder: str | Path = "runs") -> tuple[list[RunRow], dict[str, str]]:
     """A row for each run folder below `folder`, the newest first, and the reason for each that cannot be read.
 
-    Multiply-adds are those of the network's card, None where the run's input is of another size. Raises RunError where
-    there is no such folder.
+    Multiply-adds are counted. Raises RunError where there is no such folder.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -30,8 +29,6 @@ def list_runs(folder: str | Path = "runs") -> tuple[list[RunRow], dict[str, str]
 
 def _row(run: Run) -> RunRow:
     model, recipe = run.model, run.recipe
-    card = model_card(model["architecture"])
-    same_input = run.preprocessing.size == card.input_size and not recipe.network
     test = run.test if run.is_complete else None
     written = (run.path / "model.json").stat().st_mtime
     return RunRow(
@@ -41,7 +38,7 @@ def _row(run: Run) -> RunRow:
         top1=test.top1 if test else None,
         interval=test.top1_interval if test else None,
         num_pictures=test.n if test else None,
-        multiply_adds=card.multiply_adds if same_input else None,
+        multiply_adds=count(run.network(), run.preprocessing.size).total.multiply_adds,
         seconds=run.evaluation["training_seconds"] if test else None,
         date=time.strftime("%Y-%m-%d %H:%M", time.localtime(written)),
         path=str(run.path),

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -29,7 +30,7 @@ def import_keras() -> Any:
     if "KERAS_BACKEND" not in os.environ and find_spec("tensorflow") is None:
         os.environ["KERAS_BACKEND"] = "torch"
     try:
-        import keras
+        keras: Any = import_module("keras")  # by its name, which is also that of this folder
     except ImportError as error:
         raise CasebookError(
             f"Keras cannot be used here ({error}), expected Keras 3.5 or newer: pip install 'casebook[keras]'; "
