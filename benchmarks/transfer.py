@@ -131,9 +131,10 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from casebook.device import choose_device, choose_workers
     from casebook.models import create_model
     from casebook.models.weights import resolve, save_weights, to_layout
-    from casebook.training.distributed import World
+    from casebook.training.distributed import ALONE
     from casebook.training.plan import prepare_data
     from casebook.training.recipe import make_recipe
+    from casebook.training.run import Run
 
     os.environ["CASEBOOK_CACHE"] = str(folder / "cache")
     data = options.data or make_pictures(folder / "pictures", options.pictures)
@@ -157,7 +158,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "workers": choose_workers(-1, choose_device("cpu"), 1),
     }
     recipe = make_recipe("transfer", **settings(task, options.epochs))
-    found_data = prepare_data(recipe, None, World(), known_split=False)
+    found_data = prepare_data(recipe, Run(folder), ALONE, known_split=False)
     source = found_data.source
     root = source.root or Path()
     for part in ("train", "val"):
@@ -198,11 +199,12 @@ def make_pictures(folder: Path, count: int) -> Path:
 
 
 def cached_worker(task: dict[str, Any]) -> None:
-    import casebook.workflows.jobs  # the loading of modules is not training
+    import casebook.workflows.train  # the loading of modules is not training
     import torch
 
     import casebook
     from casebook.device import choose_precision
+    from casebook.progress import Advanced, EpochEnded, Event, ScoringStarted, TrainingStarted
 
     class Done(Exception):
         pass
@@ -212,20 +214,27 @@ def cached_worker(task: dict[str, Any]) -> None:
         began = time.perf_counter()
         ends: dict[str, float] = {}
 
-        def report(event: dict[str, Any], turn: Any = turn, ends: dict[str, float] = ends) -> None:
-            if event["kind"] == "test":
-                raise Done
-            name = {"scan": "look", "start": "split", "features": "features", "epoch": "head"}.get(event["kind"])
-            if name:
-                ends[name] = time.perf_counter()
-            if event["kind"] == "epoch":
-                turn.note["val_top1"] = event["val_top1"]
+        def report(event: Event, turn: Any = turn, ends: dict[str, float] = ends) -> None:
+            match event:
+                case ScoringStarted():
+                    raise Done
+                case Advanced("scan"):
+                    ends["look"] = time.perf_counter()
+                case TrainingStarted():
+                    ends["split"] = time.perf_counter()
+                case Advanced("features"):
+                    ends["features"] = time.perf_counter()
+                case EpochEnded():
+                    ends["head"] = time.perf_counter()
+                    turn.note["val_top1"] = event.val_top1
 
         with tempfile.TemporaryDirectory() as folder:
             os.environ["CASEBOOK_CACHE"] = str(Path(folder) / "cache")
             with contextlib.suppress(Done):
                 chosen = settings(task, turn.amount)
-                casebook.train(chosen.pop("data"), recipe="transfer", out=Path(folder) / "run", report=report, **chosen)
+                casebook.train(
+                    chosen.pop("data"), recipe="transfer", out=Path(folder) / "run", progress=report, **chosen
+                )
             seconds = time.perf_counter() - began
         starts = [began, *ends.values()]
         parts = {name: end - start for (name, end), start in zip(ends.items(), starts, strict=False)}
@@ -239,42 +248,43 @@ def recomputed_worker(task: dict[str, Any]) -> None:
     import casebook
     from casebook.data.loader import Batches, BatchPlan
     from casebook.device import choose_precision, tune_allocator
-    from casebook.training.distributed import World
-    from casebook.training.plan import build, make_prepare, prepare_data
+    from casebook.progress import EpochEnded, Event
+    from casebook.training.distributed import ALONE
+    from casebook.training.plan import make_prepare, prepare_data, set_up_model
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
-    from casebook.training.trainer import Loop, Phase
+    from casebook.training.streams import PreparedStream
+    from casebook.training.trainer import Phase, Trainer
     from casebook.training.transfer import Frozen, parts
 
     tune_allocator()
     device = torch.device("cpu")
-    data = prepare_data(make_recipe("transfer", **settings(task, 1)), None, World(), known_split=False)
+    with tempfile.TemporaryDirectory() as folder:
+        data = prepare_data(make_recipe("transfer", **settings(task, 1)), Run(Path(folder)), ALONE, known_split=False)
     dtype = choose_precision("auto", device, 224)
     for turn in turns({**_torch_versions(), "casebook": casebook.__version__, "precision": str(dtype)[6:]}):
         recipe = make_recipe("transfer", **settings(task, turn.amount))
-        built = build(recipe, data)
-        network = built.network.to(memory_format=torch.channels_last)
+        setup = set_up_model(recipe, data)
+        network = setup.network.to(memory_format=torch.channels_last)
         learning = parts(network, "head", recipe)
         frozen = Frozen(network, learning)
-        plan = BatchPlan(recipe.batch_size, shuffle=True, seed=recipe.seed)
+        prepare = make_prepare(setup.preprocessing, device, True)
 
-        def report(event: dict[str, Any], turn: Any = turn) -> None:
-            if event["kind"] == "epoch":
-                turn.note["val_top1"] = event["val_top1"]
+        def stream(indices: Any, order: BatchPlan, setup: Any = setup, prepare: Any = prepare) -> PreparedStream:
+            batches = Batches(data.source, indices, setup.preprocessing, order, workers=task["workers"])
+            return PreparedStream(batches, prepare)
+
+        train = stream(data.split.train, BatchPlan(recipe.batch_size, shuffle=True, seed=recipe.seed))
+        validation = stream(data.split.val, BatchPlan(recipe.batch_size))
+
+        def report(event: Event, turn: Any = turn) -> None:
+            if isinstance(event, EpochEnded):
+                turn.note["val_top1"] = event.val_top1
 
         with tempfile.TemporaryDirectory() as folder:
-            loop = Loop(Run(Path(folder)), recipe, network, device=device, place=World(), report=report)
+            trainer = Trainer(recipe, run=Run(Path(folder)), device=device, report=report)
             began = time.perf_counter()
-            phase = Phase(
-                "head", network, frozen.train, learning,
-                Batches(data.source, data.split.train, built.preprocessing, plan, workers=task["workers"]),
-                Batches(
-                    data.source, data.split.val, built.preprocessing, BatchPlan(recipe.batch_size),
-                    workers=task["workers"],
-                ),
-                make_prepare(built.preprocessing, device, True), turn.amount, dtype,
-            )  # fmt: skip
-            loop.fit(phase, 0)
+            trainer.fit(network, train, validation, Phase(turn.amount, "head", network, learning, frozen.train, dtype))
             turn.note["seconds"] = time.perf_counter() - began
 
 

@@ -41,5 +41,5 @@ def test_they_come_from_the_pictures_named(tmp_path: Path) -> None:
     both = source_colours(source, [names.index("a/1.png"), names.index("b/1.png"), names.index("a/0.png")])
     assert np.allclose(np.abs(both.vectors[:, 0]), [2**-0.5, 0, 2**-0.5])
     assert both.values[1] == pytest.approx(0)
-    with pytest.raises(DataError, match="not one picture could be read"):
+    with pytest.raises(DataError, match="no picture could be read, so there are no principal colours"):
         source_colours(source, [names.index("a/0.png")])

@@ -120,7 +120,11 @@ def test_evaluate(command: Command, sections, digit_folder: Path, small_run: Pat
     Path("data/digit_0/fake.png").write_text("no picture")
     shutil.rmtree("data/digit_3")
     known = sections["casebook evaluate"] | sections["Metrics"]
-    documents = (command("evaluate", small_run, "data", "--json").json, command("evaluate", ten_classes, "--json").json)
+    documents = (
+        command("evaluate", small_run, "data", "--json").json,
+        command("evaluate", ten_classes, "--json").json,
+        command("evaluate", ten_classes, "digits", "--json").json,
+    )
     seen = [check(document, known) for document in documents]
     for keys in seen:
         assert must(known) <= keys

@@ -26,7 +26,7 @@ def test_the_parts_are_those_of_a_training(photo_folder: Path, tmp_path: Path) -
     run = casebook.train(data, out=tmp_path / "run", model="lenet5", recipe="scratch", epochs=1, workers=0)
     assert (run.recipe.seed, run.recipe.val_fraction) == (3, 0.2)
     assert read_split(run.path / "split.csv", data.source).parts() == data.split.parts()
-    write_split(tmp_path / "again.csv", data.source, data.split)
+    write_split(tmp_path / "again.csv", data.source, data.split, data.scan.contents)
     assert (tmp_path / "again.csv").read_bytes() == (run.path / "split.csv").read_bytes()
 
 

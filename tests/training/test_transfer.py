@@ -151,7 +151,7 @@ def test_cached_features_are_reused_and_equal_the_network(
     # The validation that the head saw on cached features is what the whole network gives on the pictures.
     scored = casebook.evaluate(again.path, split="val")
     assert scored.top1 == pytest.approx(again.evaluation["validation"]["top1"])
-    assert scored.log_loss == pytest.approx(again.evaluation["validation"]["loss"], rel=1e-4)
+    assert scored.scores.log_loss == pytest.approx(again.evaluation["validation"]["loss"], rel=1e-4)
     other = train(weights_file, photo_folder, tmp_path / "c", transfer="head", precision="fp32", seed=5)
     assert other.evaluation["features"]["computed"] < pictures["test"] * 2  # another split shares most pictures
 

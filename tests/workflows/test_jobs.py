@@ -341,8 +341,8 @@ def test_whole_pictures_where_a_central_crop_would_lose_what_matters(tmp_path: P
             near_duplicates=False, resize=resize, out=tmp_path / resize,
         )  # fmt: skip
         assert run.preprocessing.resize == run.recipe.resize == resize
-        assert casebook.evaluate(run.path).top1 == run.test["top1"]
-        top1[resize] = run.test["top1"]
+        assert casebook.evaluate(run.path).top1 == run.test.top1
+        top1[resize] = run.test.top1
     assert top1["shorter"] < 0.8
     assert top1["letterbox"] == top1["squash"] == 1
 
@@ -372,5 +372,5 @@ def test_12_bit_values_are_scaled_by_the_range_of_the_training_pictures(tmp_path
     shallow, deep = (
         casebook.predict(run.path, tmp_path / kind / "top") for run, kind in zip(runs, ("8", "12"), strict=True)
     )
-    assert [item["predictions"] for item in shallow] == [item["predictions"] for item in deep]
-    assert casebook.evaluate(runs[1].path).top1 == runs[1].test["top1"]
+    assert [answer.classes for answer in shallow] == [answer.classes for answer in deep]
+    assert casebook.evaluate(runs[1].path).top1 == runs[1].test.top1

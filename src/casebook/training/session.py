@@ -1,6 +1,6 @@
 """One training from start to end: a recipe -> a run folder with the best weights.
 
-Takes the data and the network from `preparation`, chooses the transfer strategy, hands all to the loop phase by phase,
+Takes the data and the network from `plan`, chooses the transfer strategy, hands all to the trainer phase by phase,
 and does the same again from the run folder when a training goes on.
 """
 

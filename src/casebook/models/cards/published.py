@@ -48,10 +48,6 @@ PINNED = {
         "30f73aceaaa1911830a9795b83ab1908dba18719",
         "03b71d65fb2c73bb0de079a1781009f27a782ec481d2f64ab3bde9b1cdec3000",
     ),
-    "tf_efficientnet_b0.in1k": (
-        "8186ca4217f9c67824ebe7566008bdc69976d15a",
-        "276dfe076f3fca30c2f7bf1e44039e395e6de50248caaa159d16530699f16995",
-    ),
 }
 
 
