@@ -199,10 +199,10 @@ def make_pictures(folder: Path, count: int) -> Path:
 
 
 def cached_worker(task: dict[str, Any]) -> None:
-    import casebook.workflows.train  # the loading of modules is not training
     import torch
 
     import casebook
+    import casebook.workflows.train  # the loading of modules is not training
     from casebook.device import choose_precision
     from casebook.progress import Advanced, EpochEnded, Event, ScoringStarted, TrainingStarted
 
