@@ -165,6 +165,8 @@ def test_large_networks_get_a_small_stem_for_small_pictures(digit_folder: Path, 
     assert any("stem" in departure for departure in run.model["departures"])
     assert "small" in " ".join(run.evaluation["notes"])
     network = run.network()
+    assert network.preprocessing == run.preprocessing
+    assert network.classes == tuple(run.model["classes"])
     assert network.stages(network.stem(torch.zeros(1, 3, 32, 32))).shape[-1] >= 4
 
 

@@ -102,7 +102,7 @@ class Run:
         return f"<p><b>{escape(str(self.path))}</b>: {escape(self.model['architecture'])}</p>{scores}"
 
     def network(self) -> nn.Module:
-        """The trained network with its best weights, in evaluation mode."""
+        """The trained network with its best weights, preprocessing and classes, in evaluation mode."""
         model = self.model
         options = model["options"]
         known = {"num_classes", "in_channels", *model_card(model["architecture"]).options}
@@ -117,6 +117,7 @@ class Run:
                 f"{self.path}: model.safetensors does not fit model.json, which has {model['architecture']}; "
                 "restore both from one copy"
             ) from error
+        network.preprocessing, network.classes = self.preprocessing, tuple(model["classes"])
         return network.eval()
 
     def _read(self, name: str) -> str:
