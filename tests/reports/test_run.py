@@ -23,6 +23,8 @@ from casebook.reports import album
 from casebook.reports import page as pages
 from casebook.reports import run as report
 
+from .samples import HISTORY
+
 HOSTILE = "</script><script>alert(1)</script>"
 
 
@@ -89,21 +91,6 @@ def noise(row: int, side: tuple[int, int] = (200, 150)) -> Image.Image:
 
 def grey(row: int) -> Image.Image:
     return Image.new("L", (28, 28), row % 256)
-
-
-HISTORY = [
-    {
-        "epoch": epoch,
-        "phase": "head" if epoch < 3 else "tune",
-        "train_loss": 2.0 / epoch,
-        "learning_rate": 0.1 / epoch,
-        "val_loss": 2.2 / epoch,
-        "val_top1": 1 - 0.5 / epoch,
-        "images_per_second": 800.0,
-        "seconds": 12.5,
-    }
-    for epoch in range(1, 7)
-]
 
 
 def settings(predictions: Predictions, **changes: Any) -> dict[str, Any]:

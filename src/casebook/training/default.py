@@ -63,7 +63,7 @@ def _median_side(source: Source) -> int:
         try:
             with Image.open(path) as picture:  # type: ignore[arg-type]
                 sides.append(min(picture.size))
-        except Exception:
+        except Exception:  # the scan reports what cannot be read
             continue
     return int(statistics.median(sides)) if sides else 0
 

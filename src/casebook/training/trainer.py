@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from ..augmentation.mixing import partners
-from ..device import Stopwatch, ThreadTuner, autocast, choose_device
+from ..device import Stopwatch, ThreadTuner, accumulation_dtype, autocast, choose_device
 from ..errors import DivergedError, Interrupted, RecipeError, RunError
 from ..models.layers import overwriting_activations
 from ..models.weights import save_weights
@@ -116,7 +116,6 @@ class Trainer:
         self.best_state: dict[str, Tensor] = {}
         self.position = Position()
         self.stop_asked = False  # by a signal to this process
-        self._sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs lack float64
         self._resumed: dict[str, Any] | None = None
         self._stopping = False  # agreed by all processes
         self._may_stop_at_once = False  # while a single process waits for a batch
@@ -180,7 +179,9 @@ class Trainer:
         steps_per_epoch = math.ceil(len(sizes) / recipe.accumulate)
         look_every = 1 if self.device.type == "cpu" and alone else CHECK_EVERY
         batches = train.epoch(position.epoch + 1000 * phase.number, position.batch)
-        unread = torch.zeros(3, dtype=self._sum_dtype, device=self.device)  # loss sum, pictures, wishes to stop
+        unread = torch.zeros(
+            3, dtype=accumulation_dtype(self.device), device=self.device
+        )  # loss sum, pictures, wishes to stop
         watch, seen_before, rate = Stopwatch(), position.num_seen, 0.0
         stepper.start()
         while position.batch < len(sizes):
@@ -444,7 +445,7 @@ class Stepper:
         labels = batch.labels.to(self.device, non_blocking=True)
         is_empty = not len(labels)  # not one picture of this process's part could be read
         if is_empty and self.world.world_size == 1:
-            return torch.zeros(2, dtype=self._sum_dtype, device=self.device)
+            return torch.zeros(2, dtype=accumulation_dtype(self.device), device=self.device)
         with contextlib.ExitStack() as stack:
             if is_empty:  # the other processes wait for a gradient: zeros, which must not move any statistics
                 stack.enter_context(_norms_in_evaluation(self.module))
@@ -457,11 +458,9 @@ class Stepper:
                 losses = batch.own_share * losses + (1 - batch.own_share) * others
             total = losses.sum() * (0.0 if is_empty else 1.0)
             (total * (self.world.world_size / count)).backward()
-        return torch.stack([total.detach(), total.new_tensor(0 if is_empty else len(labels))]).to(self._sum_dtype)
-
-    @property
-    def _sum_dtype(self) -> torch.dtype:
-        return torch.float32 if self.device.type == "mps" else torch.float64
+        return torch.stack([total.detach(), total.new_tensor(0 if is_empty else len(labels))]).to(
+            accumulation_dtype(self.device)
+        )
 
     def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
         """(B,) the loss of each picture. Those of auxiliary heads are added with the network's weight for them, and the
