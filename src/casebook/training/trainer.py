@@ -179,9 +179,8 @@ class Trainer:
         steps_per_epoch = math.ceil(len(sizes) / recipe.accumulate)
         look_every = 1 if self.device.type == "cpu" and alone else CHECK_EVERY
         batches = train.epoch(position.epoch + 1000 * phase.number, position.batch)
-        unread = torch.zeros(
-            3, dtype=accumulation_dtype(self.device), device=self.device
-        )  # loss sum, pictures, wishes to stop
+        sum_dtype = accumulation_dtype(self.device)
+        unread = torch.zeros(3, dtype=sum_dtype, device=self.device)  # loss sum, pictures, wishes to stop
         watch, seen_before, rate = Stopwatch(), position.num_seen, 0.0
         stepper.start()
         while position.batch < len(sizes):
@@ -458,9 +457,8 @@ class Stepper:
                 losses = batch.own_share * losses + (1 - batch.own_share) * others
             total = losses.sum() * (0.0 if is_empty else 1.0)
             (total * (self.world.world_size / count)).backward()
-        return torch.stack([total.detach(), total.new_tensor(0 if is_empty else len(labels))]).to(
-            accumulation_dtype(self.device)
-        )
+        sums = torch.stack([total.detach(), total.new_tensor(0 if is_empty else len(labels))])
+        return sums.to(accumulation_dtype(self.device))
 
     def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
         """(B,) the loss of each picture. Those of auxiliary heads are added with the network's weight for them, and the
