@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "casebook"
 # Each room may import from the rooms before it; rooms in one row do not know each other.
 ORDER = (("errors", "formatting"), ("tables", "files", "device", "progress", "scores"),
-         ("remote", "preprocessing", "store"), ("augmentation",), ("data", "models"), ("cost",), ("training",),
-         ("evaluation",), ("explanation",),
+         ("remote", "preprocessing", "store"), ("augmentation",), ("data", "models"), ("cost",), ("drawing",),
+         ("training",), ("evaluation",), ("explanation",),
          ("reports",), ("studies",), ("workflows",), ("cli",), ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 HEAVY = (

@@ -1,0 +1,1 @@
+"""A network or a worked computation enters; a drawing leaves, as SVG in which every number is counted."""
