@@ -3,10 +3,13 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import casebook
 from casebook import progress
 from casebook.progress import (
     Advanced,
@@ -21,7 +24,7 @@ from casebook.progress import (
     StepEnded,
     TerminalDisplay,
     TrainingStarted,
-    reporter_of,
+    reporting,
     silent,
 )
 
@@ -45,10 +48,9 @@ EVENTS: list[Event] = [
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_terminal_shows_every_event(live: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    display = TerminalDisplay(live=live)
-    for event in EVENTS:
-        display(event)
-    display.close()
+    with TerminalDisplay(live=live) as display:
+        for event in EVENTS:
+            display(event)
     assert display.run == "runs/new\nline"
     printed = capsys.readouterr()
     assert not printed.out
@@ -101,8 +103,46 @@ def test_a_notebook_shows_the_bar_and_the_last_lines(monkeypatch: pytest.MonkeyP
 def test_a_progress_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Event] = []
     listener: Any = heard.append
-    assert reporter_of(listener) is listener
-    assert reporter_of(False) is silent
-    assert isinstance(reporter_of(True), TerminalDisplay)
+    with reporting(listener) as report:
+        assert report is listener
+    with reporting(False) as report:
+        assert report is silent
+    with reporting(True) as report:
+        assert isinstance(report, TerminalDisplay)
     monkeypatch.setattr(progress, "_in_notebook", lambda: True)
-    assert isinstance(reporter_of(True), NotebookDisplay)
+    assert isinstance(reporting(True), NotebookDisplay)
+
+
+def test_a_display_ends_with_its_block_also_by_an_error() -> None:
+    bars = []
+
+    def interrupted() -> None:
+        with TerminalDisplay(live=True) as display:
+            display(Advanced("scan", 1, 2))
+            bars.append(display._rich.live)
+            assert bars[0].is_started
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not bars[0].is_started
+
+
+@pytest.mark.parametrize("name", ["load_data", "features", "evaluate", "explain", "train"])
+def test_a_call_closes_the_display_that_it_opens(
+    name: str, digit_folder: Path, runs: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = [], []
+    monkeypatch.setattr(TerminalDisplay, "__enter__", lambda self: opened.append(self) or self)
+    monkeypatch.setattr(TerminalDisplay, "_close", lambda self: closed.append(self))
+    picture = next((digit_folder / "digit_0").iterdir())
+    calls: dict[str, Callable[[], object]] = {
+        "load_data": lambda: casebook.load_data(digit_folder, progress=True),
+        "features": lambda: casebook.features(runs[0], [picture], progress=True),
+        "evaluate": lambda: casebook.evaluate(runs[0], progress=True),
+        "explain": lambda: list(casebook.explain(runs[0], [picture], method="grad-cam", out=tmp_path, progress=True)),
+        "train": lambda: casebook.train(resume=runs[0], progress=True),
+    }
+    calls[name]()
+    assert len(opened) == 1
+    assert closed == opened

@@ -4,13 +4,14 @@ A reporter is a function that takes an event. Work that nobody follows reports t
 records, so a display, a log file and a page in a browser can all be driven by them.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from .formatting import clock_text, one_line, size_text
 
@@ -143,12 +144,15 @@ def silent(event: Event) -> None:
     """The reporter of work that nobody follows."""
 
 
-def reporter_of(progress: bool | Reporter) -> Reporter:
-    """The reporter that a `progress` argument means: True shows it here, False is silent, and a function is itself."""
+def reporting(progress: bool | Reporter) -> contextlib.AbstractContextManager[Reporter]:
+    """The reporter for a `progress` argument, for a `with` statement.
+
+    True opens a display and closes it at the end of the block, False is silent, and a function is used as it is.
+    """
     if callable(progress):
-        return progress
+        return contextlib.nullcontext(progress)
     if not progress:
-        return silent
+        return contextlib.nullcontext(silent)
     return NotebookDisplay() if _in_notebook() else TerminalDisplay()
 
 
@@ -247,8 +251,21 @@ class _Bar:
         )
 
 
-class TerminalDisplay:
-    """Shows events on stderr: a live bar on a terminal, plain lines elsewhere. Close it at the end."""
+class _Display:
+    """Shows events inside a `with` block, and closes at its end, also when the block raises."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+
+class TerminalDisplay(_Display):
+    """Shows events on stderr: a live bar on a terminal, plain lines elsewhere."""
 
     BAR_LINE_SECONDS = 15  # between lines about a bar where none can be drawn
 
@@ -269,7 +286,7 @@ class TerminalDisplay:
         for line in lines_of(event):
             self._print(line)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         if self._rich is not None:
             self._rich.stop()
             self._rich = None
@@ -306,7 +323,7 @@ class TerminalDisplay:
         self._rich.update(self._task, description=bar.text, completed=bar.done, total=bar.total)
 
 
-class NotebookDisplay:
+class NotebookDisplay(_Display):
     """Shows events below a notebook's cell: one bar, and the last lines of the log."""
 
     MOST_LINES = 12
@@ -328,7 +345,7 @@ class NotebookDisplay:
             self._drawn = now
             self._draw()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self._draw()
 
     def _repr_html_(self) -> str:

@@ -46,13 +46,10 @@ def check(
     from casebook.data.check import check_data
     from casebook.data.sources import load_source
 
-    display = TerminalDisplay()
-    try:
-        format = source_format(label_from=label_from, root=root, suffix=suffix, columns=columns, class_list=classes)
+    format = source_format(label_from=label_from, root=root, suffix=suffix, columns=columns, class_list=classes)
+    with TerminalDisplay() as display:
         source = load_source(data, group_by=group_by, format=format)
         found = check_data(source, report=display)
-    finally:
-        display.close()
     if json_:
         print_json(found.to_dict())
     else:
@@ -81,17 +78,14 @@ def prepare(
 
     if format not in ("raw", "jpeg"):
         raise wrong_usage(f"--format is {format!r}, expected raw or jpeg")
-    display = TerminalDisplay()
     try:
-        done = prepare_pictures(
-            data, model=model, side=side, format=format, workers=workers, dry_run=dry_run, report=display
-        )
+        with TerminalDisplay() as display:
+            done = prepare_pictures(
+                data, model=model, side=side, format=format, workers=workers, dry_run=dry_run, report=display
+            )
     except KeyboardInterrupt:
-        display.close()
         say("interrupted; the same command goes on where it stopped")
         raise typer.Exit(130) from None
-    finally:
-        display.close()
     if json_:
         print_json(done.to_dict())
         return
@@ -152,11 +146,8 @@ def profile(
     """Measure for some seconds how fast pictures are read and how fast the network takes them, and which limits."""
     from casebook.workflows.profile import profile_data
 
-    display = TerminalDisplay()
-    try:
+    with TerminalDisplay() as display:
         found = profile_data(data, model=model, device=device, report=display)
-    finally:
-        display.close()
     if json_:
         print_json(found.to_dict())
     else:

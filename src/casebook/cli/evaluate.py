@@ -66,8 +66,7 @@ def evaluate(
     if save:
         check_suffix(save)
     source = formatted(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
-    display = TerminalDisplay()
-    try:
+    with TerminalDisplay() as display:
         loaded = [
             member if is_saved(member) else casebook.load(
                 member, weights=weights, classes=classes, device=device, precision=precision
@@ -78,8 +77,6 @@ def evaluate(
             loaded, source, protocol=protocol or None, combine=combine, split=split,
             asking=casebook.Asking(batch_size, workers), progress=display,
         )  # fmt: skip
-    finally:
-        display.close()
     metrics = evaluation.document
     if save:
         save_predictions(save, evaluation.predictions)

@@ -39,8 +39,8 @@ def explain(
     import casebook
     from casebook.progress import TerminalDisplay
 
-    records, failed, display = [], 0, TerminalDisplay()
-    try:
+    records, failed = [], 0
+    with TerminalDisplay() as display:
         for record in casebook.explain(
             model, pictures or [], method=method, layer=layer, channel=channel or None, class_name=class_,
             weights=weights, classes=classes, out=out, square=square, stride=stride, rule=rule,
@@ -53,8 +53,6 @@ def explain(
                 say(f"Error: {record['picture']}: {record['error']}")
             else:
                 _print(record)
-    finally:
-        display.close()
     if json_:
         print_json({"model": model, "explanations": records, "errors": failed})
     if failed:

@@ -19,11 +19,8 @@ def profile_device(
     from casebook.progress import TerminalDisplay
     from casebook.workflows import scale as scale_job
 
-    display = TerminalDisplay()
-    try:
+    with TerminalDisplay() as display:
         model = scale_job.profile_device(device, threads=threads, progress=display)
-    finally:
-        display.close()
     if out:
         write_latency_model(model, Path(out))
     if json_ or not out:

@@ -94,18 +94,15 @@ def scale(
         training = scale_job.FinalistTraining(
             data, epochs, tuple(range(seeds)), most_per_class, grid_search=grid_search, out=out
         )
-    display = TerminalDisplay()
     try:
-        found = scale_job.scale(
-            family, Budget(**limits), kinds=kind or tuple(PATHS), input_size=input_size, num_classes=num_classes,
-            target=scale_job.TargetDevice(device, threads, latency_model), training=training, progress=display,
-        )  # fmt: skip
+        with TerminalDisplay() as display:
+            found = scale_job.scale(
+                family, Budget(**limits), kinds=kind or tuple(PATHS), input_size=input_size, num_classes=num_classes,
+                target=scale_job.TargetDevice(device, threads, latency_model), training=training, progress=display,
+            )  # fmt: skip
     except (Interrupted, KeyboardInterrupt) as stop:
-        display.close()
         say(f"interrupted; {out} keeps the trainings so far" if out else "interrupted; --out would keep the trainings")
         raise typer.Exit(130) from stop
-    finally:
-        display.close()
     if json_:
         print_json(found.to_dict())
     else:

@@ -82,13 +82,11 @@ def train(
 
     display = TerminalDisplay()
     try:
-        run = casebook.train(recipe=recipe, out=out, resume=resume, progress=display, **changes)
+        with display:
+            run = casebook.train(recipe=recipe, out=out, resume=resume, progress=display, **changes)
     except (Interrupted, KeyboardInterrupt) as stop:
-        display.close()
         say(_how_to_go_on(display.run))
         raise typer.Exit(130) from stop
-    finally:
-        display.close()
     if int(os.environ.get("RANK", "0")):
         return
     document = run.evaluation

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ..files import cache_folder
-from ..progress import Advanced, Reporter, reporter_of, silent
+from ..progress import Advanced, Reporter, reporting, silent
 from .duplicates import duplicates
 from .scan import Scan, scan
 from .sources import PLAIN, Source, SourceFormat, load_source
@@ -145,7 +145,9 @@ def load_data(
     Raises DataError when no training can be made of it.
     """
     source = load_source(data, group_by=settings.group_by or None, format=format)
-    found = split_data(source, scan_source(source, reporter_of(progress)), settings)
+    with reporting(progress) as report:
+        seen = scan_source(source, report)
+    found = split_data(source, seen, settings)
     return dataclasses.replace(found, format=format)
 
 

@@ -18,7 +18,7 @@ from ..evaluation.predictions import Predictions
 from ..evaluation.protocols import CENTER, Protocol, find_protocols
 from ..evaluation.saved import is_saved, read_predictions
 from ..preprocessing import Preprocessing
-from ..progress import Reporter, reporter_of
+from ..progress import Reporter, reporting
 from ..scores import Scores
 
 if TYPE_CHECKING:
@@ -125,14 +125,15 @@ def evaluate(
 
     watch = Stopwatch()
     counted = protocol is not None or len(models) > 1
-    how = dataclasses.replace(asking or Asking(), counted=counted, report=reporter_of(progress))
     classifiers = [load(one) for one in models]
     combination = Combination(
         ensemble=bool({"ensemble", "fitted ensemble"} & wanted),
         fitted="fitted ensemble" in wanted,
         soup="soup" in wanted,
     )
-    found = score_together(classifiers, data, protocols, combination, split=split, asking=how)
+    with reporting(progress) as report:
+        how = dataclasses.replace(asking or Asking(), counted=counted, report=report)
+        found = score_together(classifiers, data, protocols, combination, split=split, asking=how)
     seconds = found.seconds if len(found.rows) == 1 else watch.seconds
     names = [one.name for one in classifiers]
     evaluation = _evaluation(

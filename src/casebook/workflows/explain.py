@@ -26,7 +26,7 @@ from ..explanation.unit_sheets import top_patches_sheet
 from ..explanation.views import View, look
 from ..explanation.watching import as_leaf, evaluating, find_layer, last_with_places, run, stages_of
 from ..files import write_atomically
-from ..progress import Advanced, Reporter, reporter_of
+from ..progress import Advanced, Reporter, reporting
 
 METHODS = (*BY_PICTURE, "filters", "top9", "all")
 OF_A_CLASS = ("grad-cam", "occlusion", "guided", "gradient")
@@ -70,7 +70,7 @@ def explain(
         raise ModelError("name pictures or a folder, or ask for --method filters, which needs none")
     home = classifier.run.path if classifier.run else Path()
     job = _Job(classifier, methods, chosen, target, Writer(Path(out) if out is not None else home / "explanations"))
-    return job.records(named, reporter_of(progress))
+    return job.reported(named, progress)
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -94,6 +94,10 @@ class _Job:
         self.classifier, self.methods, self.settings = classifier, methods, settings
         self.target, self.writer = target, writer
         self.shared: list[Explanation] = []  # what is made once, whatever the pictures
+
+    def reported(self, named: Sequence[NamedPicture], progress: bool | Reporter) -> Iterator[dict[str, Any]]:
+        with reporting(progress) as report:
+            yield from self.records(named, report)
 
     def records(self, named: Sequence[NamedPicture], report: Reporter) -> Iterator[dict[str, Any]]:
         methods, settings = self.methods, self.settings

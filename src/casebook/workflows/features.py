@@ -16,7 +16,7 @@ from ..evaluation.reading import Pictures, named_pictures
 from ..models import model_card
 from ..models.layers import Network
 from ..preprocessing import Preprocessing
-from ..progress import Reporter, reporter_of
+from ..progress import Reporter, reporting
 from ..training.features import Arithmetic, FeatureExtractor, Views
 from ..training.plan import make_prepare
 
@@ -58,16 +58,17 @@ def features(
     chosen = choose_device(device)
     network.to(chosen)
     dtype = choose_precision("auto", chosen, preprocessing.size)
-    extractor = FeatureExtractor(
-        network,
-        {"architecture": network.name, **network.options},
-        preprocessing,
-        make_prepare(preprocessing, chosen, True),
-        Views(),
-        Arithmetic(chosen, dtype, 32 if chosen.type == "cpu" else 256),
-        reporter_of(progress),
-    )
-    found = extractor(source, indices, _contents(source, labelled))
+    with reporting(progress) as report:
+        extractor = FeatureExtractor(
+            network,
+            {"architecture": network.name, **network.options},
+            preprocessing,
+            make_prepare(preprocessing, chosen, True),
+            Views(),
+            Arithmetic(chosen, dtype, 32 if chosen.type == "cpu" else 256),
+            report,
+        )
+        found = extractor(source, indices, _contents(source, labelled))
     labels = np.array([source.pictures[int(i)].label for i in found.indices], np.int64) if labelled else None
     names = tuple(source.pictures[int(i)].name for i in found.indices)
     return PictureFeatures(found.values[:, 0], names, labels, found.skipped, found.num_computed)

@@ -17,7 +17,7 @@ from ..device import choose_device, tune_allocator
 from ..errors import ModelError
 from ..models import create_model
 from ..models.weights import save_weights
-from ..progress import Advanced, Remark, Reporter, reporter_of
+from ..progress import Advanced, Remark, Reporter, reporting
 from .scale_result import Finalist, GridCandidate, ScaledNetwork, Scaling
 from .scale_training import FinalistTraining, check_data, search_bases, train_finalists, training_folder, validated
 
@@ -69,7 +69,7 @@ def scale(
         RunError: for a file that is not a latency model.
         DataError: for data that cannot be read.
     """
-    chosen, report = family(family_name), reporter_of(progress)
+    chosen = family(family_name)
     if training is not None and training.out is not None:
         Path(training.out).mkdir(parents=True, exist_ok=True)  # fails now rather than after minutes of work
     tune_allocator()
@@ -77,27 +77,28 @@ def scale(
     if training is not None:
         num_classes = check_data(training.data, input_size or chosen.resolution, num_classes)
     num_classes = 1000 if num_classes is None else num_classes
-    latency_model, is_foreign = _latency_model(target, budget, device, report)
-    space = Space(chosen, num_classes=num_classes, input_size=input_size, latency_model=latency_model)
-    if is_foreign:
-        assert latency_model is not None
-        networks, dropped = _predicted(space, budget, kinds, latency_model)
-        notes = [_foreign_note(latency_model)]
-    else:
-        bench = Bench(space, device, target.threads, report)
-        networks, dropped = _measured(bench, budget, kinds)
-        notes = _busy(networks)
-    if not networks:
-        reasons = "; ".join(f"{kind}: {reason}" for kind, reason in dropped.items())
-        raise ModelError(f"found no {chosen.network} within {budget}: {reasons}")
-    finalists: tuple[Finalist, ...] = ()
-    grid: tuple[GridCandidate, ...] = ()
-    pictures = None
-    if training is not None:
-        with training_folder(training.out) as folder:
-            finalists, pictures = train_finalists(space, networks, training, folder, device, report)
-            if training.grid_search:
-                grid = search_bases(space, training, folder, device, report)
+    with reporting(progress) as report:
+        latency_model, is_foreign = _latency_model(target, budget, device, report)
+        space = Space(chosen, num_classes=num_classes, input_size=input_size, latency_model=latency_model)
+        if is_foreign:
+            assert latency_model is not None
+            networks, dropped = _predicted(space, budget, kinds, latency_model)
+            notes = [_foreign_note(latency_model)]
+        else:
+            bench = Bench(space, device, target.threads, report)
+            networks, dropped = _measured(bench, budget, kinds)
+            notes = _busy(networks)
+        if not networks:
+            reasons = "; ".join(f"{kind}: {reason}" for kind, reason in dropped.items())
+            raise ModelError(f"found no {chosen.network} within {budget}: {reasons}")
+        finalists: tuple[Finalist, ...] = ()
+        grid: tuple[GridCandidate, ...] = ()
+        pictures = None
+        if training is not None:
+            with training_folder(training.out) as folder:
+                finalists, pictures = train_finalists(space, networks, training, folder, device, report)
+                if training.grid_search:
+                    grid = search_bases(space, training, folder, device, report)
     best, latency = _best(networks, finalists), networks[0].latency
     return Scaling(
         family=family_name,
@@ -124,7 +125,8 @@ def profile_device(
 ) -> LatencyModel:
     """Measures this device in a minute. `scale` uses the result here, or elsewhere from a file."""
     tune_allocator()
-    return cached_latency_model(choose_device(device), threads=threads, again=True, report=reporter_of(progress))
+    with reporting(progress) as report:
+        return cached_latency_model(choose_device(device), threads=threads, again=True, report=report)
 
 
 def _latency_model(

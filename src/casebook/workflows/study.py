@@ -12,7 +12,7 @@ import casebook
 from ..device import Stopwatch, choose_device, tune_allocator
 from ..errors import CasebookError, DataError, DivergedError, RecipeError, RunError
 from ..files import write_atomically, write_json
-from ..progress import Event, Remark, Reporter, reporter_of
+from ..progress import Event, Remark, Reporter, reporting
 from ..reports.studies import book, markdown_table, study_page
 from ..studies import STUDIES
 from ..studies.experiment import FORMAT, Experiment, Mode, Study, StudySettings, find_study, run_study
@@ -49,29 +49,30 @@ def study(
     if pretrained is not None and len(pretrained) != 2:
         raise RecipeError(f"pretrained is {pretrained!r}, expected a network's name and its weights")
     tune_allocator()
-    found_device, report = choose_device(device), reporter_of(progress)
+    found_device = choose_device(device)
     folder = Path(out) if out is not None else Path("runs") / "studies"
     results: list[dict[str, Any]] = []
     refused: list[CasebookError] = []
-    for one in chosen:
-        given = "" if data is None or not (one.quick_data or one.full_data) else str(data)
-        settings = StudySettings(mode, given, numbers, pretrained and (pretrained[0], str(pretrained[1])))
-        experiment = Experiment(
-            one, settings, folder=folder / _folder_name(one, settings), device=found_device,
-            report=_named(report, one.name),
-        )  # fmt: skip
-        try:
-            results.append(_finished(experiment) or _run(experiment))
-        except (DataError, DivergedError) as error:
-            if len(chosen) == 1:
-                raise
-            refused.append(error)
-            experiment.say(f"left out: {error}")
-            continue
-        write_atomically(experiment.folder / "report.html", study_page(results[-1]).encode("utf-8", "replace"))
-        if len(chosen) > 1:
-            write_atomically(folder / "book.html", book(results).encode("utf-8", "replace"))
-            write_atomically(folder / "verdicts.md", markdown_table(results))
+    with reporting(progress) as report:
+        for one in chosen:
+            given = "" if data is None or not (one.quick_data or one.full_data) else str(data)
+            settings = StudySettings(mode, given, numbers, pretrained and (pretrained[0], str(pretrained[1])))
+            experiment = Experiment(
+                one, settings, folder=folder / _folder_name(one, settings), device=found_device,
+                report=_named(report, one.name),
+            )  # fmt: skip
+            try:
+                results.append(_finished(experiment) or _run(experiment))
+            except (DataError, DivergedError) as error:
+                if len(chosen) == 1:
+                    raise
+                refused.append(error)
+                experiment.say(f"left out: {error}")
+                continue
+            write_atomically(experiment.folder / "report.html", study_page(results[-1]).encode("utf-8", "replace"))
+            if len(chosen) > 1:
+                write_atomically(folder / "book.html", book(results).encode("utf-8", "replace"))
+                write_atomically(folder / "verdicts.md", markdown_table(results))
     if not results:
         raise refused[0]
     return results

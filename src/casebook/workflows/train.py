@@ -15,7 +15,7 @@ from ..evaluation.metrics import evaluate_probabilities
 from ..evaluation.predictions import Predictions
 from ..evaluation.views import Asking, ask
 from ..files import write_json
-from ..progress import Reporter, RunComplete, ScoringStarted, reporter_of
+from ..progress import Reporter, RunComplete, ScoringStarted, reporting
 from ..reports.run import ReportData, write_report
 from ..training.recipe import Recipe, make_recipe
 from ..training.run import Run
@@ -43,23 +43,25 @@ def train(
 
     Raises a CasebookError (DataError, RecipeError, WeightsError, RunError, ...) for what the caller can mend.
     """
-    watch, report = Stopwatch(), reporter_of(progress)
-    if resume is not None:
-        changes = {key: value for key, value in settings.items() if value is not None}
-        changes |= {"data": str(data)} if str(data) else {}
-        if Run(Path(resume)).is_complete and "epochs" not in changes:
-            report(RunComplete(str(resume)))
-            return Run(Path(resume))
-        session = resume_run(resume, changes, report=report)
-    else:
-        named = Recipe.settings_of(data) if isinstance(data, PictureData) else {"data": str(data)} if str(data) else {}
-        chosen = make_recipe(recipe, **(named | settings))
-        if not chosen.data:
-            raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
-        session = train_run(chosen, out=out, report=report)
-    with session as outcome:
-        _finish(outcome, watch, report)
-        return outcome.run
+    watch = Stopwatch()
+    with reporting(progress) as report:
+        if resume is not None:
+            changes = {key: value for key, value in settings.items() if value is not None}
+            changes |= {"data": str(data)} if str(data) else {}
+            if Run(Path(resume)).is_complete and "epochs" not in changes:
+                report(RunComplete(str(resume)))
+                return Run(Path(resume))
+            session = resume_run(resume, changes, report=report)
+        else:
+            named = {"data": str(data)} if str(data) else {}
+            named = Recipe.settings_of(data) if isinstance(data, PictureData) else named
+            chosen = make_recipe(recipe, **(named | settings))
+            if not chosen.data:
+                raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
+            session = train_run(chosen, out=out, report=report)
+        with session as outcome:
+            _finish(outcome, watch, report)
+            return outcome.run
 
 
 def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
