@@ -126,3 +126,15 @@ def runs(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def other_split(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LeNet with another seed, and so with another split."""
     return train(digit_folder, tmp_path_factory.mktemp("runs") / "d", seed=1, epochs=1)
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of an untrained LeNet-5 for the classes digit_0 to digit_3. Not to be changed: copy it."""
+    from casebook.deployment.export import export_bundle
+
+    torch.manual_seed(0)
+    network = casebook.create_model("lenet5", num_classes=4)
+    card = casebook.model_card("lenet5")
+    classifier = casebook.Classifier("small", network, card.preprocessing, tuple(f"digit_{i}" for i in range(4)))
+    return export_bundle(classifier, tmp_path_factory.mktemp("bundle") / "small.casebook").path

@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "casebook"
 # Each room may import from the rooms before it; rooms in one row do not know each other.
 ORDER = (("errors", "formatting"), ("tables", "files", "device", "progress", "scores"),
-         ("remote", "preprocessing", "store"), ("augmentation",), ("data", "models"), ("cost",), ("drawing",),
-         ("training",), ("evaluation",), ("explanation",),
+         ("remote", "preprocessing", "store"), ("augmentation",), ("data", "models"), ("runner",), ("cost",),
+         ("drawing",), ("training",), ("evaluation",), ("explanation", "deployment"),
          ("reports",), ("studies",), ("workflows",), ("cli",), ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 HEAVY = (
@@ -97,6 +97,16 @@ def test_preprocessing_needs_no_torch() -> None:
     code = "import sys, casebook.preprocessing; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.strip() == "False"
+
+
+def test_the_runner_needs_neither_torch_nor_opencv_nor_rich() -> None:
+    """It travels inside every bundle; engines, too, are imported when they are asked for."""
+    code = (
+        "import sys, casebook.runner.answers, casebook.runner.commands; "
+        "print([name for name in ('torch', 'cv2', 'rich', 'scipy', 'pydantic', 'onnxruntime') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_public_names_are_there() -> None:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from .cost.scaling import Budget
     from .data.datasets import PictureData, PictureDataset, SplitSettings, load_data
     from .errors import CasebookError, Interrupted
-    from .evaluation.classifier import Answer, Classifier, load
+    from .evaluation.classifier import Classifier, load
     from .evaluation.views import Asking
     from .models import create_model, list_models, model_card
     from .models.keras.network import to_keras
     from .models.keras.weights import load_keras_weights
     from .preprocessing import Preprocessing
+    from .runner.answers import Answer
     from .scores import Scores
     from .training.recipe import Recipe, make_recipe
     from .training.run import Run, open_run
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .workflows.train import train
 
 _HOMES = {
-    "Answer": ".evaluation.classifier",
+    "Answer": ".runner.answers",
     "Asking": ".evaluation.views",
     "Budget": ".cost.scaling",
     "Augment": ".augmentation.transform",

@@ -49,6 +49,10 @@ class RunError(CasebookError):
     """A run folder that is missing or incomplete, or any file of ours that cannot be written."""
 
 
+class BundleError(CasebookError):
+    """A bundle that cannot be made, is damaged, or does not fit what it is asked for."""
+
+
 class Interrupted(CasebookError):
     """The user or the system asked a training to stop; its checkpoint is written."""
 

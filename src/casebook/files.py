@@ -17,7 +17,8 @@ from .errors import RunError
 
 
 def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> None:
-    """Replaces `path` by `content`: bytes, text in UTF-8, or a function that writes to an open binary file.
+    """Replaces `path` by `content`: bytes, text in UTF-8, or a function that writes to an open binary
+    file, which it may read back.
 
     Raises RunError when the folder cannot be written or the disk is full; the old file is then untouched.
     """
@@ -26,7 +27,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], obj
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "w+b") as file:
             if callable(content):
                 content(file)
             else:

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
@@ -105,7 +104,7 @@ def decode(
             check_size(image.size, name)  # icon files say the true size only now
             width, height = size if scaled else image.size
             with caught(name):
-                values = _deep_values(image, raw_mode, source)
+                values = _deep_values(image, raw_mode, source, name)
             picture = _eight_bit(image, mode) if values is None else _scaled_picture(values, value_range).convert(mode)
             if (turn := _turn(image)) is not None:
                 picture = picture.transpose(turn)
@@ -157,7 +156,7 @@ def _unusual_tiff(source: Path | bytes | BinaryIO, name: str) -> tuple[NDArray[A
     if (len(bits), max(bits)) not in ((1, 64), (3, 32), (3, 64)):
         return None
     check_size((int(tags[256]), int(tags[257])), name)
-    values: Any = cv2.imdecode(np.frombuffer(_content(source), np.uint8), cv2.IMREAD_UNCHANGED)
+    values = _by_opencv(source, name)
     if values is None or values.dtype.itemsize * 8 != max(bits) or values.shape[2:] != ((3,) if len(bits) == 3 else ()):
         return None
     kind = "F" if kinds[0] == 3 else "I"
@@ -273,7 +272,7 @@ def _raw_mode(image: Image.Image) -> str:
     return stored if isinstance(stored, str) else ""
 
 
-def _deep_values(image: Image.Image, raw_mode: str, source: Path | bytes | BinaryIO) -> NDArray[Any] | None:
+def _deep_values(image: Image.Image, raw_mode: str, source: Path | bytes | BinaryIO, name: str) -> NDArray[Any] | None:
     """The values of a loaded picture of more than 8 bits, (H, W) or (H, W, 3 or 4); None for any other.
 
     Pillow keeps the upper 8 of 16 bits of colour, so OpenCV reads these. Where it cannot, the 8 bits are used.
@@ -286,10 +285,26 @@ def _deep_values(image: Image.Image, raw_mode: str, source: Path | bytes | Binar
         return values.view(np.uint32) if raw_mode.startswith("I;32") and not raw_mode.endswith("S") else values
     if raw_mode not in DEEP_COLOUR:
         return None
-    values: Any = cv2.imdecode(np.frombuffer(_content(source), np.uint8), cv2.IMREAD_UNCHANGED)
+    values = _by_opencv(source, name)
     if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[1::-1] != image.size:
         return None
     return values[..., [2, 1, 0, 3][: values.shape[2]]]
+
+
+def _by_opencv(source: Path | bytes | BinaryIO, name: str) -> Any:
+    """The values as stored, in OpenCV's order of colours; None where OpenCV cannot read the file.
+
+    Raises PictureError where OpenCV is not installed, as beside a bundle, which does without it.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise PictureError(
+            name,
+            "has more than 8 bits a colour, which needs OpenCV; install it (pip install opencv-python-headless), "
+            "or convert the picture to 8 bits",
+        ) from error
+    return cv2.imdecode(np.frombuffer(_content(source), np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def _content(source: Path | bytes | BinaryIO) -> bytes:

@@ -4,9 +4,8 @@ Evaluation, protocols, explanation, export, prediction and the server all ask th
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,53 +15,20 @@ from torch import Tensor, nn
 from ..data.lists import ClassEntry
 from ..data.sources import read_class_list
 from ..device import autocast, choose_device, choose_precision, tune_allocator
-from ..errors import DataError, ModelError, PictureError, RunError, WeightsError, did_you_mean
-from ..formatting import percent_text
+from ..errors import DataError, RunError, WeightsError, did_you_mean
 from ..models import create_model, list_models, model_card
+from ..models.layers import Network
 from ..models.weights import load_into, resolve
 from ..preprocessing import Preprocessing
+from ..runner.answers import BATCH_SIZE, PictureClassifier
+from ..runner.engine import Outputs
 from ..training.run import Run, open_run
-from .reading import Pictures, Reading, named_pictures, read_ahead
 
-BATCH_SIZE = 32  # pictures on a CPU
-BATCH_SIZE_GPU = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a classifier says of one picture: classes with their probabilities, the most probable first.
-
-    `error` says why a picture could not be read; it has no classes then.
-    """
-
-    picture: str
-    classes: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
-
-    @property
-    def best(self) -> str | None:
-        """The most probable class; None where the picture could not be read."""
-        return self.classes[0][0] if self.classes else None
-
-    @property
-    def probability(self) -> float:
-        """Of the most probable class; 0 where the picture could not be read."""
-        return self.classes[0][1] if self.classes else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The keys that `predict --json` prints."""
-        if self.error is not None:
-            return {"picture": self.picture, "error": self.error}
-        named = [{"class": name, "probability": probability} for name, probability in self.classes]
-        return {"picture": self.picture, "predictions": named}
-
-    def __str__(self) -> str:
-        said = self.error or ", ".join(f"{name} {percent_text(share, 2)}" for name, share in self.classes)
-        return f"{self.picture}: {said}"
+BATCH_SIZE_GPU = 256  # pictures
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Classifier:
+class Classifier(PictureClassifier):
     """A network in evaluation mode with what its inputs and its outputs mean.
 
     `classes` has a name for each output; `ids` are other names of them, such as WordNet's, or nothing. `run` is the run
@@ -104,7 +70,7 @@ class Classifier:
         """The same with another network of the same inputs and outputs, such as one with other weights."""
         return dataclasses.replace(self, model=model)
 
-    def images(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def images(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Tensor:
         """(B, C, H, W) float32, normalised, on the network's device, of (H, W, C) uint8 arrays of one size."""
         stacked = torch.from_numpy(np.stack(pixels)).to(self.device)
         return self.preprocessing.normalise_tensor(stacked)
@@ -118,73 +84,24 @@ class Classifier:
             logits = (module or self.model)(images)
         return torch.softmax(logits.float(), 1).cpu().numpy()
 
-    def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
-        """(N, num_classes) of N pictures: files, folders, patterns, PIL images, or one of these.
+    def infer(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """(B, H, W, C) uint8 -> probabilities, logits and, of a network of ours, the features its last layer sees."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            logits, features = logits_and_features(self.model, self.images(pixels))
+        probabilities = torch.softmax(logits.float(), 1)
+        return Outputs(*(value.float().cpu().numpy() for value in (probabilities, logits, features)))
 
-        Raises PictureError for the first picture that cannot be read.
-        """
-        rows = []
-        for picture, row in self._rows(pictures):
-            if isinstance(row, str):
-                raise PictureError(picture, row)
-            rows.append(row)
-        return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
-    def predict(self, pictures: Pictures, *, top: int = 5) -> list[Answer]:
-        """One answer for each picture, in order; see `stream` for pictures that do not fit into a list."""
-        return list(self.stream(pictures, top=top))
+def logits_and_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, K) logits and (B, F) features: what the last layer sees, a feature map averaged over its pixels.
 
-    def stream(self, pictures: Pictures, *, top: int = 5, batch_size: int = 0) -> Iterator[Answer]:
-        """One answer after the other, while later pictures are being read.
-
-        Pictures that cannot be read are answered with the reason. Raises DataError at once for an impossible `top`.
-        """
-        if top < 1:
-            raise DataError(f"top is {top}, expected 1 or more classes")
-        return self._stream(pictures, top, batch_size)
-
-    def _stream(self, pictures: Pictures, top: int, batch_size: int) -> Iterator[Answer]:
-        for picture, row in self._rows(pictures, batch_size):
-            if isinstance(row, str):
-                yield Answer(picture, error=row)
-                continue
-            best = np.argsort(-row, kind="stable")[:top]
-            yield Answer(picture, tuple((self.classes[i], float(row[i])) for i in best))
-
-    def _rows(self, pictures: Pictures, batch_size: int = 0) -> Iterator[tuple[str, NDArray[np.float32] | str]]:
-        """(name, probabilities or the reason why there are none) of each picture, in order."""
-        waiting: list[Reading] = []
-        readings = read_ahead(named_pictures(pictures), self.preprocessing)
-        for reading in readings:
-            waiting.append(reading)
-            if len(waiting) == (batch_size or self.batch_size):
-                yield from self._answered(waiting)
-                waiting = []
-        yield from self._answered(waiting)
-
-    def _answered(self, readings: Sequence[Reading]) -> Iterator[tuple[str, NDArray[np.float32] | str]]:
-        good = [reading.pixels for reading in readings if reading.pixels is not None]
-        rows = iter(self.answers(self.images(good)) if good else ())
-        for reading in readings:
-            if reading.pixels is None:
-                yield reading.name, reading.error
-                continue
-            row = next(rows)
-            if not np.isfinite(row).all():
-                raise WeightsError(f"{self.name} gives no numbers for {reading.name}; its weights are damaged")
-            yield reading.name, row
-
-    def class_index(self, name: str) -> int:
-        """The output of a class given by its name, its id or its number. Raises ModelError for an unknown one."""
-        for names in (self.classes, self.ids):
-            if names.count(name) == 1:
-                return names.index(name)
-        if name.isascii() and name.isdigit() and int(name) < len(self.classes):
-            return int(name)
-        if name in self.classes:
-            raise ModelError(f"{self.classes.count(name)} classes are called {name!r}; give the number of one, from 0")
-        shown = f"{', '.join(self.classes[:10])}{' ...' if len(self.classes) > 10 else ''}"
-        raise ModelError(f"unknown class {name!r}{did_you_mean(name, self.classes) or ';'} {self.name} knows {shown}")
+    F is 0 for a module that is no network of ours.
+    """
+    if not isinstance(model, Network):
+        return model(images), images.new_zeros((len(images), 0))
+    features = model.head.features(model.forward_features(images))
+    logits = model.head.classifier(model.head.dropout(features))
+    return logits, features.mean((2, 3)) if features.ndim == 4 else features
 
 
 def load(

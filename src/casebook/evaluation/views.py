@@ -16,12 +16,12 @@ from ..data.sources import Source
 from ..errors import DataError, ModelError, PictureError
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
+from ..runner.reading import ahead
 from ..training.distributed import ALONE, World, gather_from_all
 from .classifier import Classifier
 from .dense import dense_form
 from .predictions import Predictions
 from .protocols import CENTER, Protocol, Size, View, check_sides, decode_side, pixels, views
-from .reading import ahead
 
 MOST_DENSE_PIXELS = 8_000_000  # of a picture that a network runs over at once
 

@@ -14,7 +14,6 @@ from ..data.decode import open_picture
 from ..device import Stopwatch
 from ..errors import ModelError, PictureError, did_you_mean
 from ..evaluation.classifier import Classifier, load
-from ..evaluation.reading import NamedPicture, Pictures, named_pictures, read_ahead
 from ..explanation import drawing
 from ..explanation.descent import check_rule
 from ..explanation.layer_sheets import explain_filters
@@ -27,6 +26,7 @@ from ..explanation.views import View, look
 from ..explanation.watching import as_leaf, evaluating, find_layer, last_with_places, run, stages_of
 from ..files import write_atomically
 from ..progress import Advanced, Reporter, reporting
+from ..runner.reading import NamedPicture, Pictures, named_pictures, read_ahead
 
 METHODS = (*BY_PICTURE, "filters", "top9", "all")
 OF_A_CLASS = ("grad-cam", "occlusion", "guided", "gradient")

@@ -12,11 +12,11 @@ from ..data.pictures import Picture, Source
 from ..device import choose_device, choose_precision, tune_allocator
 from ..errors import DataError, ModelError
 from ..evaluation.classifier import Classifier, load
-from ..evaluation.reading import Pictures, named_pictures
 from ..models import model_card
 from ..models.layers import Network
 from ..preprocessing import Preprocessing
 from ..progress import Reporter, reporting
+from ..runner.reading import Pictures, named_pictures
 from ..training.features import Arithmetic, FeatureExtractor, Views
 from ..training.plan import make_prepare
 

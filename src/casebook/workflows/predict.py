@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..evaluation.classifier import Answer, Classifier, load
-from ..evaluation.reading import Pictures
+from ..evaluation.classifier import Classifier, load
+from ..runner.answers import Answer
+from ..runner.reading import Pictures
 
 
 def predict(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..data.decode import open_picture
-from ..data.sources import pictures_below
+from ..data.walk import pictures_below
 from ..device import available_cores
 from ..errors import DataError, PictureError
 from ..preprocessing import Preprocessing

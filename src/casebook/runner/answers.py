@@ -1,0 +1,190 @@
+"""Pictures -> answers. `PictureClassifier` is what a trained network and a bundle have in common; `Answerer` is the
+bundle's.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.decode import open_picture
+from ..errors import BundleError, DataError, ModelError, PictureError, WeightsError, did_you_mean
+from ..formatting import percent_text
+from ..preprocessing import Preprocessing
+from .bundle import Bundle
+from .engine import DEFAULT_ENGINE, Outputs, open_engine
+from .reading import Pictures, Reading, named_pictures, read_ahead
+
+BATCH_SIZE = 32  # pictures on a CPU
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a classifier says of one picture: classes with their probabilities, the most probable first.
+
+    `error` says why a picture could not be read; it has no classes then.
+    """
+
+    picture: str
+    classes: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    @property
+    def best(self) -> str | None:
+        """The most probable class; None where the picture could not be read."""
+        return self.classes[0][0] if self.classes else None
+
+    @property
+    def probability(self) -> float:
+        """Of the most probable class; 0 where the picture could not be read."""
+        return self.classes[0][1] if self.classes else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys that `predict --json` prints."""
+        if self.error is not None:
+            return {"picture": self.picture, "error": self.error}
+        named = [{"class": name, "probability": probability} for name, probability in self.classes]
+        return {"picture": self.picture, "predictions": named}
+
+    def __str__(self) -> str:
+        said = self.error or ", ".join(f"{name} {percent_text(share, 2)}" for name, share in self.classes)
+        return f"{self.picture}: {said}"
+
+
+class PictureClassifier(abc.ABC):
+    """What answers for pictures: a subclass says how pixels become probabilities."""
+
+    name: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The other name of each output, such as WordNet's; empty where there are none."""
+        return ()
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures go through the network at a time, unless someone says otherwise."""
+        return BATCH_SIZE
+
+    @abc.abstractmethod
+    def infer(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """(B, H, W, C) uint8, of the network's own size -> what it gives for them."""
+
+    def answers_of(self, names: Sequence[str], outputs: Outputs, *, top: int = 5) -> list[Answer]:
+        """What the network's outputs say of the pictures so named, with the `top` most probable classes of each.
+
+        Raises WeightsError where the network gives no numbers.
+        """
+        answers = []
+        for name, row in zip(names, outputs.probabilities, strict=True):
+            if not np.isfinite(row).all():
+                raise WeightsError(f"{self.name} gives no numbers for {name}; its weights are damaged")
+            best = np.argsort(-row, kind="stable")[:top]
+            answers.append(Answer(name, tuple((self.classes[i], float(row[i])) for i in best)))
+        return answers
+
+    def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
+        """(N, num_classes) of N pictures: files, folders, patterns, PIL images, or one of these.
+
+        Raises PictureError for the first picture that cannot be read.
+        """
+        rows = []
+        for readings in self._batches(pictures, 0):
+            good = []
+            for reading in readings:
+                if reading.pixels is None:
+                    raise PictureError(reading.name, reading.error)
+                good.append(reading.pixels)
+            rows.append(self.infer(np.stack(good)).probabilities)
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+
+    def predict(self, pictures: Pictures, *, top: int = 5) -> list[Answer]:
+        """One answer for each picture, in order; see `stream` for pictures that do not fit into a list."""
+        return list(self.stream(pictures, top=top))
+
+    def stream(self, pictures: Pictures, *, top: int = 5, batch_size: int = 0) -> Iterator[Answer]:
+        """One answer after the other, while later pictures are being read.
+
+        Pictures that cannot be read are answered with the reason. Raises DataError at once for an impossible `top`.
+        """
+        if top < 1:
+            raise DataError(f"top is {top}, expected 1 or more classes")
+        return self._stream(pictures, top, batch_size)
+
+    def _stream(self, pictures: Pictures, top: int, batch_size: int) -> Iterator[Answer]:
+        for readings in self._batches(pictures, batch_size):
+            good = [reading for reading in readings if reading.pixels is not None]
+            answered = iter(())
+            if good:
+                outputs = self.infer(np.stack([reading.pixels for reading in good if reading.pixels is not None]))
+                answered = iter(self.answers_of([reading.name for reading in good], outputs, top=top))
+            for reading in readings:
+                yield Answer(reading.name, error=reading.error) if reading.pixels is None else next(answered)
+
+    def _batches(self, pictures: Pictures, batch_size: int) -> Iterator[list[Reading]]:
+        waiting: list[Reading] = []
+        for reading in read_ahead(named_pictures(pictures), self.preprocessing):
+            waiting.append(reading)
+            if len(waiting) == (batch_size or self.batch_size):
+                yield waiting
+                waiting = []
+        if waiting:
+            yield waiting
+
+    def class_index(self, name: str) -> int:
+        """The output of a class given by its name, its id or its number. Raises ModelError for an unknown one."""
+        for names in (self.classes, self.ids):
+            if names.count(name) == 1:
+                return names.index(name)
+        if name.isascii() and name.isdigit() and int(name) < len(self.classes):
+            return int(name)
+        if name in self.classes:
+            raise ModelError(f"{self.classes.count(name)} classes are called {name!r}; give the number of one, from 0")
+        shown = f"{', '.join(self.classes[:10])}{' ...' if len(self.classes) > 10 else ''}"
+        raise ModelError(f"unknown class {name!r}{did_you_mean(name, self.classes) or ';'} {self.name} knows {shown}")
+
+
+class Answerer(PictureClassifier):
+    """A bundle that answers. `network` is "float32" or, where the bundle has it, "int8"."""
+
+    def __init__(self, bundle: Bundle, *, engine: str = DEFAULT_ENGINE, network: str = "float32", threads: int = 0):
+        if network not in bundle.networks:
+            raise BundleError(f"{bundle.path}: has no {network!r} network; it has {', '.join(bundle.networks)}")
+        self.bundle, self.network = bundle, network
+        self.name, self.classes, self.preprocessing = bundle.name, bundle.classes, bundle.preprocessing
+        self.engine = open_engine(engine, bundle.read(bundle.networks[network]["file"]), threads=threads)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.bundle.manifest.get("ids", ()))
+
+    def pixels(self, source: bytes | str | Path, *, name: str = "") -> NDArray[np.uint8]:
+        """(H, W, C) uint8 of a picture's file or its content, decoded, upright, resized and cropped.
+
+        Raises PictureError.
+        """
+        given = source if isinstance(source, bytes) else Path(source)
+        name = name or ("picture" if isinstance(given, bytes) else str(given))
+        return self.preprocessing.pixels(open_picture(given, name=name, **self.preprocessing.decode_options))
+
+    def infer(self, pixels: NDArray[np.uint8]) -> Outputs:
+        return self.engine(pixels)
+
+    def answer(self, source: bytes | str | Path, *, name: str = "", top: int = 5) -> Answer:
+        """What is in one picture. Raises PictureError where it cannot be read."""
+        name = name or ("picture" if isinstance(source, bytes) else str(source))
+        outputs = self.infer(self.pixels(source, name=name)[None])
+        return self.answers_of([name], outputs, top=top)[0]
+
+
+def open_answerer(
+    path: str | Path, *, engine: str = DEFAULT_ENGINE, network: str = "float32", threads: int = 0
+) -> Answerer:
+    """The bundle in a file, ready to answer. Raises BundleError."""
+    return Answerer(Bundle.open(path), engine=engine, network=network, threads=threads)

@@ -1,0 +1,147 @@
+"""A bundle file -> its members, checked.
+
+A bundle is a zip whose members are stored and never compressed, so reading one cannot take more memory than the file is
+long. `bundle.json` lists every other member with its size and SHA-256. The zip's comment ends the file and holds the
+SHA-256 of all bytes before it, so a change of any byte is found when the bundle is opened.
+"""
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import BundleError
+from ..formatting import size_text
+from ..preprocessing import Preprocessing
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+SEAL = b"casebook sha256 "  # how the comment begins; 64 hexadecimal digits follow
+SEAL_BYTES = len(SEAL) + 64
+MAX_BYTES = 4 * 2**30  # of a whole bundle; an ONNX file ends at 2 GiB
+MAX_MANIFEST_BYTES = 32 * 2**20
+MAX_MEMBERS = 10_000
+CHUNK_BYTES = 2**20
+DAMAGE = (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, RecursionError, NotImplementedError)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle whose bytes are those that were sealed. `manifest` is its bundle.json. No file stays open."""
+
+    path: Path
+    manifest: dict[str, Any]
+    sha256: str
+    """Of the whole file up to the digest at its end: it names this bundle and no other."""
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Bundle":
+        """Raises BundleError for a file that is no bundle, is damaged, or was written by a later Casebook."""
+        path = Path(path).expanduser()
+        try:
+            with path.open("rb") as file:
+                digest = _sealed_digest(path, file)
+                with zipfile.ZipFile(file) as archive:
+                    manifest = _manifest(path, archive)
+                    _check_members(path, archive, manifest["members"])
+        except FileNotFoundError as error:
+            raise BundleError(f"there is no bundle {str(path)!r}; 'casebook export RUN' makes one") from error
+        except DAMAGE as error:
+            raise BundleError(f"{path}: cannot be read ({error}); copy it again from where it was made") from error
+        preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
+        return cls(path, manifest, digest, preprocessing, tuple(map(str, manifest["classes"])))
+
+    @property
+    def name(self) -> str:
+        """What the bundle is called: the file's name without its ending, unless export was given another."""
+        return str(self.manifest["name"])
+
+    @property
+    def version(self) -> str:
+        """The version of Casebook that wrote it."""
+        return str(self.manifest["casebook"])
+
+    @property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """The network's forms, "float32" and perhaps "int8": each with its `file` and what is known about it."""
+        return self.manifest["networks"]
+
+    def read(self, member: str) -> bytes:
+        """A member's content. Raises BundleError for an unknown member, or one that no longer is what was listed."""
+        expected = self.manifest["members"].get(member)
+        if expected is None:
+            raise BundleError(f"{self.path}: holds no {member!r}")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                content = archive.read(member)
+        except DAMAGE as error:
+            raise BundleError(f"{self.path}: {member} cannot be read ({error})") from error
+        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+            raise BundleError(f"{self.path}: {member} has changed since the bundle was made; copy the bundle again")
+        return content
+
+
+def is_bundle(path: object) -> bool:
+    """Whether a name is that of a bundle: it ends in ".casebook"."""
+    return str(path).endswith(".casebook")
+
+
+def seal(digest: str) -> bytes:
+    """The zip's comment, for the SHA-256 of all bytes before it."""
+    return SEAL + digest.encode("ascii")
+
+
+def _sealed_digest(path: Path, file: BinaryIO) -> str:
+    """The digest at the end of the file. Raises BundleError where the bytes before it have another."""
+    size = file.seek(0, 2)
+    if size > MAX_BYTES:
+        raise BundleError(f"{path}: has {size_text(size)}, more than the {size_text(MAX_BYTES)} of any bundle")
+    file.seek(max(0, size - SEAL_BYTES))
+    comment = file.read(SEAL_BYTES)
+    if not comment.startswith(SEAL):
+        raise BundleError(f"{path}: is no bundle, or is cut off; 'casebook export RUN' makes one")
+    digest, left = hashlib.sha256(), size - SEAL_BYTES
+    file.seek(0)
+    while left:
+        chunk = file.read(min(left, CHUNK_BYTES))
+        if not chunk:
+            raise BundleError(f"{path}: became shorter while it was read")
+        digest.update(chunk)
+        left -= len(chunk)
+    if seal(digest.hexdigest()) != comment:
+        raise BundleError(f"{path}: is damaged or was changed (its SHA-256 differs); copy it again")
+    return digest.hexdigest()
+
+
+def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    info = archive.getinfo(MANIFEST)
+    if info.file_size > MAX_MANIFEST_BYTES or info.compress_size != info.file_size:
+        raise BundleError(f"{path}: its {MANIFEST} has {info.file_size} bytes, more than any bundle needs")
+    manifest = json.loads(archive.read(MANIFEST))
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise BundleError(f"{path}: format {found!r}, this Casebook reads {FORMAT}; use the version that wrote it")
+    kinds = {"name": str, "casebook": str, "classes": list, "preprocessing": dict, "networks": dict, "members": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest.get(key), kind):
+            raise BundleError(f"{path}: its {MANIFEST} has no usable {key!r}; export the run again")
+    return manifest
+
+
+def _check_members(path: Path, archive: zipfile.ZipFile, listed: dict[str, dict[str, Any]]) -> None:
+    """Raises BundleError unless the zip holds just what the manifest lists, uncompressed and of the listed sizes."""
+    found = archive.infolist()
+    if (
+        len(found) > MAX_MEMBERS
+        or {info.filename for info in found} != {MANIFEST, *listed}
+        or len(found) != len(listed) + 1
+    ):
+        raise BundleError(f"{path}: holds other members than its {MANIFEST} lists; export the run again")
+    for info in found:
+        plain = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
+        if not plain or (info.filename != MANIFEST and info.file_size != listed[info.filename]["bytes"]):
+            raise BundleError(f"{path}: {info.filename} is not stored as it was listed; export the run again")

@@ -1,0 +1,82 @@
+"""The command line of a bundle: python NAME.casebook predict PICTURES | info."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import CasebookError
+from ..formatting import one_line
+from .answers import Answerer
+from .bundle import Bundle
+from .engine import DEFAULT_ENGINE, ENGINES
+
+
+def main(arguments: Sequence[str] | None = None, *, bundle: str | Path | None = None) -> int:
+    """Runs a command on the bundle that this code travels in, or on `bundle`; gives the exit code."""
+    path = Path(sys.argv[0]) if bundle is None else Path(bundle)
+    given = parser(path.name).parse_args(arguments)
+    try:
+        return given.command(path, given)
+    except CasebookError as error:
+        print(f"Error: {one_line(str(error))}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """Of the bundle called `name`."""
+    found = argparse.ArgumentParser(prog=f"python {name}", description="A picture classifier that runs itself.")
+    commands = found.add_subparsers(required=True, metavar="COMMAND")
+    predict = commands.add_parser("predict", help="say what is in pictures")
+    predict.add_argument("pictures", nargs="+", help="files, folders or patterns")
+    predict.add_argument("--top", "-k", type=int, default=5, help="classes to name for each picture (default 5)")
+    _engine_options(predict)
+    predict.set_defaults(command=_predict)
+    info = commands.add_parser("info", help="say what the bundle holds")
+    info.set_defaults(command=_info)
+    for command in (predict, info):
+        command.add_argument("--json", action="store_true", help="print one JSON document")
+    return found
+
+
+def _engine_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE, help=f"default {DEFAULT_ENGINE}")
+    command.add_argument("--network", default="float32", help="float32 (the default) or int8")
+    command.add_argument("--threads", type=int, default=0, help="default: all cores that the process may use")
+
+
+def _predict(path: Path, given: argparse.Namespace) -> int:
+    answerer = Answerer(Bundle.open(path), engine=given.engine, network=given.network, threads=given.threads)
+    records, failed = [], 0
+    for answer in answerer.stream(given.pictures, top=given.top):
+        failed += answer.error is not None
+        if given.json:
+            records.append(answer.to_dict())
+        elif answer.error is not None:
+            print(f"Error: {one_line(answer.picture)}: {one_line(answer.error)}", file=sys.stderr)
+        else:
+            named = ", ".join(f"{name} {100 * share:.2f} %" for name, share in answer.classes)
+            print(one_line(f"{answer.picture}: {named}"))
+    if given.json:
+        _print_json({"model": path.name, "pictures": records, "errors": failed})
+    return 1 if failed else 0
+
+
+def _info(path: Path, given: argparse.Namespace) -> int:
+    bundle = Bundle.open(path)
+    document = {key: value for key, value in bundle.manifest.items() if key != "members"}
+    document |= {"sha256": bundle.sha256, "bytes": path.stat().st_size}
+    if given.json:
+        _print_json(document)
+    else:
+        for key, value in document.items():
+            print(one_line(f"{key}: {json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value}"))
+    return 0
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, allow_nan=False))
