@@ -25,6 +25,9 @@ EXAMPLES = 2  # pictures in the example batch; with one, a network may be export
 class PixelNetwork(nn.Module):
     """(B, H, W, C) uint8 pixels -> (B, K) probabilities, (B, K) logits and (B, F) features."""
 
+    offset: Tensor
+    scale: Tensor
+
     def __init__(self, classifier: Classifier):
         super().__init__()
         self.network = classifier.model

@@ -72,7 +72,7 @@ class Classifier(PictureClassifier):
 
     def images(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Tensor:
         """(B, C, H, W) float32, normalised, on the network's device, of (H, W, C) uint8 arrays of one size."""
-        stacked = torch.from_numpy(np.stack(pixels)).to(self.device)
+        stacked = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
         return self.preprocessing.normalise_tensor(stacked)
 
     def answers(self, images: Tensor, module: nn.Module | None = None) -> NDArray[np.float32]:

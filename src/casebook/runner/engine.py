@@ -66,7 +66,7 @@ class OnnxRuntime:
             raise BundleError(f"onnxruntime cannot load the network: {error}") from error
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        found: list[Any] = self._session.run(self._outputs, {"pixels": pixels})
+        found: Any = self._session.run(self._outputs, {"pixels": pixels})
         return Outputs(*found)
 
 
