@@ -44,7 +44,7 @@ def arguments(frame: FrameType) -> Iterator[Any]:
 
 @contextmanager
 def watched(passed: set[Function]) -> Iterator[None]:
-    """Inside, adds each of the package's functions outside of models/ that a picture passes, in every new thread too."""
+    """Inside, adds each function of the package, but those of models/, that a picture passes; in new threads too."""
 
     def look(frame: FrameType, event: str, result: Any) -> None:
         path = Path(frame.f_code.co_filename)
