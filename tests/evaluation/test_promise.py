@@ -72,7 +72,7 @@ def test_the_promise_holds_as_often_as_it_says(law: ErrorRate, n: int) -> None:
 
 
 def test_a_rule_without_the_guarantee_fails_this_simulation() -> None:
-    """The largest coverage whose validation error is at most 5 %, as many do it, breaks the promise half of the time."""
+    """The largest coverage whose validation error is at most 5 %, breaks the promise far more often."""
     rng, rates, broken = np.random.default_rng(0), true_rate(waves), 0
     for _ in range(200):
         margins, wrong = draw(waves, 700, rng)

@@ -1,7 +1,8 @@
 """Validation probabilities and labels -> the temperature that makes probabilities honest.
 
-Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2. Our departure: a weak prior around 1, worth
-less than one picture, since on pictures that are all recognised the likelihood alone asks for a temperature of 0.
+Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2. Our departure: a weak prior around 1,
+worth less than one picture, since on pictures that are all recognised the likelihood alone asks for a temperature of
+0.
 """
 
 import math
@@ -31,7 +32,8 @@ def fit_temperature(probabilities: NDArray[np.floating], labels: NDArray[np.inte
         return likelihood + 0.5 * (log_temperature / PRIOR_WIDTH) ** 2
 
     low, high = map(math.log, LIMITS)
-    return math.exp(float(optimize.minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+    found: Any = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded")
+    return math.exp(float(found.x))
 
 
 def calibration_after(

@@ -1,8 +1,8 @@
 """Validation probabilities and labels -> prediction sets that hold the true class as often as promised.
 
 Split conformal prediction with the score 1 - p(true class), the "least ambiguous" sets of Sadinle, Lei and Wasserman,
-"Least Ambiguous Set-Valued Classifiers With Bounded Error Levels", JASA 2019. The network's own probabilities are the score,
-before any temperature, so that no validation picture both fits and promises.
+"Least Ambiguous Set-Valued Classifiers With Bounded Error Levels", JASA 2019. The network's own probabilities are the
+score, before any temperature, so that no validation picture both fits and promises.
 """
 
 import math

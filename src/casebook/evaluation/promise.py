@@ -1,19 +1,21 @@
 """Margins and mistakes on validation pictures -> from which margin on a network may answer.
 
-The promise: of the answers it gives, at most a share `most_wrong` is wrong. It is about the error rate among the answers,
-for new pictures of the same source, and it holds with probability `confidence` over the draw of the validation pictures.
+The promise: of the answers it gives, at most a share `most_wrong` is wrong. It is about the error rate among the
+answers, for new pictures of the same source, and it holds with probability `confidence` over the draw of the
+validation pictures.
 
-Learn then test (Angelopoulos et al., "Learn then Test", arXiv:2110.01052) with one fixed sequence of tests. The validation
-pictures are sorted by margin, the surest first. Let the m surest be answered, k of them wrongly. Given the margin of the
-next picture, these m are independent draws from all pictures with a larger margin, so k is binomial with their true error
-rate, and P(Binomial(m, most_wrong) <= k) is an exact p-value of "more than most_wrong of such answers are wrong". The
-tests go from a first m, fixed beforehand, through every larger m until one fails; each is made at the full level
-1 - confidence, since a wrong promise needs the first true hypothesis in the sequence to be rejected.
+Learn then test (Angelopoulos et al., "Learn then Test", arXiv:2110.01052) with one fixed sequence of tests. The
+validation pictures are sorted by margin, the surest first. Let the m surest be answered, k of them wrongly. Given the
+margin of the next picture, these m are independent draws from all pictures with a larger margin, so k is binomial with
+their true error rate, and P(Binomial(m, most_wrong) <= k) is an exact p-value of "more than most_wrong of such answers
+are wrong". The tests go from a first m, fixed beforehand, through every larger m until one fails; each is made at the
+full level 1 - confidence, since a wrong promise needs the first true hypothesis in the sequence to be rejected.
 
 That this hypothesis depends on the drawn margins does no harm: wherever the error rate among the answered crosses
-`most_wrong`, the pictures between two crossings have just this error rate on average, so the number of mistakes among the
-surest m at the first crossing is binomial however many pictures lie between. Nothing is assumed of the network or of how
-mistakes depend on the margin. Only equal margins are an exception of no weight: they are answered together or not at all.
+`most_wrong`, the pictures between two crossings have just this error rate on average, so the number of mistakes among
+the surest m at the first crossing is binomial however many pictures lie between. Nothing is assumed of the network or
+of how mistakes depend on the margin. Only equal margins are an exception of no weight: they are answered together or
+not at all.
 """
 
 import dataclasses
@@ -23,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3)  # of wrong answers, for "what can be promised"
@@ -60,7 +62,7 @@ def find_promise(
     order = np.argsort(-np.asarray(margins, np.float64), kind="stable")
     sorted_margins, mistakes = np.asarray(margins, np.float64)[order], np.cumsum(np.asarray(wrong, bool)[order])
     counts = np.arange(first, n + 1)
-    p_values = stats.binom.cdf(mistakes[first - 1 :], counts, most_wrong)
+    p_values = special.bdtr(mistakes[first - 1 :], counts, most_wrong)
     following = np.append(sorted_margins, 0.0)[counts]  # a margin of 0 is a tie of two classes, never an answer
     together = sorted_margins[counts - 1] > following  # no picture of equal margin is left out
     passed = (p_values <= 1 - confidence)[together]
@@ -94,7 +96,7 @@ def pictures_needed(most_wrong: float, confidence: float = CONFIDENCE, mistakes:
     low, high = mistakes, 2 * pictures_needed(most_wrong, confidence) * (mistakes + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if stats.binom.cdf(mistakes, middle, most_wrong) <= 1 - confidence else (middle, high)
+        low, high = (low, middle) if special.bdtr(mistakes, middle, most_wrong) <= 1 - confidence else (middle, high)
     return high
 
 

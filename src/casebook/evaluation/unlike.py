@@ -29,8 +29,8 @@ def fit_unlike(
 ) -> Unlike:
     """From features of kept training pictures (M, F) and of validation pictures (N, F): refuses a share of the latter.
 
-    The limit is the score of a validation picture. Given it, those below are independent draws of the pictures that will
-    be accepted, so a promise may rest on all of them.
+    The limit is the score of a validation picture. Given it, those below are independent draws of the pictures that
+    will be accepted, so a promise may rest on all of them.
     """
     table = unit_vectors(kept).astype(np.float16)
     scores = np.sort(unlike_scores(validation, table, neighbour))

@@ -24,7 +24,7 @@ class Judgement(NamedTuple):
     label: int | None
     """The class; None for "unsure"."""
     why: Why
-    """"unlike": the picture resembles none that the network learnt from. "close": two classes compete. "" for a class."""
+    """"unlike": the picture resembles none that the network learnt from. "close": two classes compete. Else ""."""
     reason: str
     """The same in a sentence."""
     probabilities: NDArray[np.float32]
@@ -96,8 +96,7 @@ class Judge:
             held[0] = True  # an empty set would help nobody
             why = whys[row]
             if why == "unlike":
-                assert self.unlike is not None and scores is not None
-                reason = unlike_reason(float(scores[row]), self.unlike)
+                reason = unlike_reason(float(scores[row]), self.unlike)  # type: ignore[index, arg-type]
             else:
                 reason = close_reason(shown, order, classes, self.most_wrong) if why else ""
             label = None if why else int(order[0])
@@ -187,8 +186,8 @@ def unlike_scores(
 def unlike_reason(score: float, unlike: Unlike) -> str:
     """Why a picture with this score gets no answer."""
     return (
-        f"unlike the pictures it was trained on (distance {score:.2f}; {percent_text(1 - unlike.refused, 0)} of its own "
-        f"validation pictures stay below {unlike.limit:.2f})"
+        f"unlike the pictures it was trained on (distance {score:.2f}; {percent_text(1 - unlike.refused, 0)} of its "
+        f"own validation pictures stay below {unlike.limit:.2f})"
     )
 
 
