@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,31 +17,19 @@ from casebook.deployment.web.write import script
 from casebook.preprocessing import Preprocessing
 
 CLASSES = ("red", "green", "blue")
-MODULE = b"""
-export const env = { wasm: {} };
-export class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
-export const InferenceSession = {
-  create: async (bytes) => {
-    if (new TextDecoder().decode(bytes) !== "network" || env.wasm.wasmBinary.byteLength !== 4) throw new Error("wrong files");
-    return { run: async ({ pixels: { data } }) => {
-      const sums = [0, 0, 0];
-      data.forEach((value, i) => (sums[i % 3] += value));
-      const powers = sums.map((sum) => Math.exp((sum / data.length) * 3 / 64));
-      const all = powers[0] + powers[1] + powers[2];
-      return { probabilities: { data: Float32Array.from(powers, (one) => one / all) }, features: { data: Float32Array.from(sums) } };
-    } };
-  },
-};
-"""  # the mean of each channel decides
+HERE = Path(__file__).parent
+MODULE = (HERE / "network.mjs").read_bytes()
 
 
 def colour_probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the network of `MODULE` says of (H, W, 3) uint8."""
+    """What the network in network.mjs says of (H, W, 3) uint8."""
     powers = np.exp(pixels.reshape(-1, 3).mean(0) / 64)
     return (powers / powers.sum()).astype(np.float32)
 
 
-def picture(colour: tuple[int, int, int], format: str = "PNG", size: tuple[int, int] = (60, 40), **options: Any) -> bytes:
+def picture(
+    colour: tuple[int, int, int], format: str = "PNG", size: tuple[int, int] = (60, 40), **options: Any
+) -> bytes:
     """A file with some noise over one colour."""
     noise = np.random.default_rng(0).integers(-20, 21, (size[1], size[0], 3))
     return encoded(Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)), format, **options)
@@ -81,15 +70,9 @@ def ask(browser: Any) -> Iterator[Ask]:
     """`ask("x => ...", argument)` runs a function in a page that knows our modules; bytes come and go as base64."""
     page = browser.new_page()
     page.goto("about:blank")
-    helpers = """
-      const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-      const base64 = (values) => { let text = ""; for (const one of values) text += String.fromCharCode(one); return btoa(text); };
-      const inMemory = (text, width, height) => {
-        const rgba = bytes(text);
-        return { width, height, rows: (top, count) => rgba.subarray(top * width * 4, (top + count) * width * 4) };
-      };
-    """
-    page.add_script_tag(content=script("resize.js", "png16.js", "decode.js", "unsure.js") + helpers)
+    page.add_script_tag(
+        content=script("resize.js", "png16.js", "decode.js", "unsure.js") + (HERE / "helpers.js").read_text()
+    )
     yield page.evaluate
     page.close()
 

@@ -53,7 +53,9 @@ def test_a_picture_read_in_many_strips_is_the_same(ask: Ask) -> None:
     preprocessing = Preprocessing(size=48)
     for width, height in ((2500, 900), (900, 2500)):  # over two million pixels; a strip has one
         picture = Image.fromarray(generator.integers(0, 256, (height, width, 3), np.uint8))
-        text = ask("([picture, p]) => base64(pixels(inMemory(...picture), p))", [rgba(picture), preprocessing.to_dict()])
+        text = ask(
+            "([picture, p]) => base64(pixels(inMemory(...picture), p))", [rgba(picture), preprocessing.to_dict()]
+        )
         assert np.array_equal(pixels_of(text), preprocessing.pixels(picture).ravel())
 
 
@@ -70,7 +72,9 @@ def test_a_reduced_jpeg_has_the_mean_of_each_square(ask: Ask, side: int, factor:
     )
     expected = np.asarray(picture.reduce(factor))
     assert found[:3] == [factor, expected.shape[1], expected.shape[0]]
-    assert np.array_equal(pixels_of(found[3]).reshape(*expected.shape[:2], 4)[..., :3], expected)
+    differences = np.abs(pixels_of(found[3]).reshape(*expected.shape[:2], 4)[..., :3].astype(int) - expected)
+    assert not differences[: 69 // factor, : 91 // factor].any()
+    assert differences.max() <= 1  # Pillow rounds the means of cut-off squares otherwise
 
 
 def test_a_jpeg_of_less_than_four_times_the_size_is_not_reduced(ask: Ask) -> None:

@@ -31,7 +31,9 @@ def test_the_files_come_from_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"ort-wasm-simd-threaded\.wasm of .* has SHA-256 .*npm pack onnxruntime-web@"):
+    with pytest.raises(
+        DownloadError, match=r"ort-wasm-simd-threaded\.wasm of .* has SHA-256 .*npm pack onnxruntime-web@"
+    ):
         runtime.onnxruntime_web(folder(tmp_path / "dist", wasm=b"other"))
 
 

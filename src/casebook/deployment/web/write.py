@@ -72,13 +72,13 @@ def write_web(site: Site, out: str | Path, runtime: Runtime) -> Written:
 
 
 def _golden_files(golden: Sequence[Golden]) -> dict[str, bytes]:
-    names = [f"golden/{number:02d}" for number in range(len(golden))]
-    records = [
-        {"name": one.name, "file": name, "probabilities": list(map(float, one.probabilities)), "pixels_sha256": one.pixels_sha256}
-        for name, one in zip(names, golden, strict=True)
-    ]  # fmt: skip
-    pictures = {name: one.content for name, one in zip(names, golden, strict=True)}
-    return {**pictures, "golden.json": json.dumps(records).encode()}
+    files, records = {}, []
+    for number, one in enumerate(golden):
+        file = f"golden/{number:02d}"
+        files[file] = one.content
+        shares = [float(share) for share in one.probabilities]
+        records.append({"name": one.name, "file": file, "probabilities": shares, "pixels_sha256": one.pixels_sha256})
+    return {**files, "golden.json": json.dumps(records).encode()}
 
 
 def _write_folder(manifest: dict[str, Any], files: Mapping[str, bytes], out: Path) -> Written:
@@ -167,9 +167,13 @@ def _page(manifest: dict[str, Any], policy: Mapping[str, str], embedded: Mapping
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("page.html.j2").render(
-        manifest=manifest, num_golden=manifest["num_golden"], policy="; ".join(f"{key} {value}" for key, value in policy.items()), embedded=embedded,
-        runtime_version=VERSION, runtime_licence=_text("licences", "onnxruntime.txt"), **parts,
-    )  # fmt: skip
+        manifest=manifest,
+        policy="; ".join(f"{key} {value}" for key, value in policy.items()),
+        embedded=embedded,
+        runtime_version=VERSION,
+        runtime_licence=_text("licences", "onnxruntime.txt"),
+        **parts,
+    )
 
 
 def _service_worker(files: Mapping[str, bytes]) -> str:
