@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .workflows.predict import predict
     from .workflows.scale import TargetDevice, profile_device, scale
     from .workflows.scale_training import FinalistTraining
+    from .workflows.serve import serve
     from .workflows.study import study
     from .workflows.train import train
 
@@ -65,6 +66,7 @@ _HOMES = {
     "predict": ".workflows.predict",
     "profile_device": ".workflows.scale",
     "scale": ".workflows.scale",
+    "serve": ".workflows.serve",
     "study": ".workflows.study",
     "to_keras": ".models.keras.network",
     "train": ".workflows.train",
@@ -105,6 +107,7 @@ __all__ = [
     "predict",
     "profile_device",
     "scale",
+    "serve",
     "study",
     "to_keras",
     "train",

@@ -53,6 +53,10 @@ class BundleError(CasebookError):
     """A bundle that cannot be made, is damaged, or does not fit what it is asked for."""
 
 
+class ServerError(CasebookError):
+    """A server that cannot be started as asked."""
+
+
 class Interrupted(CasebookError):
     """The user or the system asked a training to stop; its checkpoint is written."""
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..preprocessing import Preprocessing
-from .augment import augment, fill_colour, reduce_pixels
+from .augment import augment, fill_colour
 from .policy import Policy, named_policy
+from .reduction import reduce_pixels
 from .sampling import described, sample
 from .threads import one_opencv_thread
 

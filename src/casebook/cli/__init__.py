@@ -23,6 +23,7 @@ from . import (
     recipes,
     runs,
     scale,
+    serve,
     study,
     summary,
     train,
@@ -43,6 +44,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("augment")(augment.augment)
+app.command("serve")(serve.serve)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("scale")(scale.scale)

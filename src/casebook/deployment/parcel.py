@@ -6,6 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 FIRST = "casebook.runner.commands"
+STATIC = "runner/server/static"  # files that the server reads
 START = '''"""Runs this bundle: python NAME.casebook predict PICTURES"""
 
 import sys
@@ -33,7 +34,7 @@ def runner_members() -> dict[str, bytes]:
         found.add(module)
         waiting += [parent for parent in [module.rpartition(".")[0]] if parent]
         waiting += _imported(module)
-    files = sorted(_file(module) for module in found)
+    files = sorted([*map(_file, found), *PACKAGE.joinpath(STATIC).iterdir()])
     return {"__main__.py": START.encode()} | {
         f"casebook/{file.relative_to(PACKAGE).as_posix()}": file.read_bytes() for file in files
     }

@@ -1,4 +1,4 @@
-"""The command line of a bundle: python NAME.casebook predict PICTURES | info."""
+"""The command line of a bundle: python NAME.casebook predict PICTURES | info | serve."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ from ..formatting import one_line
 from .answers import Answerer
 from .bundle import Bundle
 from .engine import DEFAULT_ENGINE, ENGINES
+from .server.command import add_options, serve_bundle
 
 
 def main(arguments: Sequence[str] | None = None, *, bundle: str | Path | None = None) -> int:
@@ -38,6 +39,9 @@ def parser(name: str) -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     info = commands.add_parser("info", help="say what the bundle holds")
     info.set_defaults(command=_info)
+    serve = commands.add_parser("serve", help="answer pictures over HTTP")
+    add_options(serve)
+    serve.set_defaults(command=serve_bundle)
     for command in (predict, info):
         command.add_argument("--json", action="store_true", help="print one JSON document")
     return found

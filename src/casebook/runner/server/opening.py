@@ -1,0 +1,52 @@
+"""A bundle's file -> a network that answers requests: opened, loaded, and checked against its golden pictures."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...device.limits import available_cores
+from ..answers import Answerer
+from ..bundle import Bundle
+from .models import Answering, Opener, PictureAnswer, Source
+from .settings import ServerSettings
+
+VERSION_DIGITS = 12  # of the bundle's SHA-256: another file is another version
+
+
+class BundleAnswering(Answering):
+    """The answers of a bundle."""
+
+    def __init__(self, answerer: Answerer):
+        self._answerer, bundle = answerer, answerer.bundle
+        preprocessing = bundle.preprocessing
+        self.name, self.version, self.classes = bundle.name, bundle.sha256[:VERSION_DIGITS], bundle.classes
+        self.input_shape = preprocessing.size, preprocessing.size, preprocessing.channels
+        self.about = {
+            "casebook": bundle.version,
+            "sha256": bundle.sha256,
+            "engine": answerer.engine.name,
+            "network": answerer.network,
+        }
+
+    def pixels(self, content: bytes) -> NDArray[np.uint8]:
+        return self._answerer.pixels(content)
+
+    def answer(self, pixels: NDArray[np.uint8]) -> Sequence[PictureAnswer]:
+        outputs = self._answerer.infer(pixels)
+        return [PictureAnswer(*row, None, None) for row in zip(outputs.probabilities, outputs.logits, strict=True)]
+
+
+def bundle_opener(settings: ServerSettings) -> Opener:
+    """What `serve` loads bundles with."""
+    return functools.partial(_open, settings)
+
+
+def _open(settings: ServerSettings, source: Source) -> Answering:
+    threads = settings.threads or max(1, available_cores() // settings.workers)
+    bundle = Bundle.open(source.path)
+    answerer = Answerer(bundle, engine=settings.engine, network=settings.network, threads=threads)
+    answering = BundleAnswering(answerer)
+    answering.answer(np.zeros((1, *answering.input_shape), np.uint8))  # the first call is slow
+    return answering
