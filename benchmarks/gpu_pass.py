@@ -259,10 +259,10 @@ def casebook_worker(name: str, compiled: bool, options: argparse.Namespace) -> N
     import torch
 
     import casebook
+    from casebook.data.loader import Inputs
     from casebook.device import choose_device, synchronise, tune_allocator
     from casebook.models import create_model, model_card
     from casebook.training.recipe import make_recipe
-    from casebook.training.streams import Inputs
     from casebook.training.trainer import Phase, Trainer
 
     tune_allocator()

@@ -214,9 +214,10 @@ def casebook_worker(argument: str, repeat: int, folder: Path) -> None:
     import casebook
     from casebook.augmentation.policy import Policy
     from casebook.data import jpeg_window
+    from casebook.data.batch_plan import BatchPlan
     from casebook.data.crops import CropSettings
     from casebook.data.jpeg_window import can_decode_windows
-    from casebook.data.loader import AugmentSettings, Batches, BatchPlan
+    from casebook.data.loader import AugmentSettings, Batches
     from casebook.data.prepared import StoredFormat, fill, open_prepared
     from casebook.data.scan import scan
     from casebook.data.sources import load_source

@@ -177,12 +177,10 @@ def casebook_worker(name: str, batch_size: int) -> None:
     import torch
 
     import casebook
-    from casebook.data.loader import Batch
+    from casebook.data.loader import Batch, Inputs, make_prepare
     from casebook.device import choose_device, choose_precision, choose_threads, tune_allocator, tuned_threads
     from casebook.models import create_model, model_card
-    from casebook.training.plan import make_prepare
     from casebook.training.recipe import make_recipe
-    from casebook.training.streams import Inputs
     from casebook.training.trainer import Phase, Trainer
 
     tune_allocator()

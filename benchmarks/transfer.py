@@ -246,14 +246,14 @@ def recomputed_worker(task: dict[str, Any]) -> None:
     import torch
 
     import casebook
-    from casebook.data.loader import Batches, BatchPlan
+    from casebook.data.batch_plan import BatchPlan
+    from casebook.data.loader import Batches, PreparedStream
     from casebook.device import choose_precision, tune_allocator
     from casebook.progress import EpochEnded, Event
     from casebook.training.distributed import ALONE
     from casebook.training.plan import make_prepare, prepare_data, set_up_model
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
-    from casebook.training.streams import PreparedStream
     from casebook.training.trainer import Phase, Trainer
     from casebook.training.transfer import Frozen, parts
 

@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ import casebook
 from casebook.training.recipe import Recipe, make_recipe
 
 Runs = tuple[Path, Path, Path]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -138,3 +152,15 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = casebook.model_card("lenet5")
     classifier = casebook.Classifier("small", network, card.preprocessing, tuple(f"digit_{i}" for i in range(4)))
     return export_bundle(classifier, tmp_path_factory.mktemp("bundle") / "small.casebook").path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the tests that look at pages; they are skipped where it or Playwright is not installed."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import casebook
-from casebook.data.loader import Batch
+from casebook.data.loader import Batch, make_prepare
 from casebook.errors import ModelError
 from casebook.preprocessing import Preprocessing, Resize
-from casebook.training.plan import make_prepare
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:

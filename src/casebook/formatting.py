@@ -11,6 +11,11 @@ def percent_text(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"
 
 
+def share_text(share: float) -> str:
+    """A share that somebody chose, with no more digits than it has: 0.01 -> "1 %", 0.005 -> "0.5 %"."""
+    return f"{100 * share:.4g}\u00a0%"
+
+
 def short(value: float) -> str:
     """Three significant digits: 0.0123, 1.23, 1e-05."""
     return f"{value:.3g}"

@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from casebook.augmentation import transform
 from casebook.augmentation.augment import augment as apply
-from casebook.augmentation.augment import fill_colour
+from casebook.augmentation.augment import fill_colour, reduce_pixels
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.augmentation.reduction import reduce_pixels
 from casebook.augmentation.sampling import replayed
 from casebook.augmentation.transform import Augment
 from casebook.errors import DataError, RecipeError

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from casebook.augmentation.policy import Policy
+from casebook.data.batch_plan import BatchPlan
 from casebook.data.crops import CropSettings
-from casebook.data.loader import UNCHANGED, AugmentSettings, Batches, BatchPlan
+from casebook.data.loader import UNCHANGED, AugmentSettings, Batches
 from casebook.data.prepared import PreparedFile, StoredFormat
 from casebook.data.scan import scan
 from casebook.data.sources import Source

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from casebook.augmentation.augment import reduced_size
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.augmentation.reduction import reduced_size
 from casebook.data import jpeg_window, reduced
 from casebook.data.decode import UPRIGHT
 from casebook.data.jpeg_window import OPENCV_FLAGS, can_decode_windows, decode_window

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 from casebook.augmentation.policy import POLICIES, Policy
-from casebook.data.cache import PictureCache
-from casebook.data.loader import AugmentSettings, Batch, Batches, BatchPlan, order
+from casebook.data.batch_plan import BatchPlan, order
+from casebook.data.crops import PictureCache
+from casebook.data.loader import AugmentSettings, Batch, Batches, make_prepare
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError
 from casebook.preprocessing import Preprocessing
 from casebook.progress import Event, Remark
-from casebook.training.plan import make_prepare
 
 from .batching import make_batches, scanned_sizes
 
@@ -192,7 +192,8 @@ mount -t tmpfs -o size=64k tmpfs /dev/shm
 [ "$1" = full ] && head -c 64k /dev/zero > /dev/shm/full
 exec "$2" -c "
 import sys
-from casebook.data.loader import Batches, BatchPlan
+from casebook.data.batch_plan import BatchPlan
+from casebook.data.loader import Batches
 from casebook.data.sources import load_source
 from casebook.preprocessing import Preprocessing
 from casebook.progress import Remark
@@ -393,7 +394,9 @@ OPENCV_THREADS = """
 import sys
 import cv2, numpy as np
 from casebook.augmentation.policy import Policy
-from casebook.data.loader import AugmentSettings, Batches, BatchPlan, CropSettings
+from casebook.data.batch_plan import BatchPlan
+from casebook.data.crops import CropSettings
+from casebook.data.loader import AugmentSettings, Batches
 from casebook.data.scan import scan
 from casebook.data.sources import load_source
 from casebook.preprocessing import Preprocessing

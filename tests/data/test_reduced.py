@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casebook.augmentation.reduction import reduce_pixels, reduced_size, resized
+from casebook.augmentation.augment import reduce_pixels, reduced_size, resized
 from casebook.data import reduced as module
-from casebook.data.decode import UPRIGHT, open_picture, read_file
-from casebook.data.reduced import decode_reduced
+from casebook.data.decode import UPRIGHT, open_picture
+from casebook.data.reduced import decode_reduced, read_file
 from casebook.errors import PictureError
 
 from .test_decode import assert_corners, four_corners, png, saved

@@ -10,8 +10,9 @@ from PIL import Image
 
 from casebook.augmentation.policy import POLICIES
 from casebook.data import stderr
+from casebook.data.batch_plan import BatchPlan
 from casebook.data.crops import CropSettings
-from casebook.data.loader import AugmentSettings, Batches, BatchPlan
+from casebook.data.loader import AugmentSettings, Batches
 from casebook.data.reduced import decode_reduced
 from casebook.data.sources import load_source
 from casebook.preprocessing import Preprocessing

@@ -112,6 +112,22 @@ def test_a_named_path_is_a_box_around_its_points() -> None:
     assert drawing.boxes[0] == ("prism", 10, 15, 40, 60)
 
 
+def test_a_sheet_widens_to_its_words() -> None:
+    drawing = sheet()
+    drawing.text(150, 50, "beyond the edge")
+    assert drawing.collisions() == ["'beyond the edge' is beyond the sheet"]
+    assert drawing.widen(10).collisions() == []
+    assert drawing.width == 150 + text_width("beyond the edge", 14) + 10
+
+
+def test_a_sheet_is_pasted_with_its_places() -> None:
+    drawing, other = sheet(), sheet()
+    other.box((10, 10, 60, 30), ["one"], "pool")
+    drawing.paste(other, (100, 40))
+    assert drawing.boxes[0][1:] == (110, 50, 170, 80)
+    assert ".pool" in drawing.svg()
+
+
 def test_an_arrowhead_points_along_its_line() -> None:
     drawing = sheet()
     drawing.arrow(0, 50, 100, 50)

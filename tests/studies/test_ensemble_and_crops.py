@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from casebook.cost.count import count
-from casebook.data.loader import AugmentSettings, Batches, BatchPlan
+from casebook.data.batch_plan import BatchPlan
+from casebook.data.loader import AugmentSettings, Batches
 from casebook.evaluation.predictions import Predictions
 from casebook.studies import ensemble_and_crops
 from casebook.studies.ensemble_and_crops import STUDY, EnsemblePlan, mistakes_of, network, protocols_for, with_margin

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.data.loader import Batch
+from casebook.data.loader import Batch, PreparedStream
 from casebook.errors import DataError, DivergedError, Interrupted
 from casebook.models import create_model
 from casebook.progress import EpochEnded, Event, StepEnded
 from casebook.training.checkpoint import read_checkpoint
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.run import Run
-from casebook.training.streams import PlainStream, PreparedStream
+from casebook.training.streams import PlainStream
 from casebook.training.trainer import Phase, Stepper, Trainer
 
 

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..preprocessing import Preprocessing
-from .augment import augment, fill_colour
+from .augment import augment, fill_colour, reduce_pixels
 from .policy import Policy, named_policy
-from .reduction import reduce_pixels
 from .sampling import described, sample
 from .threads import one_opencv_thread
 

@@ -5,7 +5,7 @@ The network runs on the meta device, whose tensors have shapes but no numbers, s
 
 import copy
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,46 @@ from .summary import Summary
 from .trace import Trace, saved_bytes
 
 OPTIMISERS = {"sgd": 1, "adamw": 2}  # values per weight: the momentum; the first and second moment
+
+
+class Prepared(NamedTuple):
+    """A network on the meta device, with the shape and dtype of the images that it is counted on."""
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, int, int]
+    dtype: torch.dtype | None
+
+    def refused(self, error: Exception) -> ModelError:
+        return ModelError(f"{self.name} does not run on the meta device with images of {self.shape}: {error}")
+
+
+def prepare(
+    network: str | nn.Module,
+    input_size: int | tuple[int, int] | None = None,
+    *,
+    in_channels: int | None = None,
+    num_classes: int | None = None,
+    **options: Any,
+) -> Prepared:
+    """A network by name with its options, or a copy of a module, on the meta device. Arguments are those of `count`."""
+    if isinstance(network, str):
+        name = network
+        input_size = input_size if input_size is not None else model_card(name).input_size
+        with torch.device("meta"):
+            module = create_model(name, in_channels=in_channels, num_classes=num_classes, **options)
+        channels = module.in_channels
+    else:
+        given = list(options) + ["num_classes"] * (num_classes is not None)
+        if given:
+            raise ModelError(f"{', '.join(given)} needs the name of a network, but got a module")
+        name, module = type(network).__name__, _on_meta(network)
+        channels = in_channels if in_channels is not None else _in_channels(module)
+        if input_size is None:
+            raise ModelError("input_size is missing; a module needs the side of its images, or (height, width)")
+    height, width = _sides(input_size)
+    weight = next((w for w in module.parameters() if w.is_floating_point()), None)
+    return Prepared(name, module, (channels, height, width), weight.dtype if weight is not None else None)
 
 
 def count(
@@ -47,25 +87,9 @@ def count(
     if optimiser not in OPTIMISERS:
         suggestion = did_you_mean(optimiser, OPTIMISERS) or ";"
         raise ModelError(f"unknown optimiser {optimiser!r}{suggestion} expected {' or '.join(OPTIMISERS)}")
-    if isinstance(network, str):
-        name = network
-        input_size = input_size if input_size is not None else model_card(name).input_size
-        with torch.device("meta"):
-            module = create_model(name, in_channels=in_channels, num_classes=num_classes, **options)
-        channels = module.in_channels
-    else:
-        given = list(options) + ["num_classes"] * (num_classes is not None)
-        if given:
-            raise ModelError(f"{', '.join(given)} needs the name of a network, but got a module")
-        name, module = type(network).__name__, _on_meta(network)
-        channels = in_channels if in_channels is not None else _in_channels(module)
-        if input_size is None:
-            raise ModelError("input_size is missing; a module needs the side of its images, or (height, width)")
-    height, width = _sides(input_size)
-    weight = next((w for w in module.parameters() if w.is_floating_point()), None)
-    dtype = weight.dtype if weight is not None else None
-    shape = (channels, height, width)
-    one, two = (torch.empty(n, *shape, dtype=dtype, device="meta") for n in (1, 2))
+    ready = prepare(network, input_size, in_channels=in_channels, num_classes=num_classes, **options)
+    name, module, shape = ready.name, ready.module, ready.shape
+    one, two = (torch.empty(n, *shape, dtype=ready.dtype, device="meta") for n in (1, 2))
 
     try:
         with torch.no_grad():
@@ -78,7 +102,7 @@ def count(
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         if isinstance(network, str):
             raise
-        raise ModelError(f"{name} does not run on the meta device with images of {shape}: {error}") from error
+        raise ready.refused(error) from error
     peak_bytes, peak_module = inference.peak()
     trainable = sum(weight.nbytes for weight in module.parameters() if weight.requires_grad)
     memory = MemoryEstimate(

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Container, Iterable, Iterator
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,18 @@ class Frame:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)  # added by an operator: top, bottom, left, right
 
 
+class Watcher(Protocol):
+    """Follows the tensors of a trace: the calls of modules and, inside them, the operators."""
+
+    def entered(self, name: str, module: nn.Module) -> None: ...
+
+    def ran(self, name: str, operator: str, sources: list[Tensor], results: list[Tensor]) -> None:
+        """An operator ran inside the module `name`. The tensors stay alive until the trace ends."""
+
+    def left(self, module: nn.Module, results: list[Tensor], layer: LayerCost | None) -> Tensor | None:
+        """A module returned; `layer` is its cost if it counts as a layer. A tensor replaces what it returned."""
+
+
 class Trace(TorchDispatchMode):
     """What `network`, on the meta device, does with a batch of `images`. Modules in `known` do not count as layers.
 
@@ -61,9 +73,10 @@ class Trace(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch's own wrapper would load its compiler
 
-    def __init__(self, network: nn.Module, images: Tensor, known: Container[str] = ()):
+    def __init__(self, network: nn.Module, images: Tensor, known: Container[str] = (), watcher: Watcher | None = None):
         super().__init__()
         self.network, self.images, self.batch_size = network, images, images.shape[0]
+        self.watcher = watcher
         self.layers: list[LayerCost] = []
         self.outputs: dict[str, ModuleOutput] = {}
         self.not_counted: dict[tuple[str, str], NotCounted] = {}
@@ -80,7 +93,7 @@ class Trace(TorchDispatchMode):
     def run(self) -> None:
         """Raises ModelError if a window does not fit; exceptions of the network pass through."""
         entering = register_module_forward_pre_hook(self._enter_module)  # global hooks, so that no module changes
-        leaving = register_module_forward_hook(self._leave_module)
+        leaving = register_module_forward_hook(self._leave_module)  # type: ignore[arg-type]
         try:
             with self:
                 self._use(_tensors(self.network(self.images)))  # the output lives to the end
@@ -115,6 +128,8 @@ class Trace(TorchDispatchMode):
             for tensor in results:
                 self._make(tensor, field)
             self._count(frame, operator, args, results[0])
+            if self.watcher:
+                self.watcher.ran(frame.name, operator, sources, results)
         return answer
 
     def _make(self, tensor: Tensor, field: ReceptiveField | None) -> None:
@@ -156,11 +171,13 @@ class Trace(TorchDispatchMode):
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         if module in self._names:
             self._frames.append(Frame(self._names[module], module))
+            if self.watcher:
+                self.watcher.entered(self._names[module], module)
 
-    def _leave_module(self, module: nn.Module, args: Any, answer: Any) -> None:
+    def _leave_module(self, module: nn.Module, args: Any, answer: Any) -> Tensor | None:
         """Records a layer: a module without submodules, or one with weights or multiplications of its own."""
         if module not in self._names:
-            return
+            return None
         frame, results = self._frames.pop(), list(_tensors(answer))
         field = (self._seen(results[0]) if results else None) or ReceptiveField(known=False)
         height, width = self.images.shape[2:]
@@ -171,26 +188,26 @@ class Trace(TorchDispatchMode):
             whole_input=field.whole,
         )
         self.outputs[frame.name] = output
-        weights = list(module.parameters(recurse=False))
+        weights, layer = list(module.parameters(recurse=False)), None
         if weights or frame.cost.multiplications or next(module.children(), None) is None:
             cost = _from_settings(module, results[0], self.batch_size) if results else None
             cost = cost or frame.cost
             counted = cost.multiplications or not frame.has_more
-            self.layers.append(
-                LayerCost(
-                    name=frame.name or output.type,
-                    type=output.type,
-                    stage="",
-                    output_shape=output.shape,
-                    **_window(module, frame.padding),
-                    parameters=sum(weight.numel() for weight in weights if self._charge(id(weight))),
-                    multiplications=cost.multiplications if counted else None,
-                    additions=cost.additions if counted else None,
-                    activation_bytes=sum(t.nbytes for t in results if self._charge(_storage(t))) // self.batch_size,
-                    receptive_field=output.receptive_field,
-                    whole_input=output.whole_input,
-                )
+            layer = LayerCost(
+                name=frame.name or output.type,
+                type=output.type,
+                stage="",
+                output_shape=output.shape,
+                **_window(module, frame.padding),
+                parameters=sum(weight.numel() for weight in weights if self._charge(id(weight))),
+                multiplications=cost.multiplications if counted else None,
+                additions=cost.additions if counted else None,
+                activation_bytes=sum(t.nbytes for t in results if self._charge(_storage(t))) // self.batch_size,
+                receptive_field=output.receptive_field,
+                whole_input=output.whole_input,
             )
+            self.layers.append(layer)
+        return self.watcher.left(module, results, layer) if self.watcher else None
 
     def idle_layer(self, name: str, module: nn.Module) -> LayerCost:
         """A layer for weights that no run of their module counted, such as weights used by functions."""

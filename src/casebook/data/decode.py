@@ -115,7 +115,7 @@ def decode(
     except CasebookError:
         raise
     except Exception as error:  # for damage, decoders raise OSError, ValueError, SyntaxError, struct.error...
-        raise PictureError(name, _reason(source, name, error)) from error
+        raise PictureError(name, reason_of(source, name, error)) from error
 
 
 def _opened(source: Path | bytes | BinaryIO) -> Image.Image:
@@ -165,15 +165,6 @@ def _unusual_tiff(source: Path | bytes | BinaryIO, name: str) -> tuple[NDArray[A
     return np.ascontiguousarray(values[..., ::-1]), f"RGB;{max(bits)}{kind}"
 
 
-def read_file(path: Path, *, name: str) -> bytes:
-    """The content of a picture's file. Raises PictureError."""
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half the time of Path.read_bytes
-            return file.readall()
-    except OSError as error:
-        raise PictureError(name, _reason(path, name, error)) from error
-
-
 def max_pixels() -> int:
     """The largest number of pixels that is decoded: MAX_MEGAPIXELS, or what the environment sets instead."""
     given = os.environ.get(MEGAPIXELS_VARIABLE, "")
@@ -205,7 +196,7 @@ def check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _reason(source: Path | bytes | BinaryIO, name: str, error: Exception) -> str:
+def reason_of(source: Path | bytes | BinaryIO, name: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, IsADirectoryError | PermissionError):

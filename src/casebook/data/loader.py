@@ -6,7 +6,7 @@ augmented. So a training can be taken up at any batch, by any number of processe
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..augmentation.augment import augment, fill_colour
+from ..augmentation.augment_tensors import augment_tensors
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.geometry import Geometry, compose, reach
-from ..augmentation.mixing import mixing_table
+from ..augmentation.mixing import mix, mixing_table
 from ..augmentation.policy import Policy
 from ..augmentation.sampling import sample
 from ..augmentation.threads import one_opencv_thread
@@ -27,6 +28,7 @@ from ..errors import DataError, PictureError, RunError
 from ..preprocessing import Preprocessing
 from ..progress import Remark, Reporter, silent
 from . import stderr
+from .batch_plan import BatchPlan
 from .crops import CropSettings, CropSource
 from .sources import Source
 from .workers import Images, WorkerDied, Workers
@@ -62,50 +64,16 @@ class Batch(NamedTuple):
         return not len(self.labels)
 
 
-def order(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-    """The pictures of an epoch in their random order, a pure function of its arguments."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    return generator.permutation(indices)
+class Inputs(NamedTuple):
+    """One batch as the trainer takes it.
 
-
-@dataclasses.dataclass(frozen=True)
-class BatchPlan:
-    """Which of N pictures make up each batch of an epoch, for one of `world_size` processes.
-
-    With `shuffle`, each global batch of `batch_size` pictures is cut into equal parts, one for each process. A last
-    batch of less than a quarter of the size is left out, unless it is the only one: it would move the weights as much
-    as a full one, and batch norm needs at least two pictures. Which pictures that are differs between epochs.
-
-    Without, every picture comes exactly once, in order, over all processes together.
+    `inputs` (B, ...) are what the module is called on, `labels` (B,) int64. With mixed pictures, `own_share` (B,) is
+    each picture's share of its own label; the rest belongs to `augmentation.mixing.partners(labels)`.
     """
 
-    batch_size: int
-    shuffle: bool = False
-    seed: int = 0
-    rank: int = 0
-    world_size: int = 1
-
-    def share(self, count: int) -> NDArray[np.int64]:
-        """The places among `count` pictures that this process may read."""
-        places = np.arange(count)
-        return places if self.shuffle else places[self.rank :: self.world_size]
-
-    def bounds(self, count: int) -> list[tuple[int, int]]:
-        """(first, past the last) place of each batch in the epoch's order of `count` pictures."""
-        size = self.batch_size
-        bounds = [(start, min(start + size, count)) for start in range(0, count, size)]
-        if self.shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < max(min(2, size), size / 4):
-            bounds.pop()
-        return bounds
-
-    def batches(self, count: int, epoch: int, start: int = 0) -> list[NDArray[np.int64]]:
-        """The places among `count` pictures that make up this process's part of each batch from `start` on."""
-        places = np.arange(count)
-        if not self.shuffle:
-            return [places[first:last] for first, last in self.bounds(count)[start:]]
-        places = order(places, self.seed, epoch)
-        whole = (places[first:last] for first, last in self.bounds(count)[start:])
-        return [np.array_split(batch, self.world_size)[self.rank] for batch in whole]
+    inputs: Tensor
+    labels: Tensor
+    own_share: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,6 +291,50 @@ class Batches:
         if self.workers is not None:
             self.workers.close()
         self.workers = None
+
+
+class PreparedStream:
+    """The batches of a source, such as `Batches`, prepared on the device as they are asked for.
+
+    `prepare` makes the module's input of a batch.
+    """
+
+    def __init__(self, batches: Any, prepare: Callable[[Batch], Tensor]):
+        self.batches, self.prepare = batches, prepare
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        return self.batches.skipped
+
+    def global_sizes(self) -> list[int]:
+        return self.batches.global_sizes()
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Inputs]:
+        for batch in self.batches.epoch(epoch, start):
+            inputs, own_share = self.prepare(batch), None
+            if batch.mixing is not None:
+                inputs, own_share = mix(inputs, batch.mixing.to(inputs.device, non_blocking=True))
+            yield Inputs(inputs, batch.labels, own_share)
+
+    def close(self) -> None:
+        self.batches.close()
+
+
+def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_last: bool) -> Callable[[Batch], Tensor]:
+    """A function from a batch's (B, H, W, C) uint8 pictures to the network's normalised (B, C, H, W) float32.
+
+    It augments the pictures of which the loader left that to the device.
+    """
+    fill = fill_colour(preprocessing)
+
+    def prepare(batch: Batch) -> Tensor:
+        pixels = batch.images.to(device, non_blocking=True)
+        if batch.parameters is not None:
+            pixels = augment_tensors(pixels, batch.parameters, preprocessing.size, fill)
+        images = preprocessing.normalise_tensor(pixels)  # a channels-last view
+        return images if channels_last else images.contiguous()
+
+    return prepare
 
 
 class _Rest(NamedTuple):

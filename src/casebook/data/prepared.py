@@ -31,15 +31,14 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from ..augmentation.reduction import reduce_pixels, reduced_size
+from ..augmentation.augment import reduce_pixels, reduced_size
 from ..errors import PictureError, RunError
 from ..files import cache_folder
 from ..formatting import size_text
 from ..preprocessing import Preprocessing
 from . import stderr
-from .decode import read_file
 from .pictures import Source
-from .reduced import decode_reduced
+from .reduced import decode_reduced, read_file
 from .scan import PictureFacts
 
 PIXEL_VERSION = 2  # of what a slot holds: a change of decode_reduced or of the encoding makes old files worthless

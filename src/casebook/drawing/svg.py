@@ -40,11 +40,13 @@ STYLES = {
     "strong": "font-weight:600",
     "mono": "font-variant-numeric:tabular-nums",
     "line": "fill:none;stroke:var(--cb-rule);stroke-width:2",
-    "thin": "stroke-width:1",
-    "thick": "stroke-width:3",
     "dashed": "stroke-dasharray:6 4",
     "dotted": "stroke-dasharray:2 3",
     "head": "fill:var(--cb-rule);stroke:none",
+    "edge": "stroke:var(--cb-ink);stroke-width:2",
+    "halo": "stroke:var(--cb-paper);stroke-width:5",
+    "thin": "stroke-width:1",
+    "thick": "stroke-width:3",
     "clear": "fill:none",
     "soft": "fill-opacity:0.55",
 }
@@ -70,6 +72,9 @@ class Place(NamedTuple):
         """Whether the two share an area; touching edges do not count."""
         return (self.left < other.right and other.left < self.right and self.top < other.bottom
                 and other.top < self.bottom)  # fmt: skip
+
+    def moved(self, by: tuple[int, int]) -> "Place":
+        return Place(self.name, self.left + by[0], self.top + by[1], self.right + by[0], self.bottom + by[1])
 
     def holds(self, other: "Place") -> bool:
         return (self.left <= other.left and other.right <= self.right and self.top <= other.top
@@ -139,8 +144,7 @@ class Sheet:
         _whole(x, y, size)
         width = text_width(text, size, bold="strong" in css_class.split())
         left = x - {"start": 0, "middle": (width + 1) // 2, "end": width}[anchor]
-        dx, dy = self._shift
-        place = Place(text, left + dx, y - round(0.76 * size) + dy, left + width + dx, y + round(0.24 * size) + dy)
+        place = Place(text, left, y - round(0.76 * size), left + width, y + round(0.24 * size)).moved(self._shift)
         self.labels.append(place)
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         self._add(f'<text x="{x}" y="{y}" font-size="{size}"{where}{self._class(css_class)}>{_plain(text)}</text>')
@@ -174,6 +178,14 @@ class Sheet:
         self._add(f'<image x="{x}" y="{y}" width="{width}" height="{height}" href="{address}">'
                   f"<title>{_plain(words)}</title></image>")  # fmt: skip
 
+    def paste(self, other: "Sheet", shift: tuple[int, int]) -> None:
+        """Draws all of another sheet, its upper left corner at `shift`."""
+        with self.group(shift=shift):
+            self._parts += other._parts
+            self._classes |= other._classes
+            for mine, places in ((self.boxes, other.boxes), (self.labels, other.labels)):
+                mine += [place.moved(self._shift) for place in places]
+
     @contextmanager
     def group(
         self, css_class: str = "", *, shift: tuple[int, int] = (0, 0), tooltip: str = "",
@@ -188,6 +200,11 @@ class Sheet:
         yield
         self._shift = before
         self._add("</g>")
+
+    def widen(self, margin: int) -> "Sheet":
+        """The sheet, made wide enough for its boxes and labels with a margin at the right."""
+        self.width = max([self.width, *(place.right + margin for place in (*self.boxes, *self.labels))])
+        return self
 
     def svg(self) -> str:
         """The picture as the text of an SVG file, which may also stand inside an HTML page."""
@@ -220,8 +237,7 @@ class Sheet:
 
     def _place(self, name: str, left: int, top: int, right: int, bottom: int) -> None:
         if name:
-            dx, dy = self._shift
-            self.boxes.append(Place(name, left + dx, top + dy, right + dx, bottom + dy))
+            self.boxes.append(Place(name, left, top, right, bottom).moved(self._shift))
 
     def _class(self, css_class: str) -> str:
         self._classes.update(css_class.split())

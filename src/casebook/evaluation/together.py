@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..data.batch_plan import BatchPlan
 from ..data.crops import CropSettings
 from ..data.datasets import PictureData
-from ..data.loader import Batches, BatchPlan
+from ..data.loader import Batches, make_prepare
 from ..data.sources import Source
 from ..device import Stopwatch
 from ..errors import DataError, RunError
-from ..training.plan import UNMIRRORED, make_prepare
+from ..training.plan import UNMIRRORED
 from .classifier import Classifier
 from .comparison import Scored, on_common_pictures, without
 from .ensemble import columns_of, fit_weights, with_ensembles

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 import casebook
 
+from ..data.batch_plan import BatchPlan
 from ..data.crops import CropSettings
-from ..data.loader import AugmentSettings, Batches, BatchPlan
+from ..data.loader import AugmentSettings, Batches, PreparedStream, make_prepare
 from ..data.sources import Source
 from ..device import choose_precision, choose_workers
 from ..errors import DivergedError
@@ -36,10 +37,8 @@ from ..files import write_json
 from ..models.weights import read_weights
 from ..progress import EpochEnded, Event, Remark, Reporter, silent
 from ..training.checkpoint import read_checkpoint
-from ..training.plan import make_prepare
 from ..training.recipe import RECIPES, Recipe, validated
 from ..training.run import Run, keep_rows
-from ..training.streams import PreparedStream
 from ..training.trainer import Phase, Trainer
 from ..training.transfer import Frozen, parts
 from .pictures import PictureSet

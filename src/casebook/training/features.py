@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.policy import Policy
+from ..data.batch_plan import BatchPlan, order
 from ..data.crops import CropSettings
-from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches, BatchPlan, order
+from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches
 from ..data.sources import Source
 from ..device import ThreadTuner, autocast
 from ..errors import DataError

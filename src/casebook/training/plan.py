@@ -13,14 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..augmentation.augment import fill_colour
-from ..augmentation.augment_tensors import augment_tensors
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
 from ..augmentation.policy import POLICIES, Policy
 from ..data.check import lost_ends
 from ..data.colours import source_colours
 from ..data.datasets import PictureData, scan_source, split_data
-from ..data.loader import Batch
+from ..data.loader import Batch, make_prepare
 from ..data.scan import PictureFacts, choose_value_range
 from ..data.sources import NAMED, load_source
 from ..data.split import read_split, write_split
@@ -192,23 +190,6 @@ def principal_colours_of(policy: Policy, preprocessing: Preprocessing, data: Pic
     if not policy.pca or policy.pca_of == "imagenet" or preprocessing.mode != "RGB":
         return IMAGENET_COMPONENTS
     return source_colours(data.source, data.split.train, preprocessing.value_range)
-
-
-def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_last: bool) -> Callable[[Batch], Tensor]:
-    """A function from a batch's (B, H, W, C) uint8 pictures to the network's normalised (B, C, H, W) float32.
-
-    It augments the pictures of which the loader left that to the device.
-    """
-    fill = fill_colour(preprocessing)
-
-    def prepare(batch: Batch) -> Tensor:
-        pixels = batch.images.to(device, non_blocking=True)
-        if batch.parameters is not None:
-            pixels = augment_tensors(pixels, batch.parameters, preprocessing.size, fill)
-        images = preprocessing.normalise_tensor(pixels)  # a channels-last view
-        return images if channels_last else images.contiguous()
-
-    return prepare
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..data.batch_plan import BatchPlan
 from ..data.crops import CropSettings
 from ..data.datasets import PictureData
-from ..data.loader import AugmentSettings, Batches, BatchPlan
+from ..data.loader import AugmentSettings, Batches, PreparedStream
 from ..device import (
     Threads,
     ThreadTuner,
@@ -42,7 +43,6 @@ from .pipeline import choose_crops, choose_format
 from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe, validated
 from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
-from .streams import PreparedStream
 from .trainer import MACHINE_SETTINGS, Phase, Trainer
 from .transfer import Choice, Frozen, choose_transfer, parts
 

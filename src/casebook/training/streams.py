@@ -1,28 +1,14 @@
 """Whatever gives batches -> one interface for the trainer: inputs, labels, and sizes that are known beforehand."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from ..augmentation.mixing import mix
-from ..data.loader import Batch
+from ..data.loader import Inputs
 from ..errors import DataError
-
-
-class Inputs(NamedTuple):
-    """One batch as the trainer takes it.
-
-    `inputs` (B, ...) are what the module is called on, `labels` (B,) int64. With mixed pictures, `own_share` (B,) is
-    each picture's share of its own label; the rest belongs to `augmentation.mixing.partners(labels)`.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    own_share: Tensor | None = None
 
 
 class BatchStream(Protocol):
@@ -39,33 +25,6 @@ class BatchStream(Protocol):
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Inputs]: ...
     def close(self) -> None: ...
-
-
-class PreparedStream:
-    """The batches of a source (`data.loader.Batches`, `FeatureBatches`), prepared on the device as they are asked for.
-
-    `prepare` makes the module's input of a batch.
-    """
-
-    def __init__(self, batches: Any, prepare: Callable[[Batch], Tensor]):
-        self.batches, self.prepare = batches, prepare
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        return self.batches.skipped
-
-    def global_sizes(self) -> list[int]:
-        return self.batches.global_sizes()
-
-    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Inputs]:
-        for batch in self.batches.epoch(epoch, start):
-            inputs, own_share = self.prepare(batch), None
-            if batch.mixing is not None:
-                inputs, own_share = mix(inputs, batch.mixing.to(inputs.device, non_blocking=True))
-            yield Inputs(inputs, batch.labels, own_share)
-
-    def close(self) -> None:
-        self.batches.close()
 
 
 class PlainStream:

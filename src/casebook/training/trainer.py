@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from ..augmentation.mixing import partners
+from ..data.loader import Inputs
 from ..device import Stopwatch, ThreadTuner, accumulation_dtype, autocast, choose_device
 from ..errors import DivergedError, Interrupted, RecipeError, RunError
 from ..models.layers import overwriting_activations
@@ -33,7 +34,7 @@ from .recipe import Recipe
 from .run import Run, append_row, portable_state
 from .schedule import rate_factor
 from .selection import UNUSABLE_LOSS, is_better
-from .streams import BatchStream, Inputs, as_stream
+from .streams import BatchStream, as_stream
 
 CHECK_EVERY = 20  # steps between looks at the loss where a look makes a GPU or other processes wait
 

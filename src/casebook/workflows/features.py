@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.datasets import PictureData, PictureDataset, scan_source
+from ..data.loader import make_prepare
 from ..data.pictures import Picture, Source
 from ..device import choose_device, choose_precision, tune_allocator
 from ..errors import DataError, ModelError
@@ -18,7 +19,6 @@ from ..preprocessing import Preprocessing
 from ..progress import Reporter, reporting
 from ..runner.reading import Pictures, named_pictures
 from ..training.features import Arithmetic, FeatureExtractor, Views
-from ..training.plan import make_prepare
 
 
 class PictureFeatures(NamedTuple):

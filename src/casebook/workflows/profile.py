@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from ..augmentation.threads import one_opencv_thread
+from ..data.batch_plan import BatchPlan
 from ..data.crops import CropSettings
-from ..data.decode import read_file
 from ..data.jpeg_window import can_decode_windows
-from ..data.loader import AugmentSettings, Batch, Batches, BatchPlan
+from ..data.loader import AugmentSettings, Batch, Batches, Inputs, make_prepare
 from ..data.prepared import PreparedFile, StoredFormat, fill, open_prepared, picture_and_payload, stored_format
+from ..data.reduced import read_file
 from ..data.scan import PictureFacts, scan
 from ..data.sources import Source, load_source
 from ..device import (
@@ -39,9 +40,8 @@ from ..files import cache_folder
 from ..models import create_model, model_card
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
-from ..training.plan import choose_policy, make_prepare
+from ..training.plan import choose_policy
 from ..training.recipe import Recipe, make_recipe
-from ..training.streams import Inputs
 from ..training.trainer import Phase, Stepper
 from ..training.transfer import Frozen, parts
 
