@@ -39,6 +39,26 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     torch.set_num_threads(1)  # the networks of the tests are too small to share, and the machine may be busy
 
 
+def explain_no_mistakes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("casebook.workflows.train._explanations", lambda *_: lambda row: ())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_reports() -> Iterator[pytest.MonkeyPatch]:
+    """Reports explain no mistakes: that takes longer than a training of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        explain_no_mistakes(patch)
+        yield patch
+
+
+@pytest.fixture
+def explained_mistakes(_plain_reports: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reports explain mistakes, as they do outside of the tests."""
+    _plain_reports.undo()
+    yield
+    explain_no_mistakes(_plain_reports)
+
+
 @pytest.fixture(scope="session")
 def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ROOT/CLASS/NNN.png: 40 pictures of 8x8 for each of the digits 0 to 3."""

@@ -181,6 +181,7 @@ def test_scale(command: Command, sections, digit_folder: Path, made_up_model, mo
 
     monkeypatch.setattr(scale_job, "cached_latency_model", lambda *_, **__: made_up_model())
     monkeypatch.setattr(scale_job, "SECONDS", 0.02)
+    monkeypatch.setattr(scale_job.Bench, "peak_bytes", lambda *_: 7_000_000)  # a process of its own for each network
     monkeypatch.setattr(scale_training, "GRID", scale_training.GRID[:2])
     monkeypatch.setattr(scale_training, "GRID_BASES", {"mobilenet_v2": Point(0.1, 0.25, 72)})
     known = sections["casebook scale"]
@@ -257,6 +258,7 @@ def test_data_prepare_and_prepared(command: Command, sections, photo_folder: Pat
 def test_data_profile(command: Command, sections, photo_folder: Path, monkeypatch) -> None:
     from casebook.workflows import profile
 
+    monkeypatch.setattr(profile, "ROUNDS", 2)
     monkeypatch.setattr(profile, "ROUND_SECONDS", 0.01)
     monkeypatch.setattr(profile, "TOGETHER_SECONDS", 0.05)
     known = sections["casebook data profile"]

@@ -2,9 +2,6 @@
 
 import errno
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,20 +167,3 @@ def test_a_full_disk_is_one_line_and_leaves_the_older_files(
     assert "No space left on device" in one_line(result)
     assert not [path.name for path in Path("run").iterdir() if path.name.endswith((".tmp", ".part"))]
     assert all(path.stat().st_size for path in Path("run").iterdir() if path.name != "metrics.jsonl")
-
-
-def test_ctrl_c_says_how_to_go_on(digit_folder: Path, tmp_path: Path) -> None:
-    arguments = ["train", digit_folder, *QUICK, "--epochs", "5000", "--out", "my run"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "casebook", *map(str, arguments)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "epoch   2" in line:
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stderr.read()
-        assert process.wait(timeout=60) == 130
-    assert "'casebook train --resume 'my run'' goes on from the last checkpoint" in rest
-    assert "Traceback" not in rest
-    assert (tmp_path / "my run" / "last.ckpt").is_file()

@@ -165,11 +165,22 @@ MEDIUM = (
 )
 
 
-def by_size(slow: Collection[str] = MEDIUM, small: float = 12e6) -> list[Any]:
-    """All names as parameters: small networks run always, those in `slow` with -m slow, others with -m full."""
-    found = []
-    for name, golden in GOLDEN.items():
-        is_small = golden.parameters <= small and golden.multiply_adds * 33**2 / golden.input_size**2 < 150e6
-        mark = () if is_small else pytest.mark.slow if name in slow else pytest.mark.full
-        found.append(pytest.param(name, marks=mark))
-    return found
+# One small network per kind of block stands for the others where a check of each would take minutes.
+KINDS = (
+    *("lenet5", "lenet5_1998", "resnet18", "resnet50", "resnet20", "plain20", "mobilenet_v2_035", "nin_cifar"),
+    *("squeezenet1_1", "googlenet", "inception_v2", "resnet18_v2", "seresnet50", "densenet_bc_100_12"),
+    *("fractalnet20_column", "nasnet_mobile", "mobilenet_v1_025", "mobilenet_v3_small", "efficientnet_b0"),
+)
+SMALL = [
+    name
+    for name, golden in GOLDEN.items()
+    if golden.parameters <= 12e6 and golden.multiply_adds * 33**2 / golden.input_size**2 < 150e6
+]
+
+
+def catalogue(quick: Collection[str], slow: Collection[str] = ()) -> list[Any]:
+    """All names as parameters: those in `quick` always run, those in `slow` with -m slow, the others with -m full."""
+    unknown = {*quick, *slow} - set(GOLDEN)
+    assert not unknown, unknown
+    marks = {name: pytest.mark.slow if name in slow else pytest.mark.full for name in GOLDEN if name not in quick}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in GOLDEN]

@@ -84,7 +84,7 @@ def test_a_rate_that_diverges_at_once_is_not_the_fastest() -> None:
     assert fastest({0.01: steady, 10.0: failed}, plan, 0.9) is steady
 
 
-@pytest.mark.parametrize("mode", ["quick", "full"])
+@pytest.mark.parametrize("mode", ["quick", pytest.param("full", marks=pytest.mark.slow)])
 def test_the_study_in_small(mode, digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activations, "QUICK_COLOUR", SHORT)
     monkeypatch.setattr(activations, "FULL", SHORT._replace(epochs=1))

@@ -78,6 +78,7 @@ def test_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert result["pictures"][0]["svg"].startswith("<svg")
 
 
+@pytest.mark.slow
 def test_the_full_study_of_photographs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_folder: Path) -> None:
     monkeypatch.setattr(augmentation, "FULL", SHORT)
     operations = {"LIGHT": {}, "MIXED": {}, "REGIONS": {}, "COLOUR": {}, "GEOMETRY": {"turned": {"rotate": 15}}}

@@ -139,6 +139,7 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_full_study_takes_the_catalogues_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     few = {"mode": "L", "side": 8, "most_per_class": 1, "most_test_per_class": 1}
     monkeypatch.setattr(study, "NUM_STARTS", 3)

@@ -86,6 +86,7 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
     assert len(found["pictures"]) == 2
 
 
+@pytest.mark.slow
 def test_the_full_study_has_the_papers_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert study.FULL.epochs == 182
     monkeypatch.setattr(study, "FULL_NETWORKS", StageWidths(1, (2, 4, 8), (2, 4, 8)))

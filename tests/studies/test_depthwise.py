@@ -108,6 +108,7 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
     assert len(found["pictures"]) == 3
 
 
+@pytest.mark.slow
 def test_the_full_study_trains_the_whole_width(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     built: dict[str, nn.Module] = {}
 

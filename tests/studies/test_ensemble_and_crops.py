@@ -89,6 +89,7 @@ def test_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_the_full_study_of_photographs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_folder: Path) -> None:
     monkeypatch.setattr(ensemble_and_crops, "FULL", SHORT)
     monkeypatch.setattr(ensemble_and_crops, "WITH_MIRROR", ("center", "flip", "10-crop"))

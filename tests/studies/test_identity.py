@@ -131,6 +131,7 @@ def test_the_study_in_small(small: None, digit_folder: Path, tmp_path: Path, mon
     assert "epochs after the blocks were added" in result["pictures"][0]["svg"]
 
 
+@pytest.mark.slow
 def test_full_is_the_recipe_of_the_paper_and_then_more(
     small: None, digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

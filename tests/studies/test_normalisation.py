@@ -66,7 +66,7 @@ def test_rates_close_to_the_best_are_tolerated() -> None:
     assert tolerated(arms) == (0.01, 0.03, 0.1)
 
 
-@pytest.mark.parametrize("mode", ["quick", "full"])
+@pytest.mark.parametrize("mode", ["quick", pytest.param("full", marks=pytest.mark.slow)])
 def test_the_study_in_small(mode, digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normalisation, "QUICK", SHORT)
     monkeypatch.setattr(normalisation, "FULL", SHORT._replace(epochs=1, rates=(10.0, 1e30)))

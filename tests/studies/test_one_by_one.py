@@ -109,6 +109,7 @@ def test_the_study_runs_to_its_end(tmp_path: Path) -> None:
     assert all(picture["svg"].startswith("<svg") for picture in found["pictures"])
 
 
+@pytest.mark.slow
 def test_the_full_study_builds_googlenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """All nine modules, with batch norm, of the paper's filters; what is trained is seen, not trained."""
     built: dict[str, nn.Module] = {}

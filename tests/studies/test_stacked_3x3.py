@@ -70,7 +70,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(stacked_3x3, name, (FeatureMaps(4, 8, 2),))
 
 
-@pytest.mark.parametrize("mode", ["quick", "full"])
+@pytest.mark.parametrize("mode", ["quick", pytest.param("full", marks=pytest.mark.slow)])
 def test_the_study_in_small(mode, digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_study("stacked-3x3") is stacked_3x3.STUDY
     short(monkeypatch)

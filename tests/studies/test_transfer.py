@@ -133,6 +133,7 @@ def test_two_classes_cannot_be_halved(
         run_study(experiment(tmp_path, data=str(photo_folder)))
 
 
+@pytest.mark.slow
 def test_the_full_study(short: None, tmp_path: Path, digit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_wanted_weights", lambda experiment: ("resnet20", ""))
     monkeypatch.setattr(transfer, "STRATEGIES", {name: STRATEGIES[name] for name in ("scratch", "head", "everything")})

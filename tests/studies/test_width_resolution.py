@@ -90,6 +90,7 @@ def test_the_full_study_builds_efficientnets_of_one_cost() -> None:
     assert found[2].side == 64
 
 
+@pytest.mark.slow
 def test_the_full_study_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo_folder: Path) -> None:
     monkeypatch.setattr(width_resolution, "PHOTOGRAPHS", SHORT)
     monkeypatch.setattr(width_resolution, "_count_multipliers", lambda experiment: None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import casebook
 from casebook.training.checkpoint import read_checkpoint
 from casebook.training.run import Run
 
@@ -67,13 +69,14 @@ def outcome(run: Path) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+def whole(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing disturbs. Not to be changed: copy it."""
     run = tmp_path_factory.mktemp("whole") / "run"
     finish(start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--out", str(run)))
-    return outcome(run)
+    return run
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(digit_folder: Path, tmp_path: Path, undisturbed: tuple) -> None:
+def test_a_killed_training_goes_on_to_the_same_bits(digit_folder: Path, tmp_path: Path, whole: Path) -> None:
     run = tmp_path / "run"
     process = start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--out", str(run))
     wait_until(lambda: checkpointed_step(run) >= 19, process)  # in the second of three epochs of 14 steps
@@ -82,63 +85,79 @@ def test_a_killed_training_goes_on_to_the_same_bits(digit_folder: Path, tmp_path
     assert process.returncode == -signal.SIGKILL
     assert not (run / "evaluation.json").exists()
     assert "going on with" in finish(start("-m", "casebook", "train", "--resume", str(run)))
-    assert outcome(run) == undisturbed
+    assert outcome(run) == outcome(whole)
 
 
-def test_an_interrupted_training_says_how_to_go_on(digit_folder: Path, tmp_path: Path, undisturbed: tuple) -> None:
-    run = tmp_path / "run"
+def test_an_interrupted_training_says_how_to_go_on(digit_folder: Path, tmp_path: Path, whole: Path) -> None:
+    run = tmp_path / "my run"
     process = start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--out", str(run))
     wait_until(lambda: checkpointed_step(run) >= 3, process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert "--resume" in output
+    assert f"'casebook train --resume '{run}'' goes on from the last checkpoint" in output
     assert "Traceback" not in output
-    finish(start("-m", "casebook", "train", "--resume", str(run)))
-    assert outcome(run) == undisturbed
+    casebook.train(resume=run)  # in this process: the bits are the same
+    assert outcome(run) == outcome(whole)
 
 
 def torchrun(
-    script: Path, pids: Path, run: Path, data: Path, *options: str, launcher: Sequence[str] = ("--standalone",)
+    folder: Path, run: Path, data: Path, *options: str, launcher: Sequence[str] = ("--standalone",), restarts: int = 2
 ) -> subprocess.Popen:
-    command = ["-m", "torch.distributed.run", *launcher, "--nproc-per-node", "2", "--max-restarts", "2"]
-    pids.mkdir()
-    return start(*command, str(script), str(pids), "train", str(data), *SETTINGS, *options, "--out", str(run))
-
-
-def test_a_killed_rank_is_restarted_and_ends_in_the_same_bits(digit_folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "job.py"
+    """Two processes that train; each attempt of each leaves its number in `folder`."""
+    folder.mkdir()
+    script = folder / "job.py"
     script.write_text(TRAINED_BY_TORCHRUN)
-    finish(torchrun(script, tmp_path / "pids", tmp_path / "whole", digit_folder))
-    run, pids = tmp_path / "killed", tmp_path / "pids2"
-    process = torchrun(script, pids, run, digit_folder)
+    command = ["-m", "torch.distributed.run", *launcher, "--nproc-per-node", "2", "--max-restarts", str(restarts)]
+    return start(*command, str(script), str(folder), "train", str(data), *SETTINGS, *options, "--out", str(run))
+
+
+@pytest.fixture(scope="module")
+def whole_by_two(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same by two processes. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("whole_by_two")
+    finish(torchrun(folder / "pids", folder / "run", digit_folder))
+    return folder / "run"
+
+
+def test_a_killed_rank_is_restarted_and_ends_in_the_same_bits(
+    digit_folder: Path, tmp_path: Path, whole_by_two: Path
+) -> None:
+    run, pids = tmp_path / "killed", tmp_path / "pids"
+    process = torchrun(pids, run, digit_folder)
     wait_until(lambda: checkpointed_step(run) >= 14, process)
     os.kill(int((pids / "1-0").read_text()), signal.SIGKILL)
     output = finish(process)
     assert (pids / "0-1").exists(), output  # torchrun did start both again
-    assert outcome(run) == outcome(tmp_path / "whole")
+    assert outcome(run) == outcome(whole_by_two)
 
 
-def test_two_phases_under_torchrun(digit_folder: Path, tmp_path: Path) -> None:
+def test_two_phases_under_torchrun(digit_folder: Path, tmp_path: Path, whole: Path) -> None:
     """The second phase starts from what process 0 wrote last, in every process."""
-    script = tmp_path / "job.py"
-    script.write_text(TRAINED_BY_TORCHRUN)
-    first = tmp_path / "first"
-    finish(start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--epochs", "2", "--out", str(first)))
-    options = ["--weights", str(first), "--transfer", "full", "--two-phase", "--set", "head_epochs=1"]
-    finish(torchrun(script, tmp_path / "pids", tmp_path / "run", digit_folder, *options))
-    assert [row["phase"] for row in Run(tmp_path / "run").history] == ["head", "tune", "tune", "tune"]
+    options = ["--weights", str(whole), "--transfer", "full", "--two-phase", "--set", "head_epochs=1", "--epochs", "2"]
+    finish(torchrun(tmp_path / "pids", tmp_path / "run", digit_folder, *options))
+    assert [row["phase"] for row in Run(tmp_path / "run").history] == ["head", "tune", "tune"]
 
 
-@pytest.mark.parametrize("launcher", [["--standalone"], ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]])
-def test_a_job_keeps_its_hands_off_another_run(digit_folder: Path, tmp_path: Path, launcher: list[str]) -> None:
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["--standalone"],
+        pytest.param(["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_job_keeps_its_hands_off_another_run(
+    digit_folder: Path, tmp_path: Path, launcher: list[str], whole_by_two: Path
+) -> None:
     """Also where both jobs have the id "none", as all have that torchrun is not told to name."""
-    script = tmp_path / "job.py"
-    script.write_text(TRAINED_BY_TORCHRUN)
     run = tmp_path / "run"
-    finish(torchrun(script, tmp_path / "pids", run, digit_folder, "--epochs", "2", launcher=launcher))
+    if launcher == ["--standalone"]:
+        shutil.copytree(whole_by_two, run)
+    else:
+        finish(torchrun(tmp_path / "first", run, digit_folder, "--epochs", "1", launcher=launcher))
     before = {entry.name: entry.read_bytes() for entry in run.iterdir()}
-    process = torchrun(script, tmp_path / "pids2", run, digit_folder, "--seed", "7", launcher=launcher)
+    restarts = 0 if launcher == ["--standalone"] else 1
+    process = torchrun(tmp_path / "second", run, digit_folder, "--seed", "7", launcher=launcher, restarts=restarts)
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "exists already" in output

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "resnet20.safetensors"
     save_weights(path, network.state_dict(), {"architecture": "resnet20"})
     return path
+
+
+@pytest.fixture(scope="module")
+def photos(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten photographs of each class. Not to be changed: copy them."""
+    folder = tmp_path_factory.mktemp("photos")
+    for path in photo_folder.glob("*/0?.jpg"):
+        (folder / path.parent.name).mkdir(exist_ok=True)
+        shutil.copy(path, folder / path.parent.name)
+    return folder
 
 
 def recipe(**settings: Any):
@@ -108,13 +119,13 @@ def train(weights_file: Path, data: Path, out: Path, **settings: Any) -> Run:
 )
 def test_frozen_weights_and_statistics_do_not_change_by_one_bit(
     weights_file: Path,
-    photo_folder: Path,
+    photos: Path,
     tmp_path: Path,
     strategy: str,
     kept: tuple[str, ...],
     learnt: tuple[str, ...],
 ) -> None:
-    run = train(weights_file, photo_folder, tmp_path / "run", transfer=strategy, weight_decay=0.1)
+    run = train(weights_file, photos, tmp_path / "run", transfer=strategy, weight_decay=0.1)
     before, after = create_model("resnet20", weights=weights_file), run.network()
     for prefix in kept:
         assert bits(after, prefix) == bits(before, prefix)
@@ -125,18 +136,18 @@ def test_frozen_weights_and_statistics_do_not_change_by_one_bit(
         assert all(now[name] != then[name] for name in now if not name.endswith("num_batches_tracked"))
 
 
-def test_two_phases_train_the_head_first(weights_file: Path, photo_folder: Path, tmp_path: Path) -> None:
-    run = train(weights_file, photo_folder, tmp_path / "run", transfer="last:1", two_phase=True, head_epochs=3)
+def test_two_phases_train_the_head_first(weights_file: Path, photos: Path, tmp_path: Path) -> None:
+    run = train(weights_file, photos, tmp_path / "run", transfer="last:1", two_phase=True, head_epochs=3)
     assert [row["phase"] for row in run.history] == ["head"] * 3 + ["tune"] * 2
     before, after = create_model("resnet20", weights=weights_file), run.network()
     assert bits(after, "stages.1") == bits(before, "stages.1")
 
 
 def test_cached_features_are_reused_and_equal_the_network(
-    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
-    first = train(weights_file, photo_folder, tmp_path / "a", transfer="head", precision="fp32")
+    first = train(weights_file, photos, tmp_path / "a", transfer="head", precision="fp32")
     assert first.evaluation["features"]["computed"] > 0
     said = "the last layer (10 classes in the weights) was replaced and trained here"
     assert said in first.evaluation["notes"]
@@ -145,59 +156,59 @@ def test_cached_features_are_reused_and_equal_the_network(
     assert "untrained" not in report
     kept = first.evaluation["validation"]["epoch"]
     assert f"The weights are those of epoch {kept}, which had the highest validation accuracy" in report
-    again = train(weights_file, photo_folder, tmp_path / "b", transfer="head", precision="fp32", learning_rate=0.01)
+    again = train(weights_file, photos, tmp_path / "b", transfer="head", precision="fp32", learning_rate=0.01)
     pictures = first.evaluation["pictures"]
     assert again.evaluation["features"] == {"computed": 0, "cached": pictures["train"] + pictures["val"]}
     # The validation that the head saw on cached features is what the whole network gives on the pictures.
     scored = casebook.evaluate(again.path, split="val")
     assert scored.top1 == pytest.approx(again.evaluation["validation"]["top1"])
     assert scored.scores.log_loss == pytest.approx(again.evaluation["validation"]["loss"], rel=1e-4)
-    other = train(weights_file, photo_folder, tmp_path / "c", transfer="head", precision="fp32", seed=5)
+    other = train(weights_file, photos, tmp_path / "c", transfer="head", precision="fp32", seed=5)
     assert other.evaluation["features"]["computed"] < pictures["test"] * 2  # another split shares most pictures
 
 
 def test_augmented_views_are_cached_too(
-    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
-    run = train(weights_file, photo_folder, tmp_path / "a", transfer="head", feature_views=3)
+    run = train(weights_file, photos, tmp_path / "a", transfer="head", feature_views=3)
     pictures = run.evaluation["pictures"]
     assert run.evaluation["features"]["computed"] == 3 * pictures["train"] + pictures["val"]
 
 
 def test_views_of_another_policy_or_form_are_other_features(
-    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
     changes: tuple[dict, ...] = ({}, {"policy": "light"}, {"prepared": "jpeg"}, {"augment": {"hue": 9}})
     for number, settings in enumerate(changes):
-        run = train(weights_file, photo_folder, tmp_path / str(number), transfer="head", feature_views=2, **settings)
+        run = train(weights_file, photos, tmp_path / str(number), transfer="head", feature_views=2, **settings)
         pictures = run.evaluation["pictures"]
         assert run.evaluation["features"]["computed"] == 2 * pictures["train"] + (0 if number else pictures["val"])
-    again = train(weights_file, photo_folder, tmp_path / "again", transfer="head", feature_views=2)
+    again = train(weights_file, photos, tmp_path / "again", transfer="head", feature_views=2)
     assert again.evaluation["features"]["computed"] == 0
 
 
-def test_a_policy_without_views_is_remarked(weights_file: Path, photo_folder: Path, tmp_path: Path) -> None:
-    run = train(weights_file, photo_folder, tmp_path / "a", transfer="head", policy="light")
+def test_a_policy_without_views_is_remarked(weights_file: Path, photos: Path, tmp_path: Path) -> None:
+    run = train(weights_file, photos, tmp_path / "a", transfer="head", policy="light")
     assert any("which is not augmented: see feature_views" in note for note in run.evaluation["notes"])
-    quiet = train(weights_file, photo_folder, tmp_path / "b", transfer="head")
+    quiet = train(weights_file, photos, tmp_path / "b", transfer="head")
     assert not any("feature_views" in note for note in quiet.evaluation["notes"])
 
 
 def test_a_damaged_feature_is_computed_again(
-    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sqlite3
 
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
-    first = train(weights_file, photo_folder, tmp_path / "a", transfer="head")
+    first = train(weights_file, photos, tmp_path / "a", transfer="head")
     with sqlite3.connect(tmp_path / "cache" / "features.sqlite") as database:
         key, value = database.execute("SELECT key, value FROM entries").fetchone()
         damaged = np.frombuffer(value, np.uint8) + 1
         database.execute("UPDATE entries SET value = ? WHERE key = ?", [damaged.tobytes(), key])
     database.close()
-    again = train(weights_file, photo_folder, tmp_path / "b", transfer="head")
+    again = train(weights_file, photos, tmp_path / "b", transfer="head")
     assert again.evaluation["features"]["computed"] == 1
     assert again.test == first.test
 
@@ -210,7 +221,7 @@ def test_a_head_without_weights_says_so(digit_folder: Path, tmp_path: Path) -> N
 
 
 def test_the_same_weights_under_other_options_are_other_features(
-    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)
@@ -218,24 +229,22 @@ def test_the_same_weights_under_other_options_are_other_features(
     for padding in ("symmetric", "same"):
         path = tmp_path / f"{padding}.safetensors"
         save_weights(path, state, {"architecture": "mobilenet_v2_035", "padding": padding})
-        run = train(path, photo_folder, tmp_path / padding, model="mobilenet_v2_035", transfer="head", input_size=64)
+        run = train(path, photos, tmp_path / padding, model="mobilenet_v2_035", transfer="head", input_size=64)
         assert run.evaluation["features"]["cached"] == 0
 
 
 def test_augmented_views_do_not_depend_on_the_data_set(
-    weights_file: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     smaller = tmp_path / "smaller"
-    shutil.copytree(photo_folder, smaller)
+    shutil.copytree(photos, smaller)
     (smaller / "spots" / "00.jpg").unlink()  # every later picture has another index
     results = []
     for cache, warm in (("cold", False), ("warm", True)):
         monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / cache))
         if warm:
             train(weights_file, smaller, tmp_path / "other", transfer="head", feature_views=2)
-        run = train(weights_file, photo_folder, tmp_path / cache / "run", transfer="head", feature_views=2)
+        run = train(weights_file, photos, tmp_path / cache / "run", transfer="head", feature_views=2)
         results.append((run.path / "model.safetensors").read_bytes())
     assert results[0] == results[1]
 

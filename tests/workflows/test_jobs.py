@@ -307,6 +307,20 @@ def test_a_thin_picture_does_not_fill_the_memory(run: Run, digit_folder: Path, t
     assert "3000000 x 1 pixels" in str(records[0].error)
 
 
+def badly_trained(data: Path, out: Path) -> Run:
+    return casebook.train(data, out=out, model="lenet5", recipe="scratch", epochs=1, workers=0, learning_rate=1e-6,
+                          near_duplicates=False, mirror=False)  # fmt: skip
+
+
+@pytest.mark.usefixtures("explained_mistakes")
+def test_the_report_of_a_training_explains_its_mistakes(digit_folder: Path, tmp_path: Path) -> None:
+    run = badly_trained(digit_folder, tmp_path / "run")
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "Why these mistakes" in page
+    assert "Grad-CAM" in page
+
+
+@pytest.mark.usefixtures("explained_mistakes")
 def test_a_network_that_cannot_be_explained_does_not_cost_a_finished_training(
     digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,8 +334,7 @@ def test_a_network_that_cannot_be_explained_does_not_cost_a_finished_training(
         raise ModelError("has no stages")
 
     monkeypatch.setattr(overlays, "overlays", refuse)
-    run = casebook.train(digit_folder, out=tmp_path / "run", model="lenet5", recipe="scratch", epochs=1, workers=0,
-                         learning_rate=1e-6, near_duplicates=False, mirror=False)  # fmt: skip
+    run = badly_trained(digit_folder, tmp_path / "run")
     assert asked  # it made mistakes
     assert run.is_complete
     assert "Why these mistakes" not in (run.path / "report.html").read_text(encoding="utf-8")
