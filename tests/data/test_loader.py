@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from PIL import Image
 from casebook.augmentation.policy import POLICIES, Policy
 from casebook.data.batch_plan import BatchPlan, order
 from casebook.data.crops import PictureCache
-from casebook.data.loader import AugmentSettings, Batch, Batches, make_prepare
+from casebook.data.loader import AugmentSettings, Batch, Batches, Pictures, make_prepare
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError
 from casebook.preprocessing import Preprocessing
@@ -436,6 +437,23 @@ def test_workers_have_one_opencv_thread_and_this_process_keeps_its_own(photo_fol
         [sys.executable, "-c", OPENCV_THREADS, str(photo_folder)], capture_output=True, text=True, timeout=60
     )
     assert (found.stdout.strip(), found.stderr) == ("done", "")
+
+
+def test_reading_in_this_process_uses_one_opencv_thread(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, seen, whole = load_source(photo_folder), [], Pictures.__getitem__
+
+    def read(self: Pictures, key: Any) -> Batch:
+        seen.append(cv2.getNumThreads())
+        return whole(self, key)
+
+    monkeypatch.setattr(Pictures, "__getitem__", read)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        list(make_batches(source, range(4), LARGE, 2).epoch(0))
+        assert (seen, cv2.getNumThreads()) == ([1, 1], 2)
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_crops_are_cut_from_pictures_scaled_by_the_value_range(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from casebook.data.loader import Batch, PreparedStream
+from casebook.data.loader import Batch, Inputs, PreparedStream
 from casebook.errors import DataError, DivergedError, Interrupted
 from casebook.models import create_model
 from casebook.progress import EpochEnded, Event, StepEnded
 from casebook.training.checkpoint import read_checkpoint
+from casebook.training.distributed import World
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.run import Run
 from casebook.training.streams import PlainStream
@@ -340,6 +341,43 @@ def test_a_batch_without_a_readable_picture_changes_nothing(tmp_path: Path) -> N
     sums = stepper.step(PlainStream([empty]).epoch(), [8], 0.1)
     assert sums.tolist() == [0, 0]
     assert bits(network) == before
+
+
+def test_an_empty_part_of_a_shared_batch_gives_zeros_and_moves_no_statistics() -> None:
+    """Other processes wait for this one's gradient, so it must take part, with nothing of its own."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
+    before = bits(network)
+    stepper = Stepper(network, Phase(1), plain_recipe(), torch.device("cpu"))
+    stepper.start()
+    stepper.world = World(1, 2)
+    sums = stepper._backward(Inputs(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)), 8)
+    assert sums.tolist() == [0, 0]
+    assert bits(network) == before
+    assert all(weight.grad is not None and not weight.grad.any() for weight in network.parameters())
+    assert network[0].training
+
+
+def test_all_processes_validate_with_the_first_ones_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, labels = real_digits(16)
+    seen: list[list[float]] = []
+
+    def broadcast(buffer: torch.Tensor, source: int) -> None:
+        assert source == 0
+        buffer.fill_(7)
+
+    def validate(module: nn.Sequential, *_: Any) -> tuple[float, float]:
+        seen.append(module[0].running_mean[:2].tolist())
+        return 1.0, 0.5
+
+    monkeypatch.setattr("torch.nn.parallel.DistributedDataParallel", lambda module, device_ids: module)
+    monkeypatch.setattr("torch.distributed.broadcast", broadcast)
+    monkeypatch.setattr("casebook.training.trainer.sum_over_all", lambda sums, world: sums)
+    monkeypatch.setattr("casebook.training.trainer.validate", validate)
+    network = nn.Sequential(nn.BatchNorm1d(inputs[0].numel()), nn.Linear(inputs[0].numel(), 10))
+    batches = [(inputs.flatten(1), labels)]
+    Trainer(plain_recipe(), world=World(1, 2)).fit(network, batches, batches)
+    assert seen == [[7, 7]] * plain_recipe().epochs
 
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
