@@ -331,11 +331,11 @@ def test_the_sizes_of_plain_batches_are_known_beforehand() -> None:
 
 
 def test_a_batch_without_a_readable_picture_changes_nothing(tmp_path: Path) -> None:
-    """Neither weights nor batch-norm statistics: it is left out, not replaced by zeros."""
+    """Neither weights, by their decay, nor batch-norm statistics: it is left out, not replaced by zeros."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
     before = bits(network)
-    stepper = Stepper(network, Phase(1), plain_recipe(), torch.device("cpu"))
+    stepper = Stepper(network, Phase(1), plain_recipe(weight_decay=0.5), torch.device("cpu"))
     stepper.start()
     empty = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
     sums = stepper.step(PlainStream([empty]).epoch(), [8], 0.1)
