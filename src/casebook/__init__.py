@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .workflows.evaluate import Evaluation, evaluate
     from .workflows.explain import explain
     from .workflows.features import features
+    from .workflows.illustrate import illustrate
     from .workflows.predict import predict
     from .workflows.scale import TargetDevice, profile_device, scale
     from .workflows.scale_training import FinalistTraining
@@ -55,6 +56,7 @@ _HOMES = {
     "evaluate": ".workflows.evaluate",
     "explain": ".workflows.explain",
     "features": ".workflows.features",
+    "illustrate": ".workflows.illustrate",
     "list_models": ".models",
     "load": ".evaluation.classifier",
     "load_data": ".data.datasets",
@@ -96,6 +98,7 @@ __all__ = [
     "evaluate",
     "explain",
     "features",
+    "illustrate",
     "list_models",
     "load",
     "load_data",

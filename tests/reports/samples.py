@@ -7,10 +7,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from casebook.cost.compare import compare as networks_side_by_side
+from casebook.drawing.svg import Sheet
 from casebook.evaluation.comparison import Scored, compare
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
-from casebook.reports import comparison, figures, frontier, networks, run, runs, studies
+from casebook.reports import comparison, figures, frontier, networks, run, runs, steps, studies
 from casebook.reports.page import text_table
 from casebook.training.recipe import make_recipe
 
@@ -168,6 +169,13 @@ def book_page() -> str:
     return studies.book([study_result(), study_result(study="history", verdicts=[], arms=[], summary=None)])
 
 
+def steps_page() -> str:
+    drawing = Sheet(90, 40, HOSTILE, HOSTILE)
+    drawing.text(5, 20, HOSTILE)
+    frames = [steps.Step(drawing.svg(), f"step {number} {HOSTILE}") for number in range(1, 10)]
+    return steps.render(f"A filter {HOSTILE}", HOSTILE, frames)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "run": run_page,
     "run of many classes": run_page_of_many_classes,
@@ -179,4 +187,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "scale": scale_page,
     "study": study_page,
     "book": book_page,
+    "steps": steps_page,
 }

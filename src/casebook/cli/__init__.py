@@ -14,6 +14,7 @@ from . import (
     augment,
     compare,
     data,
+    draw,
     evaluate,
     explain,
     explain_cost,
@@ -54,6 +55,7 @@ app.command("recipes")(recipes.recipes)
 app.command("runs")(runs.runs)
 app.command("summary")(summary.summary)
 app.add_typer(data.app, name="data")
+app.add_typer(draw.app, name="draw")
 app.add_typer(explain_cost.app, name="explain-cost")
 
 # Commands that compute and print. Nothing is left to tidy up when they end, and Python's last search for garbage among

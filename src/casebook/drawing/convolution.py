@@ -98,6 +98,11 @@ def sliding(kind: str = "normal", **settings: Any) -> Sliding:
     """A convolution of a kind of `KINDS`, with the settings of its example where none are given."""
     if kind not in KINDS:
         raise ModelError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS) or ';'} expected {', '.join(KINDS)}")
+    known = [field.name for field in dataclasses.fields(Sliding)]
+    for setting in settings:
+        if setting not in known:
+            raise ModelError(f"sliding has no setting {setting!r}{did_you_mean(setting, known) or ';'} it takes "
+                             f"{', '.join(known)}")  # fmt: skip
     chosen = KINDS[kind] | settings
     if kind == "depthwise" and "filters" not in settings:
         chosen["filters"] = chosen["channels"]

@@ -55,7 +55,7 @@ def freeze(network: str, parts: Sequence[Part], choices: Sequence[Choice]) -> Sh
     y = MARGIN + 66
     for choice in choices:
         sheet.text(MARGIN, y + 14, fitted(choice.name, WORDS_WIDTH - 10, 14, bold=True), "strong")
-        lines = wrapped(choice.reason, WORDS_WIDTH - 14, 12)[:3]
+        lines = wrapped(choice.reason, WORDS_WIDTH - 14, 12)[:4]
         sheet.lines(MARGIN, y + 31, [fitted(line, WORDS_WIDTH - 10, 12) for line in lines], "faint", size=12)
         for place, part in enumerate(parts):
             _draw_part(sheet, (x + place * column, y, column - GAP), part, choice)
@@ -70,13 +70,17 @@ def _draw_part(sheet: Sheet, where: tuple[int, int, int], part: Part, choice: Ch
     rate = choice.rates.get(part.name)
     css_class = "frozen dashed" if rate is None else "learns thick"
     sheet.rect(x, y, width, BOX_HEIGHT, css_class, name=f"{choice.name}: {part.name}")
-    words = ["frozen"] if rate is None else ["learns", f"rate x {rate:.3g}" if width >= 76 else f"x {rate:.3g}"]
+    words = ["frozen"] if rate is None else ["learns", f"x {_factor(rate)}"]
     first = y + BOX_HEIGHT // 2 + (5 if rate is None else -4)
     sheet.lines(x + width // 2, first, words, size=WORD_SIZE, anchor="middle")
 
 
 def _learning(parts: Sequence[Part], choice: Choice) -> int:
     return sum(part.weights for part in parts if part.name in choice.rates)
+
+
+def _factor(rate: float) -> str:
+    return f"{rate:.2g}" if rate >= 0.01 else f"{rate:.1g}"
 
 
 def _short(number: int) -> str:

@@ -194,7 +194,7 @@ class Sheet:
         """What is drawn inside belongs together, and is moved by `shift`; `tooltip` shows under the pointer."""
         _whole(*shift)
         move = f' transform="translate({shift[0]} {shift[1]})"' if any(shift) else ""
-        extra = "".join(f' {key}="{escape(value)}"' for key, value in (attributes or {}).items())
+        extra = "".join(f' {key}="{escape(_clean(value))}"' for key, value in (attributes or {}).items())
         self._add(f"<g{self._class(css_class)}{move}{extra}>" + (f"<title>{_plain(tooltip)}</title>" * bool(tooltip)))
         before, self._shift = self._shift, (self._shift[0] + shift[0], self._shift[1] + shift[1])
         yield
@@ -210,7 +210,7 @@ class Sheet:
         """The picture as the text of an SVG file, which may also stand inside an HTML page."""
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="casebook-drawing" viewBox="0 0 {self.width} {self.height}"'
-            f' width="{self.width}" height="{self.height}" role="img">'
+            f' width="{self.width}" height="{self.height}" role="img" aria-label="{escape(_clean(self.title))}">'
         )
         ground = f'<rect class="paper" width="{self.width}" height="{self.height}"/>'
         words = f"<title>{_plain(self.title)}</title>\n<desc>{_plain(self.description)}</desc>"
@@ -311,6 +311,10 @@ def _whole(*numbers: int) -> None:
             raise TypeError(f"a coordinate is a whole number, got {number!r}")
 
 
+def _clean(text: str) -> str:
+    """Without the characters that XML forbids."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _plain(text: str) -> str:
-    """Escaped, without the characters that XML forbids."""
-    return escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text), quote=False)
+    return escape(_clean(text), quote=False)

@@ -64,7 +64,9 @@ def volumes(name: str, maps: Sequence[Map], remarks: Sequence[str] = ()) -> Shee
         top += heights[-1] + ROW_GAP
     described = f"From left to right, and in {len(rows)} rows" if len(rows) > 1 else "From left to right"
     steps = "; ".join(f"{' '.join(one.words)} gives {one.label}" if one.words else one.label for one in maps)
-    sheet = Sheet(PAGE_WIDTH, top + MARGIN, f"{name} as volumes", f"{described}, height x width x channels: {steps}.")
+    width = 2 * MARGIN + max(sum(_needed(maps, number) for number in row) for row in rows)
+    width = PAGE_WIDTH if len(rows) > 1 else width
+    sheet = Sheet(width, top + MARGIN, f"{name} as volumes", f"{described}, height x width x channels: {steps}.")
     sheet.text(MARGIN, MARGIN + NAME_SIZE - 4, name, "strong", size=NAME_SIZE)
     sheet.lines(MARGIN, MARGIN + NAME_SIZE + 16, remarks, "faint", size=WORD_SIZE)
     for place, (row, row_top, height) in enumerate(zip(rows, tops, heights, strict=True)):
@@ -97,12 +99,17 @@ def _place_width(one: Map) -> int:
     return max(solid(one.shape).width, text_width(one.label, WORD_SIZE, bold=True) + 4)
 
 
+def _needed(maps: Sequence[Map], number: int) -> int:
+    """The width of a map with the arrow that leads to it; the input has none."""
+    return (_gap(maps[number]) if number else 0) + _place_width(maps[number])
+
+
 def _rows(maps: Sequence[Map]) -> list[list[int]]:
     """The maps of each row, filled from the left; a new row begins with its arrow."""
     rows: list[list[int]] = [[]]
     used = 0
-    for number, one in enumerate(maps):
-        needed = (_gap(one) if number else 0) + _place_width(one)
+    for number in range(len(maps)):
+        needed = _needed(maps, number)
         if rows[-1] and used + needed > PAGE_WIDTH - 2 * MARGIN - 30:  # room for the arrow that leads on
             rows.append([])
             used = 0

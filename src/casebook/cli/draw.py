@@ -1,0 +1,119 @@
+"""casebook draw: a network, or one of the illustrations of `casebook.illustrate`, which are commands of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from .output import say, wrong_usage
+
+
+class NetworkOrIllustration(TyperGroup):
+    """What is no illustration is the name of a network or the path of a run: `casebook draw resnet34`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if "network" in self.commands and args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["network", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=NetworkOrIllustration,
+    help="Draw what the lectures show, with every number counted.",
+    no_args_is_help=True,
+)
+OUT = typer.Option(None, "--out", "-o", help="The .svg file to write; default: the illustration's name.")
+
+
+@app.command("sliding")
+def sliding(
+    kind: str = typer.Option("normal", "--kind", help="normal, depthwise, pointwise or 1x1."),
+    size: int = typer.Option(None, "--size", help="Side of the input, at most 12."),
+    channels: int = typer.Option(None, "--channels", help="Channels of the input, at most 5."),
+    filters: int = typer.Option(None, "--filters", help="Filters, at most 5; a depthwise one has one a channel."),
+    kernel_size: int = typer.Option(None, "--kernel-size", help="Side of the filter, at most 5."),
+    stride: int = typer.Option(None, "--stride", help="Cells from one position to the next."),
+    padding: str = typer.Option(None, "--padding", help="valid, same, or zeros on each side."),
+    seed: int = typer.Option(None, "--seed", help="Draws other numbers."),
+    step: int = typer.Option(None, "--step", help="Draw this position alone; default: several, .html: all."),
+    out: str = typer.Option(
+        None, "--out", "-o", help="The .svg file, or an .html page with a button for each step; default: sliding.svg."
+    ),
+) -> None:
+    """Draw a filter that moves over numbers, with the sums of each position."""
+    zeros = int(padding) if padding and padding.isdecimal() else padding
+    _write("sliding", out, kind=kind, size=size, channels=channels, filters=filters, kernel_size=kernel_size,
+           stride=stride, padding=zeros, seed=seed, step=step)  # fmt: skip
+
+
+@app.command("field")
+def field(
+    windows: str = typer.Option("3,3,3", "--windows", help="KERNEL or KERNEL/STRIDE of each layer, from the input on."),
+    channels: int = typer.Option(64, "--channels", help="Channels in and out of each layer, for the weights."),
+    out: str = OUT,
+) -> None:
+    """Draw what one output of stacked layers sees, beside one layer that sees as much."""
+    _write("field", out, windows=windows, channels=channels)
+
+
+@app.command("volume")
+def volume(
+    input: str = typer.Option("28x28x192", "--input", help="Input, HEIGHTxWIDTHxCHANNELS."),
+    layers: str = typer.Option(
+        "conv1-16,conv5-32+same", "--layers", help="The layers, written as for 'casebook explain-cost chain'."
+    ),
+    out: str = OUT,
+) -> None:
+    """Draw a chain of layers as volumes: height, width and channels, with the filter between."""
+    _write("volume", out, input=input, layers=layers)
+
+
+@app.command("scaled")
+def scaled(
+    family: str = typer.Option("efficientnet", "--family", help="mobilenet_v2, efficientnet or resnet."),
+    work: float = typer.Option(2.0, "--work", help="Times the multiply-adds of the family's network."),
+    out: str = OUT,
+) -> None:
+    """Draw a network beside itself wider, deeper, at a higher resolution, and all three at once."""
+    _write("scaled", out, family=family, work=work)
+
+
+@app.command("freeze")
+def freeze(
+    network: str = typer.Option("mobilenet_v2", "--network", help="The network that is transferred."),
+    num_classes: int = typer.Option(2, "--num-classes", help="Classes of the new data."),
+    pictures_per_class: list[int] = typer.Option(
+        [100, 1000, 5000], "--pictures-per-class", help="Training pictures of each class; may be repeated."
+    ),
+    out: str = OUT,
+) -> None:
+    """Draw which parts learn when a network is transferred to so many pictures."""
+    _write("freeze", out, network=network, num_classes=num_classes, pictures_per_class=pictures_per_class)
+
+
+@app.command("boxes")
+def boxes(
+    protocol: str = typer.Option("10-crop", "--protocol", help="As for 'casebook evaluate --protocol'."),
+    picture: str = typer.Option(None, "--picture", metavar="FILE", help="A picture; default: a drawn scene."),
+    size: int = typer.Option(224, "--size", help="Side of the network's input."),
+    out: str = OUT,
+) -> None:
+    """Draw the crops that an evaluation protocol takes of a picture."""
+    _write("boxes", out, protocol=protocol, picture=picture, size=size)
+
+
+@app.command("bars")
+def bars(out: str = OUT) -> None:
+    """Draw the results of ILSVRC by year, with what each figure refers to."""
+    _write("bars", out)
+
+
+def _write(name: str, out: str | None, **settings: Any) -> None:
+    path = Path(out or f"{name}.svg")
+    if path.suffix.lower() not in (".svg", ".html"):
+        raise wrong_usage(f"--out is {path.name!r}, expected a name that ends in .svg, or .html for sliding")
+    from casebook.workflows.illustrate import write_illustration
+
+    write_illustration(path, name, **settings)
+    say(f"wrote {path}")
