@@ -80,11 +80,11 @@ function means(picture, factor, width, top, count) {
       const endX = Math.min((x + 1) * factor, picture.width);
       const number = (endY - y * factor) * (endX - x * factor);
       for (let c = 0; c < 3; c++) {
-        let sum = number >> 1;
+        let sum = 0;
         for (let fromY = y * factor; fromY < endY; fromY++) {
           for (let fromX = x * factor; fromX < endX; fromX++) sum += source[(fromY * picture.width + fromX) * 4 + c];
         }
-        out[(y * width + x) * 4 + c] = sum / number;
+        out[(y * width + x) * 4 + c] = roundHalfEven(sum / number);  // halves are frequent; rounding all up would brighten
       }
     }
   }
