@@ -10,7 +10,7 @@ export function judge(probabilities, features, classes, numbers, kept) {
   const candidates = order.filter((k, rank) => rank === 0 || probabilities[k] >= numbers.sets.least_probability);
   const score = numbers.unlike ? unlikeScore(features, kept, numbers.unlike.neighbour) : 0;
   const said = { label: null, probabilities: shown, candidates };
-  if (numbers.unlike && !(score <= numbers.unlike.most)) {
+  if (numbers.unlike && !(score < numbers.unlike.limit)) {
     return { ...said, why: "unlike", reason: unlikeReason(score, numbers.unlike) };
   }
   if (margin(probabilities, order) <= numbers.least_margin) {
@@ -66,11 +66,11 @@ export function fromHalf(bytes) {
   });
 }
 
-function unlikeReason(score, { most, refused }) {
+function unlikeReason(score, { limit, refused }) {
   const below = percentText(1 - refused, 0);
   return (
     `unlike the pictures it was trained on (distance ${score.toFixed(2)}; ${below} of its own validation pictures stay ` +
-    `below ${most.toFixed(2)})`
+    `below ${limit.toFixed(2)})`
   );
 }
 
