@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .cost.latency import measure_latency
     from .cost.scaling import Budget
     from .data.datasets import PictureData, PictureDataset, SplitSettings, load_data
+    from .deployment.export import ExportSettings
     from .errors import CasebookError, Interrupted
     from .evaluation.classifier import Classifier, load
     from .evaluation.views import Asking
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .training.run import Run, open_run
     from .workflows.evaluate import Evaluation, evaluate
     from .workflows.explain import explain
+    from .workflows.export import export
     from .workflows.features import features
     from .workflows.illustrate import illustrate
     from .workflows.predict import predict
@@ -40,6 +42,7 @@ _HOMES = {
     "Augment": ".augmentation.transform",
     "CasebookError": ".errors",
     "Classifier": ".evaluation.classifier",
+    "ExportSettings": ".deployment.export",
     "Evaluation": ".workflows.evaluate",
     "FinalistTraining": ".workflows.scale_training",
     "Interrupted": ".errors",
@@ -55,6 +58,7 @@ _HOMES = {
     "create_model": ".models",
     "evaluate": ".workflows.evaluate",
     "explain": ".workflows.explain",
+    "export": ".workflows.export",
     "features": ".workflows.features",
     "illustrate": ".workflows.illustrate",
     "list_models": ".models",
@@ -82,6 +86,7 @@ __all__ = [
     "CasebookError",
     "Classifier",
     "Evaluation",
+    "ExportSettings",
     "FinalistTraining",
     "Interrupted",
     "PictureData",
@@ -97,6 +102,7 @@ __all__ = [
     "create_model",
     "evaluate",
     "explain",
+    "export",
     "features",
     "illustrate",
     "list_models",

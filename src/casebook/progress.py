@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from .formatting import clock_text, one_line, size_text
 
-Task = Literal["scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count"]
+Task = Literal["scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count", "export"]
 TASKS: dict[str, str] = {
     "scan": "checking the pictures",
     "features": "computing features",
@@ -25,6 +25,7 @@ TASKS: dict[str, str] = {
     "excite": "finding what excites the layer",
     "profile": "measuring",
     "count": "counting networks",
+    "export": "exporting:",
 }
 
 

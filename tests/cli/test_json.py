@@ -137,6 +137,12 @@ def test_predict(command: Command, sections, digit_folder: Path, small_run: Path
     all_keys(known, check(document, known))
 
 
+def test_export(command: Command, sections, small_run: Path) -> None:
+    known = sections["casebook export"]
+    document = command("export", small_run, "--out", "small.casebook", "--json").json
+    all_keys(known, check(document, known))
+
+
 def test_models(command: Command, sections) -> None:
     known = sections["casebook models"]
     all_keys(known, check(command("models", "--json").json, known))

@@ -8,6 +8,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -216,6 +217,36 @@ def test_16_bit_colours_of_12_bits(format: str, channels: int) -> None:
     assert np.array_equal(found.picture, expected)
     assert found.extremes == (0.0, 4095.0)
     assert found.mode == ("RGB" if channels == 3 else "RGBA")
+
+
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bit_colours_are_those_that_opencv_reads(ending: str, channels: int) -> None:
+    """Pillow keeps the upper bytes only; with the lower ones from a second reading, every value is exact."""
+    pixels = np.random.default_rng(channels).integers(0, 65536, (23, 37, channels)).astype(np.uint16)
+    content = cv2.imencode(ending, pixels)[1].tobytes()  # filtered PNG lines, LZW in TIFF
+    colours = np.rint(np.arange(65536) * (255 / 65535)).astype(np.uint8)[pixels]
+    if channels == 4:
+        colours[..., 3] = 255
+        pixels[..., 3] = 65535
+        content = cv2.imencode(ending, pixels)[1].tobytes()
+    assert np.array_equal(opened(content), colours[..., 2::-1])
+
+
+def test_16_bit_grey_with_transparency() -> None:
+    row = np.array([4095, 0, 0, 65535, 300, 65535, 4095, 65535], ">u2")
+    found = decode(png((4, 1), b"\0" + row.tobytes(), depth=16, colour=4), name="grey", value_range=(0, 4095))
+    assert np.asarray(found.picture)[0, :, 0].tolist() == [255, 0, 19, 255]
+    assert found.extremes == (0.0, 4095.0)
+
+
+def test_one_transparent_colour_of_16_bits_lies_on_white() -> None:
+    row = np.array([1000, 2000, 3000, 1000, 2000, 3001], ">u2")
+    content = png((2, 1), b"\0" + row.tobytes(), depth=16, colour=2)
+    hidden = b"tRNS" + struct.pack(">HHH", 1000, 2000, 3000)
+    chunk = struct.pack(">I", 6) + hidden + struct.pack(">I", zlib.crc32(hidden))
+    content = content[:33] + chunk + content[33:]
+    assert np.asarray(opened(content)).tolist() == [[[255, 255, 255], [4, 8, 12]]]
 
 
 def test_16_bit_colours_lie_on_white() -> None:

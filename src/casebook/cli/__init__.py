@@ -18,6 +18,7 @@ from . import (
     evaluate,
     explain,
     explain_cost,
+    export,
     models,
     predict,
     profile_device,
@@ -44,6 +45,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("augment")(augment.augment)
 app.command("serve")(serve.serve)
 app.command("models")(models.models)

@@ -10,7 +10,7 @@ from .output import next_step, percent, print_json, say
 
 
 def predict(
-    model: str = typer.Argument(..., help="Run folder, or the name of a network (then with --weights)."),
+    model: str = typer.Argument(..., help="Run folder, bundle, or the name of a network (then with --weights)."),
     pictures: list[str] = typer.Argument(..., help="Pictures, folders, patterns, or - for a list of them on stdin."),
     top: int = typer.Option(5, "--top", "-k", min=1, help="How many classes to name for each picture."),
     weights: str = typer.Option(
@@ -38,7 +38,7 @@ def predict(
             print(one_line(f"{answer.picture}: {named_classes}"))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
-    elif named and failed < len(named):
+    elif named and failed < len(named) and not model.endswith(".casebook"):
         next_step(f"casebook explain {shlex.quote(model)} PICTURE", "shows what in it made the network say so")
     if failed:
         raise typer.Exit(1)

@@ -4,14 +4,15 @@ Checks of data, training, evaluation and prediction all decode here, so they agr
 checked before anything is decoded. The camera's orientation is applied, transparency is laid on white, an animation
 gives its first frame, and values of more than 8 bits are scaled instead of clipped. Colour profiles are not applied.
 
-Pillow opens the files. OpenCV reads what Pillow would reduce to 8 bits or does not know: colours of 16 bits, and TIFF
-files of floats and integers in unusual combinations. HEIC files need the package pillow-heif.
+Pillow opens the files. OpenCV, imported when one comes, reads TIFF files that Pillow does not know: of floats, or of
+integers of 64 bits, in unusual combinations. HEIC files need the package pillow-heif.
 
 Evaluation, prediction and export call `open_picture`. Training cuts its crops from what `reduced.decode_reduced` gives.
 """
 
 import io
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def decode(
             check_size(image.size, name)  # icon files say the true size only now
             width, height = size if scaled else image.size
             with caught(name):
-                values = _deep_values(image, raw_mode, source, name)
+                values = _deep_values(image, raw_mode, source)
             picture = _eight_bit(image, mode) if values is None else _scaled_picture(values, value_range).convert(mode)
             if (turn := _turn(image)) is not None:
                 picture = picture.transpose(turn)
@@ -263,23 +264,50 @@ def _raw_mode(image: Image.Image) -> str:
     return stored if isinstance(stored, str) else ""
 
 
-def _deep_values(image: Image.Image, raw_mode: str, source: Path | bytes | BinaryIO, name: str) -> NDArray[Any] | None:
-    """The values of a loaded picture of more than 8 bits, (H, W) or (H, W, 3 or 4); None for any other.
-
-    Pillow keeps the upper 8 of 16 bits of colour, so OpenCV reads these. Where it cannot, the 8 bits are used.
-    """
+def _deep_values(image: Image.Image, raw_mode: str, source: Path | bytes | BinaryIO) -> NDArray[Any] | None:
+    """The values of a loaded picture of more than 8 bits, (H, W) or (H, W, 3 or 4); None for any other."""
     if image.mode[0] in "IF":  # "I", "I;16", "I;16B", "F"
         values = np.asarray(image)
         if image.format == "PPM":  # Pillow scales values of more than 8 bits to 16 bits, whatever their greatest one
             return values.astype(np.uint16)
         # Pillow reads unsigned 32-bit values as signed.
         return values.view(np.uint32) if raw_mode.startswith("I;32") and not raw_mode.endswith("S") else values
-    if raw_mode not in DEEP_COLOUR:
-        return None
-    values = _by_opencv(source, name)
-    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[1::-1] != image.size:
-        return None
-    return values[..., [2, 1, 0, 3][: values.shape[2]]]
+    return _deep_colours(image, source) if raw_mode in DEEP_COLOUR else None
+
+
+def _deep_colours(image: Image.Image, source: Path | bytes | BinaryIO) -> NDArray[Any]:
+    """The values of a loaded picture of 16 bits a colour, (H, W, 3) or (H, W, 4).
+
+    Pillow keeps the upper byte of each value. Told that the bytes come in the other order, it keeps the lower one.
+    """
+    with _opened(source) as other:
+        tiles: Any = other.tile  # type: ignore[attr-defined]
+        grey = _raw_mode(other) == "LA;16B"
+        other.tile = [tile._replace(args=_lower_bytes(tile.args)) for tile in tiles]  # type: ignore[attr-defined]
+        other.load()
+        upper, lower = (np.asarray(one).astype(np.uint16) for one in (image, other))
+    if grey:
+        level, opacity = (lower[..., place] << 8 | lower[..., place + 1] for place in (0, 2))
+        return np.stack([level, level, level, opacity], axis=-1)
+    values = upper << 8 | lower
+    if isinstance(hidden := image.info.get("transparency"), tuple):  # the one colour that is transparent
+        opacity = np.where((values == np.array(hidden, np.uint16)).all(axis=-1), 0, 65535).astype(np.uint16)
+        return np.dstack([values, opacity])
+    return values
+
+
+def _lower_bytes(args: Any) -> Any:
+    """A decoder's arguments with a raw mode, which comes first or alone, that keeps the lower bytes.
+
+    Pillow has none for grey with transparency, so its four bytes are read as four colours.
+    """
+    if isinstance(args, tuple):
+        return (_lower_bytes(args[0]), *args[1:])
+    if args == "LA;16B":
+        return "RGBA"
+    native = "L" if sys.byteorder == "little" else "B"
+    order = native if args[-1] == "N" else args[-1]
+    return args[:-1] + {"L": "B", "B": "L"}[order]
 
 
 def _by_opencv(source: Path | bytes | BinaryIO, name: str) -> Any:
@@ -292,8 +320,8 @@ def _by_opencv(source: Path | bytes | BinaryIO, name: str) -> Any:
     except ImportError as error:
         raise PictureError(
             name,
-            "has more than 8 bits a colour, which needs OpenCV; install it (pip install opencv-python-headless), "
-            "or convert the picture to 8 bits",
+            "is a TIFF file of unusual values, which needs OpenCV; install it (pip install opencv-python-headless), "
+            "or convert the picture to PNG",
         ) from error
     return cv2.imdecode(np.frombuffer(_content(source), np.uint8), cv2.IMREAD_UNCHANGED)
 

@@ -21,6 +21,7 @@ from ..models.layers import Network
 from ..models.weights import load_into, resolve
 from ..preprocessing import Preprocessing
 from ..runner.answers import BATCH_SIZE, PictureClassifier
+from ..runner.bundle import check_alone, is_bundle
 from ..runner.engine import Outputs
 from ..training.run import Run, open_run
 
@@ -72,7 +73,7 @@ class Classifier(PictureClassifier):
 
     def images(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Tensor:
         """(B, C, H, W) float32, normalised, on the network's device, of (H, W, C) uint8 arrays of one size."""
-        stacked = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        stacked = torch.from_numpy(np.array(pixels)).to(self.device)
         return self.preprocessing.normalise_tensor(stacked)
 
     def answers(self, images: Tensor, module: nn.Module | None = None) -> NDArray[np.float32]:
@@ -112,7 +113,7 @@ def load(
     device: str = "auto",
     precision: str = "fp32",
 ) -> Classifier:
-    """A classifier from a run folder, or from the name of a network with weights.
+    """A classifier from a run folder, a bundle (.casebook), or the name of a network with weights.
 
     `weights` are a file, a run folder or a published name such as "imagenet"; `classes` is a list (CSV of index, id,
     name) that names the outputs in place of what the weights say. `precision` is "fp32", "bf16" or "auto". A classifier
@@ -122,6 +123,11 @@ def load(
     """
     if isinstance(model, Classifier):
         return model
+    if is_bundle(model):
+        from .bundled import load_bundle
+
+        check_alone(model, weights=weights, classes=classes)
+        return load_bundle(model)
     tune_allocator()
     chosen, name = choose_device(device), str(model)
     if name in list_models():

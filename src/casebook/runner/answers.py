@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.decode import open_picture
 from ..errors import BundleError, DataError, ModelError, PictureError, WeightsError, did_you_mean
 from ..formatting import percent_text
 from ..preprocessing import Preprocessing
@@ -165,13 +164,8 @@ class Answerer(PictureClassifier):
         return tuple(self.bundle.manifest.get("ids", ()))
 
     def pixels(self, source: bytes | str | Path, *, name: str = "") -> NDArray[np.uint8]:
-        """(H, W, C) uint8 of a picture's file or its content, decoded, upright, resized and cropped.
-
-        Raises PictureError.
-        """
-        given = source if isinstance(source, bytes) else Path(source)
-        name = name or ("picture" if isinstance(given, bytes) else str(given))
-        return self.preprocessing.pixels(open_picture(given, name=name, **self.preprocessing.decode_options))
+        """(H, W, C) uint8 of a picture's file or its content. Raises PictureError."""
+        return self.bundle.pixels(source, name=name)
 
     def infer(self, pixels: NDArray[np.uint8]) -> Outputs:
         return self.engine(pixels)

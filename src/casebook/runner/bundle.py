@@ -12,6 +12,10 @@ import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.decode import open_picture
 from ..errors import BundleError
 from ..formatting import size_text
 from ..preprocessing import Preprocessing
@@ -70,6 +74,13 @@ class Bundle:
         """The network's forms, "float32" and perhaps "int8": each with its `file` and what is known about it."""
         return self.manifest["networks"]
 
+    def pixels(self, source: bytes | str | Path, *, name: str = "") -> NDArray[np.uint8]:
+        """(H, W, C) uint8 of a picture's file or its content: decoded, upright, resized and cropped.
+
+        Raises PictureError.
+        """
+        return open_pixels(self.preprocessing, source, name=name)
+
     def read(self, member: str) -> bytes:
         """A member's content. Raises BundleError for an unknown member, or one that no longer is what was listed."""
         expected = self.manifest["members"].get(member)
@@ -85,9 +96,22 @@ class Bundle:
         return content
 
 
+def open_pixels(preprocessing: Preprocessing, source: bytes | str | Path, *, name: str = "") -> NDArray[np.uint8]:
+    """(H, W, C) uint8 of a picture's file or its content, as a network sees it. Raises PictureError."""
+    given = source if isinstance(source, bytes) else Path(source)
+    name = name or ("picture" if isinstance(given, bytes) else str(given))
+    return preprocessing.pixels(open_picture(given, name=name, **preprocessing.decode_options))
+
+
 def is_bundle(path: object) -> bool:
     """Whether a name is that of a bundle: it ends in ".casebook"."""
     return str(path).endswith(".casebook")
+
+
+def check_alone(path: object, **given: object) -> None:
+    """Raises BundleError where a bundle is given together with what it has inside, such as weights or classes."""
+    if named := next((name for name, value in given.items() if value is not None), None):
+        raise BundleError(f"{path} is a bundle and has its own {named}; leave out --{named}")
 
 
 def seal(digest: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The command line of a bundle: python NAME.casebook predict PICTURES | info | serve."""
+"""The command line of a bundle: python NAME.casebook predict PICTURES | verify | info | serve."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from .answers import Answerer
 from .bundle import Bundle
 from .engine import DEFAULT_ENGINE, ENGINES
 from .server.command import add_options, serve_bundle
+from .verify import verify
 
 
 def main(arguments: Sequence[str] | None = None, *, bundle: str | Path | None = None) -> int:
@@ -35,21 +36,24 @@ def parser(name: str) -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="say what is in pictures")
     predict.add_argument("pictures", nargs="+", help="files, folders or patterns")
     predict.add_argument("--top", "-k", type=int, default=5, help="classes to name for each picture (default 5)")
+    predict.add_argument("--network", default="float32", help="float32 (the default) or int8")
     _engine_options(predict)
     predict.set_defaults(command=_predict)
+    check = commands.add_parser("verify", help="say whether this machine gives the answers of the one that made it")
+    _engine_options(check)
+    check.set_defaults(command=_verify)
     info = commands.add_parser("info", help="say what the bundle holds")
     info.set_defaults(command=_info)
     serve = commands.add_parser("serve", help="answer pictures over HTTP")
     add_options(serve)
     serve.set_defaults(command=serve_bundle)
-    for command in (predict, info):
+    for command in (predict, check, info):
         command.add_argument("--json", action="store_true", help="print one JSON document")
     return found
 
 
 def _engine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE, help=f"default {DEFAULT_ENGINE}")
-    command.add_argument("--network", default="float32", help="float32 (the default) or int8")
     command.add_argument("--threads", type=int, default=0, help="default: all cores that the process may use")
 
 
@@ -68,6 +72,15 @@ def _predict(path: Path, given: argparse.Namespace) -> int:
     if given.json:
         _print_json({"model": path.name, "pictures": records, "errors": failed})
     return 1 if failed else 0
+
+
+def _verify(path: Path, given: argparse.Namespace) -> int:
+    found = verify(Bundle.open(path), engine=given.engine, threads=given.threads)
+    if given.json:
+        _print_json(found.to_dict())
+    else:
+        print("\n".join(map(one_line, found.lines())))
+    return 0 if found.is_passed else 1
 
 
 def _info(path: Path, given: argparse.Namespace) -> int:

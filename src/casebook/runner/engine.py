@@ -40,13 +40,13 @@ class Engine(Protocol):
 class OnnxRuntime:
     """By onnxruntime, on the CPU.
 
-    `exact` makes 8-bit networks give the same answers on processors whose own 8-bit instructions saturate (x86-64
-    without VNNI); it costs speed there.
+    `exact` makes 8-bit networks give the same answers on x86-64 without VNNI, whose own 8-bit instructions saturate. It
+    costs speed there and none elsewhere.
     """
 
     name = "onnxruntime"
 
-    def __init__(self, network: bytes, threads: int, *, exact: bool = False):
+    def __init__(self, network: bytes, threads: int, *, exact: bool):
         try:
             import onnxruntime
         except ImportError as error:
@@ -75,7 +75,7 @@ class OpenVino:
 
     name = "openvino"
 
-    def __init__(self, network: bytes, threads: int, *, exact: bool = False):
+    def __init__(self, network: bytes, threads: int, *, exact: bool):
         try:
             import openvino
         except ImportError as error:
@@ -98,7 +98,7 @@ class OpenVino:
 CLASSES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
 
 
-def open_engine(engine: str, network: bytes, *, threads: int = 0, exact: bool = False) -> Engine:
+def open_engine(engine: str, network: bytes, *, threads: int = 0, exact: bool = True) -> Engine:
     """A loaded network; `threads` 0 means the cores that this process may use. Raises BundleError."""
     if engine not in CLASSES:
         raise BundleError(f"engine is {engine!r}{did_you_mean(engine, ENGINES) or ';'} expected {' or '.join(ENGINES)}")

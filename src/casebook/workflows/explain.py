@@ -26,6 +26,7 @@ from ..explanation.views import View, look
 from ..explanation.watching import as_leaf, evaluating, find_layer, last_with_places, run, stages_of
 from ..files import write_atomically
 from ..progress import Advanced, Reporter, reporting
+from ..runner.bundle import is_bundle
 from ..runner.reading import NamedPicture, Pictures, named_pictures, read_ahead
 
 METHODS = (*BY_PICTURE, "filters", "top9", "all")
@@ -61,6 +62,8 @@ def explain(
     """
     methods, chosen = _methods(method), _settings(settings)
     check_rule(chosen.rule)
+    if is_bundle(model):
+        raise ModelError(f"{model} is a bundle, without layers to look into; explain the run that it was made from")
     classifier = load(model, weights=weights, classes=classes, device=device)
     if chosen.layer is not None:
         find_layer(classifier.model, chosen.layer)

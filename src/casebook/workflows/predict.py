@@ -1,15 +1,15 @@
-"""Predict in one call: a run or a named network, and pictures -> what it sees in each."""
+"""Predict in one call: a run, a bundle or a named network, and pictures -> what it sees in each."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..evaluation.classifier import Classifier, load
-from ..runner.answers import Answer
+from ..runner.answers import Answer, PictureClassifier, open_answerer
+from ..runner.bundle import check_alone, is_bundle
 from ..runner.reading import Pictures
 
 
 def predict(
-    model: str | Path | Classifier,
+    model: str | Path | PictureClassifier,
     pictures: Pictures,
     *,
     top: int = 5,
@@ -18,13 +18,28 @@ def predict(
     device: str = "auto",
     batch_size: int = 0,
 ) -> Iterator[Answer]:
-    """What a run, or a named network with `weights`, sees in each picture: one answer a picture, in order.
+    """What a run, a bundle, or a named network with `weights`, sees in each picture: one answer a picture, in order.
 
     `pictures` are files, folders (with everything below them), glob patterns and PIL images. A picture that cannot be
     read gets an answer with the reason; the others are answered all the same. The arguments are checked now, the
     pictures read when the answers are asked for.
 
-    Raises RunError, WeightsError, DataError and RecipeError.
+    Raises RunError, BundleError, WeightsError, DataError and RecipeError.
     """
-    classifier = load(model, weights=weights, classes=classes, device=device)
+    classifier = _opened(model, weights, classes, device)
     return classifier.stream(pictures, top=top, batch_size=batch_size)
+
+
+def _opened(
+    model: str | Path | PictureClassifier, weights: str | Path | None, classes: str | Path | None, device: str
+) -> PictureClassifier:
+    """A bundle answers without torch, which takes a second to load; code inside a bundle is never run here."""
+    if isinstance(model, PictureClassifier):
+        return model
+    if is_bundle(model):
+        check_alone(model, weights=weights, classes=classes)
+        return open_answerer(model)
+
+    from ..evaluation.classifier import load
+
+    return load(model, weights=weights, classes=classes, device=device)

@@ -1,0 +1,135 @@
+"""What a bundle says of itself: provenance and figures for bundle.json, and MODEL_CARD.md for people."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import casebook
+
+from ..evaluation.classifier import Classifier
+from ..formatting import percent_text
+from ..models import list_models, model_card
+from ..models.layers import Network
+
+UNMEASURED = "None was measured: the network was exported without a finished run."
+
+
+def provenance(classifier: Classifier) -> dict[str, Any]:
+    """Where the network comes from. Paths are shortened to their last part; they are nobody else's business."""
+    network, run = classifier.model, classifier.run
+    found: dict[str, Any] = {"casebook": casebook.__version__, "torch": torch.__version__}
+    if isinstance(network, Network):
+        found |= {"network": network.name, "options": dict(network.options)}
+    if run is not None:
+        source = run.model.get("source_weights") or {}
+        found |= {
+            "data": Path(run.recipe.data).name,
+            "seed": run.recipe.seed,
+            "epochs": run.recipe.epochs,
+            "transfer": run.model.get("transfer", {}).get("strategy", "none"),
+            "source_weights": {"source": Path(source["source"]).name, "sha256": source["sha256"]} if source else None,
+        }
+        if run.is_complete:
+            found["pictures"] = run.evaluation["pictures"]
+    return found
+
+
+def metrics(classifier: Classifier) -> dict[str, Any]:
+    """The figures of the locked test set, with their intervals; nothing without a finished run."""
+    if classifier.run is None or not classifier.run.is_complete:
+        return {}
+    test = classifier.run.evaluation["test"]
+    names = (
+        "n",
+        "top1",
+        "top1_interval",
+        "top5",
+        "top5_interval",
+        "macro_f1",
+        "macro_f1_interval",
+        "ece",
+        "ece_interval",
+    )
+    return {"test": {name: test[name] for name in names if name in test}}
+
+
+def licences(classifier: Classifier) -> str:
+    """LICENCES.md."""
+    lines = ["# Licences", "", f"The runner in this file is part of Casebook {casebook.__version__}, Apache-2.0."]
+    name = getattr(classifier.model, "name", "")
+    if name in list_models() and (published := model_card(name).weights):
+        lines += ["", "Weights that are published for this network, one of which it may have been trained from:", ""]
+        lines += [f"- {weights.name}: {weights.licence} ({weights.source})" for weights in published]
+    lines += ["", "The golden pictures that are numbered were drawn by Casebook and are free of rights. Those called "
+              "`own-...` were given by whoever made this file."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def card_text(manifest: dict[str, Any]) -> str:
+    """MODEL_CARD.md, from bundle.json alone."""
+    origin, classes = manifest["provenance"], manifest["classes"]
+    shown = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
+    preprocessing = manifest["preprocessing"]
+    lines = [
+        f"# {manifest['name']}",
+        "",
+        f"A classifier of pictures into {len(classes)} classes: {shown}.",
+        "",
+        "## The network",
+        "",
+        f"{origin.get('network', 'A network of another library')}, exported by Casebook {origin['casebook']}. It sees "
+        f"pictures of {preprocessing['size']} x {preprocessing['size']} pixels in mode {preprocessing['mode']}.",
+        "",
+        *_network_lines(manifest["networks"]),
+        "",
+        "## The data",
+        "",
+        *_data_lines(origin),
+        "",
+        "## How good it is",
+        "",
+        *_accuracy_lines(manifest["metrics"]),
+        "",
+        "## Use",
+        "",
+        "It tells these classes apart in pictures like those it was trained on. It answers with one of them whatever a "
+        "picture shows, and was not checked for other cameras, places or times than those of its data. Try it on "
+        "pictures of your own before you rely on it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _network_lines(networks: dict[str, dict[str, Any]]) -> list[str]:
+    lines = ["| file | probabilities differ from the trained network by at most |", "| --- | --- |"]
+    lines += [f"| `{one['file']}` ({name}) | {one['worst_difference']:.1e} |" for name, one in networks.items()]
+    return lines
+
+
+def _data_lines(origin: dict[str, Any]) -> list[str]:
+    if "data" not in origin:
+        return ["Unknown: the network came with weights that were trained elsewhere."]
+    lines = [f"It was trained on `{origin['data']}`, seed {origin['seed']}, transfer: {origin['transfer']}."]
+    if "pictures" in origin:
+        counts = origin["pictures"]
+        lines.append(
+            f"{counts['train']} pictures trained it, {counts['val']} chose the best epoch, and {counts['test']} were "
+            "locked away for the test."
+        )
+    if origin.get("source_weights"):
+        lines.append(f"It started from the weights `{origin['source_weights']['source']}`.")
+    return lines
+
+
+def _accuracy_lines(metrics: dict[str, Any]) -> list[str]:
+    if "test" not in metrics:
+        return [UNMEASURED]
+    test, lines = metrics["test"], []
+    for name, title in (("top1", "Right"), ("top5", "Right class among the first five"), ("macro_f1", "Macro F1")):
+        if name in test:
+            low, high = test[f"{name}_interval"]
+            lines.append(
+                f"- {title}: {percent_text(test[name], 2)} (95 % interval {percent_text(low, 2)} to "
+                f"{percent_text(high, 2)})"
+            )
+    return [f"On {test['n']} locked test pictures, scored once:", "", *lines]
