@@ -1,4 +1,4 @@
-"""The part of Casebook that travels inside a bundle: the runner and, found by their imports, the files it needs."""
+"""The part of Casebook that travels inside a bundle: the runner, the files that it imports, and its server's pages."""
 
 import ast
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def runner_members() -> dict[str, bytes]:
         waiting += _imported(module)
     files = sorted([*map(_file, found), *PACKAGE.joinpath(STATIC).iterdir()])
     return {"__main__.py": START.encode()} | {
-        f"casebook/{file.relative_to(PACKAGE).as_posix()}": file.read_bytes() for file in files
+        f"casebook/{file.relative_to(PACKAGE).as_posix()}": file.read_bytes() for file in sorted(files)
     }
 
 
