@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 # Elements that take phrasing content only: text and what may stand in a line of it.
 PHRASING_ONLY = {"p", "h1", "h2", "h3", "h4", "span", "b", "bdi", "small", "a", "button", "summary", "dt", "code"}
-PHRASING = {"a", "b", "bdi", "br", "button", "code", "i", "img", "small", "span", "svg", "rect", "path", "text",
-            "circle", "g", "tspan"}  # fmt: skip
+PHRASING = {"a", "b", "bdi", "br", "button", "code", "em", "i", "img", "small", "span", "strong", "svg", "rect", "path",
+            "text", "circle", "g", "tspan"}  # fmt: skip
 PARENTS = {
     "li": {"ul", "ol"}, "tr": {"thead", "tbody"}, "td": {"tr"}, "th": {"tr"}, "thead": {"table"}, "tbody": {"table"},
     "caption": {"table"}, "dt": {"dl", "div"}, "dd": {"dl", "div"}, "figcaption": {"figure"}, "summary": {"details"},

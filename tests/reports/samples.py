@@ -11,6 +11,9 @@ from casebook.drawing.svg import Sheet
 from casebook.evaluation.comparison import Scored, compare
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
+from casebook.lessons.pages import companion_page, index_page, lesson_page
+from casebook.lessons.slides import slides_page
+from casebook.lessons.source import Lesson, read_lesson
 from casebook.reports import comparison, figures, frontier, networks, run, runs, steps, studies
 from casebook.reports.page import text_table
 from casebook.training.recipe import make_recipe
@@ -176,6 +179,10 @@ def steps_page() -> str:
     return steps.render(f"A filter {HOSTILE}", HOSTILE, frames)
 
 
+def a_lesson() -> Lesson:
+    return read_lesson("classic-networks")
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "run": run_page,
     "run of many classes": run_page_of_many_classes,
@@ -188,4 +195,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "study": study_page,
     "book": book_page,
     "steps": steps_page,
+    "lesson": lambda: lesson_page(a_lesson(), 0),
+    "lesson: slides": lambda: slides_page(a_lesson(), 0),
+    "lesson: index": lambda: index_page(0),
+    "lesson: questions": lambda: companion_page("questions"),
 }

@@ -19,6 +19,7 @@ from . import (
     explain,
     explain_cost,
     export,
+    lesson,
     models,
     predict,
     profile_device,
@@ -53,6 +54,7 @@ app.command("compare")(compare.compare)
 app.command("scale")(scale.scale)
 app.command("profile-device")(profile_device.profile_device)
 app.command("study")(study.study)
+app.command("lesson")(lesson.lesson)
 app.command("recipes")(recipes.recipes)
 app.command("runs")(runs.runs)
 app.command("summary")(summary.summary)

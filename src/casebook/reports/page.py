@@ -70,8 +70,13 @@ def text_table(lines: Sequence[Sequence[str]], *, text: Sequence[int] = (0,), no
     return Table(columns, rows, note)
 
 
-def page(template: str, *, scripts: Sequence[str] = (), data: Any = None, **context: Any) -> str:
-    """The page as text. `scripts` are files in static/; they find `data` as JSON in the element "report-data"."""
+def page(
+    template: str, *, scripts: Sequence[str] = (), styles: Sequence[str] = (), data: Any = None, **context: Any
+) -> str:
+    """The page as text. `scripts` and `styles` are files in static/, `styles` beside the one of all pages.
+
+    Scripts find `data` as JSON in the element "report-data".
+    """
     script = "\n".join(map(resource, scripts))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     policy = [
@@ -82,9 +87,12 @@ def page(template: str, *, scripts: Sequence[str] = (), data: Any = None, **cont
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    return environment().get_template(template).render(
-        policy="; ".join(policy), style=Markup(resource("page.css")), script=Markup(script), data=data, **context
-    )  # fmt: skip
+    style = Markup("\n".join(map(resource, ("page.css", *styles))))
+    return (
+        environment()
+        .get_template(template)
+        .render(policy="; ".join(policy), style=style, script=Markup(script), data=data, **context)
+    )
 
 
 def write(path: str | Path, html: str) -> None:

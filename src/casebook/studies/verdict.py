@@ -137,15 +137,16 @@ def judge(side: Side, reference: Side, expected: Expected, *, margin: float = 0.
         return found, Verdict("no verdict", "no arm learned", detail)
     if failed and failed[0] is (side if expected == "lower" else reference):
         return found, Verdict("no verdict", "the better arm did not learn", detail)
-    return found, Verdict(_kind(found.low, found.high, expected, margin), detail=detail)
+    return found, Verdict(outcome_kind(found.low, found.high, expected, margin), detail=detail)
 
 
 def judge_ratio(ratio: "Ratio", expected: Expected, bound: float = 1.0) -> Verdict:
     """Tests the claim that a ratio is lower, or higher, than `bound`."""
-    return Verdict(_kind(ratio.low, ratio.high, expected, bound))
+    return Verdict(outcome_kind(ratio.low, ratio.high, expected, bound))
 
 
-def _kind(low: float, high: float, expected: Expected, bound: float) -> Kind:
+def outcome_kind(low: float, high: float, expected: Expected, bound: float) -> Kind:
+    """What an interval says about the claim that a value is lower, or higher, than `bound`."""
     if low <= bound <= high:
         return "no detectable difference"
     return "reproduced" if (high < bound) == (expected == "lower") else "not reproduced"
