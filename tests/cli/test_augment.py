@@ -32,6 +32,27 @@ def test_it_draws_a_sheet(command: Command, photo_folder: Path, tmp_path: Path) 
     assert "20 pictures in" in command("augment", picture, "--operations", "--size", "40", "-o", out).out
 
 
+def test_it_draws_a_list_with_the_flags_that_train_takes(command: Command, photo_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file,what,kind\nstripes/00,x,0\nspots/00,x,1\n")
+    (tmp_path / "names.txt").write_text("striped\nspotted\n")
+    flags = ("--root", photo_folder, "--suffix", ".jpg", "--columns", "file,kind", "--classes", "names.txt")
+    arguments = ("augment", "list.csv", "--size", "40", "--per-row", "1", "-o", "sheet.png")
+    document = command(*arguments, *flags, "--json").json
+    assert [entry["picture"] for entry in document["pictures"]] == ["striped: 00.jpg", "spotted: 00.jpg"]
+    assert document["data"] == "list.csv"
+    with Image.open("sheet.png") as sheet:
+        assert sheet.height > 2 * sheet.width  # one under the other
+    one_line(command(*arguments))
+    folder = command("augment", photo_folder, "--label-from", "parent", "-n", "2", "-o", "sheet.png", "--json").json
+    assert [entry["picture"] for entry in folder["pictures"]] == ["spots: 00.jpg", "stripes: 23.jpg"]
+
+
+def test_flags_of_a_data_set_need_one(command: Command, photo_folder: Path) -> None:
+    picture = photo_folder / "spots" / "00.jpg"
+    assert "is a single picture" in one_line(command("augment", picture, "--suffix", ".jpg"))
+    assert "--classes needs the data" in one_line(command("augment", "--classes", "names.txt"), code=2)
+
+
 def test_mistakes_are_said_in_one_line(command: Command, photo_folder: Path, tmp_path: Path) -> None:
     data, out = str(photo_folder), str(tmp_path / "a.png")
     assert "unknown policy 'strng'; did you mean 'strong'?" in one_line(

@@ -121,6 +121,33 @@ def test_a_run_remembers_how_its_list_is_read(
     assert command("evaluate", tmp_path / "run", "--json").json["n"] == trained["test"]["n"]
 
 
+BREEDS = ("--root", "dogs/train", "--suffix", ".png", "--columns", "id,breed", "--classes", "names.txt")
+
+
+def test_a_list_is_prepared_with_the_flags_that_train_takes(
+    command: Command, breeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEBOOK_CACHE", "cache")
+    assert "they are found with --root" in one_line(command("data", "prepare", breeds))
+    prepared = command("data", "prepare", breeds, *BREEDS, "--model", "resnet18")
+    assert "80 pictures, 80 of them new" in prepared.out
+    assert f"used by: casebook train dogs/labels.csv {' '.join(BREEDS)} --model resnet18" in prepared.out
+    assert "80 pictures, 0 of them new" in command("data", "prepare", "dogs", "--label-from", r"^(\d)").out
+
+
+def test_a_list_is_profiled_with_the_flags_that_train_takes(
+    command: Command, breeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from casebook.workflows import profile
+
+    monkeypatch.setattr(profile, "ROUNDS", 1)
+    monkeypatch.setattr(profile, "ROUND_SECONDS", 0.01)
+    monkeypatch.setattr(profile, "TOGETHER_SECONDS", 0.01)
+    assert "they are found with --root" in one_line(command("data", "profile", breeds, "--model", "lenet5"))
+    document = command("data", "profile", breeds, *BREEDS, "--model", "lenet5", "--json").json
+    assert (document["data"], document["sample"]) == ("dogs/labels.csv", 80)
+
+
 def test_terminal_codes_in_names_are_shown_not_obeyed(command: Command, digit_folder: Path) -> None:
     shutil.copytree(digit_folder, "data")
     Path("data/digit_0").rename("data/\x1b[31mred")

@@ -1,12 +1,14 @@
 """casebook data check, prepare, prepared, profile"""
 
+import shlex
+
 import typer
 
 from ..formatting import one_line, size_text
 from ..progress import TerminalDisplay
 from ..tables import TextColumn
 from .output import WIDE, print_json, print_table, print_text, say, skipped_lines, wrong_usage
-from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX, source_format
+from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX, flags, read_source
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
 
@@ -44,12 +46,10 @@ def check(
 ) -> None:
     """Check a data set: broken pictures, copies, leaks between splits, balance and sizes."""
     from casebook.data.check import check_data
-    from casebook.data.sources import load_source
 
-    format = source_format(label_from=label_from, root=root, suffix=suffix, columns=columns, class_list=classes)
+    layout = {"label_from": label_from, "root": root, "suffix": suffix, "columns": columns, "class_list": classes}
     with TerminalDisplay() as display:
-        source = load_source(data, group_by=group_by, format=format)
-        found = check_data(source, report=display)
+        found = check_data(read_source(data, group_by=group_by, **layout) or data, report=display)
     if json_:
         print_json(found.to_dict())
     else:
@@ -62,6 +62,11 @@ def check(
 @app.command("prepare")
 def prepare(
     data: str = typer.Argument(..., help="Folder of class folders, or CSV file."),
+    label_from: str = LABEL_FROM,
+    root: str = ROOT,
+    suffix: str = SUFFIX,
+    columns: str = COLUMNS,
+    classes: str = CLASS_LIST,
     model: str = typer.Option(
         None, "--model", help="Network whose training is prepared for; default: one for 224 pixels."
     ),
@@ -78,10 +83,12 @@ def prepare(
 
     if format not in ("raw", "jpeg"):
         raise wrong_usage(f"--format is {format!r}, expected raw or jpeg")
+    layout = {"label_from": label_from, "root": root, "suffix": suffix, "columns": columns, "class_list": classes}
+    source = read_source(data, **layout) or data
     try:
         with TerminalDisplay() as display:
             done = prepare_pictures(
-                data, model=model, side=side, format=format, workers=workers, dry_run=dry_run, report=display
+                source, model=model, side=side, format=format, workers=workers, dry_run=dry_run, report=display
             )
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where it stopped")
@@ -100,7 +107,7 @@ def prepare(
         new = done.complete - done.already
         print(one_line(f"{done.complete} pictures, {new} of them new, in {done.file} ({size}, {done.seconds:.1f} s)"))
     settings = "".join(f" --set {name}={value}" for name, value in done.settings.items())
-    print(one_line(f"used by: casebook train {data} --model {model or 'NAME'}{settings}"))
+    print(one_line(f"used by: casebook train {shlex.quote(data)}{flags(**layout)} --model {model or 'NAME'}{settings}"))
 
 
 @app.command("prepared")
@@ -139,6 +146,11 @@ def prepared(
 @app.command("profile")
 def profile(
     data: str = typer.Argument(..., help="Folder of class folders, CSV file, or built-in name."),
+    label_from: str = LABEL_FROM,
+    root: str = ROOT,
+    suffix: str = SUFFIX,
+    columns: str = COLUMNS,
+    classes: str = CLASS_LIST,
     model: str = typer.Option("mobilenet_v2", "--model", help="Network to measure with."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1 or mps."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
@@ -146,8 +158,10 @@ def profile(
     """Measure for some seconds how fast pictures are read and how fast the network takes them, and which limits."""
     from casebook.workflows.profile import profile_data
 
+    layout = {"label_from": label_from, "root": root, "suffix": suffix, "columns": columns, "class_list": classes}
+    source = read_source(data, **layout) or data
     with TerminalDisplay() as display:
-        found = profile_data(data, model=model, device=device, report=display)
+        found = profile_data(source, model=model, device=device, report=display)
     if json_:
         print_json(found.to_dict())
     else:

@@ -9,7 +9,7 @@ import typer
 from ..progress import TerminalDisplay
 from ..tables import TextColumn
 from .output import WIDE, accuracy_lines, next_step, print_json, print_table, say, skipped_lines, wrong_usage
-from .sources import COLUMNS, LABEL_FROM, ROOT, SUFFIX, formatted
+from .sources import COLUMNS, LABEL_FROM, ROOT, SUFFIX, read_source
 
 
 def evaluate(
@@ -65,7 +65,7 @@ def evaluate(
         raise wrong_usage("--weights and --classes go with one network; several are compared as run folders")
     if save:
         check_suffix(save)
-    source = formatted(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
+    source = read_source(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
     with TerminalDisplay() as display:
         loaded = [
             member if is_saved(member) else casebook.load(

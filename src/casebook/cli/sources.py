@@ -1,13 +1,14 @@
 """The options that say how a data set is laid out."""
 
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING
 
 import typer
 
 from .output import wrong_usage
 
 if TYPE_CHECKING:
-    from casebook.data.pictures import Source, SourceFormat
+    from casebook.data.pictures import Source
 
 LABEL_FROM = typer.Option(
     None, "--label-from", help="Class in a path: top or parent folder, or a pattern over file names; default: auto."
@@ -20,19 +21,26 @@ CLASS_LIST = typer.Option(
 )
 
 
-def source_format(**settings: Any) -> "SourceFormat":
-    """The format with those settings that were given."""
+FLAGS = {"label_from": "--label-from", "root": "--root", "suffix": "--suffix", "columns": "--columns",
+         "class_list": "--classes"}  # fmt: skip
+
+
+def read_source(data: str | None, *, group_by: str | None = None, **settings: str | None) -> "str | Source | None":
+    """The source read as the given settings say (fields of SourceFormat), or just `data` where none is given.
+
+    So what needs no data set, such as a single picture or the name of one, stays as it is.
+    """
     from casebook.data.pictures import SourceFormat
-
-    return SourceFormat(**{name: value for name, value in settings.items() if value is not None})
-
-
-def formatted(data: str | None, **settings: Any) -> "str | Source | None":
-    """The data as it is, or the source read with those settings that were given."""
     from casebook.data.sources import load_source
 
-    if all(value is None for value in settings.values()):
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not given and group_by is None:
         return data
     if data is None:
-        raise wrong_usage(f"--{next(n for n, v in settings.items() if v is not None).replace('_', '-')} needs the data")
-    return load_source(data, format=source_format(**settings))
+        raise wrong_usage(f"{FLAGS[next(iter(given))]} needs the data")
+    return load_source(data, group_by=group_by, format=SourceFormat(**given))
+
+
+def flags(**settings: str | None) -> str:
+    """The given settings as they are written on the command line, with a space before each flag."""
+    return "".join(f" {FLAGS[name]} {shlex.quote(value)}" for name, value in settings.items() if value is not None)

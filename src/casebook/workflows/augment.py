@@ -53,7 +53,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
 
 
 def draw_sheet(
-    data: str | Path,
+    data: str | Path | Source,
     policy: Policy,
     out: str | Path,
     *,
@@ -80,8 +80,8 @@ def draw_sheet(
         )
     preprocessing = Preprocessing(size=size, crop_fraction=crop_fraction)
     components = IMAGENET_COMPONENTS
-    path = Path(data).expanduser()
-    if path.is_file() and path.suffix.lower() not in (".csv", ".tsv"):
+    path = None if isinstance(data, Source) else Path(data).expanduser()
+    if path and path.is_file() and path.suffix.lower() not in (".csv", ".tsv"):
         if policy.pca and policy.pca_of == "data":
             raise DataError(f"{data} is a single picture, which has no principal colours; name the data set")
         pictures = [_picture(path, path.name, policy, preprocessing)] * count
@@ -92,7 +92,9 @@ def draw_sheet(
         shown = [(i, _of_source(source, i, policy, preprocessing)) for i in _spread(len(source), count)]
         readable = [(i, picture) for i, picture in shown if picture is not None]
         if not readable:
-            raise DataError(f"{data}: not one of {len(shown)} pictures could be read; 'casebook data check' tells why")
+            raise DataError(
+                f"{source.name}: not one of {len(shown)} pictures could be read; 'casebook data check' tells why"
+            )
         indices, pictures = np.array([i for i, _ in readable]), [picture for _, picture in readable]
         names, epochs = [_name(source, int(i)) for i in indices], [0] * len(readable)
         if policy.pca and policy.pca_of == "data":

@@ -19,7 +19,7 @@ from ..data.prepared import (
     stored_format,
 )
 from ..data.scan import choose_value_range, scan
-from ..data.sources import load_source
+from ..data.sources import Source, load_source
 from ..device import Stopwatch, available_cores
 from ..errors import DataError, RecipeError, RunError
 from ..files import cache_folder
@@ -53,7 +53,7 @@ class Preparation:
 
 
 def prepare_pictures(
-    data: str | Path,
+    data: str | Path | Source,
     *,
     model: str | None = None,
     side: int | None = None,
@@ -76,7 +76,9 @@ def prepare_pictures(
         raise RecipeError(f"format is {format!r}, expected raw or jpeg")
     source = load_source(data)
     if source.root is None:
-        raise DataError(f"{data} is held in memory as it is, so there is nothing to prepare; expected a folder or list")
+        raise DataError(
+            f"{source.name} is held in memory as it is, so there is nothing to prepare; expected a folder or list"
+        )
 
     def advance(task: Task) -> Callable[[int, int], None]:
         return lambda done, total: report(Advanced(task, done, total))
@@ -87,7 +89,7 @@ def prepare_pictures(
     size_bytes = layout.size_bytes if format == "raw" else jpeg_size_bytes(source, layout)
     pictures = len(seen.facts) - len(seen.broken)
     if not pictures:
-        raise DataError(f"{data}: not one of the {len(seen.facts)} pictures can be read")
+        raise DataError(f"{source.name}: not one of the {len(seen.facts)} pictures can be read")
     prepared = find_prepared(source, seen.facts, form)
     already = prepared.num_complete() if prepared else 0
     free_bytes = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
@@ -121,6 +123,6 @@ def prepare_pictures(
         complete = prepared.num_complete()
         prepared.close()
     return Preparation(
-        str(data), form, path, pictures, already, complete, size_bytes, free_bytes, settings, skipped, dry_run,
+        source.name, form, path, pictures, already, complete, size_bytes, free_bytes, settings, skipped, dry_run,
         watch.seconds,
     )  # fmt: skip

@@ -125,7 +125,7 @@ MEANINGS = {
 
 
 def profile_data(
-    data: str | Path,
+    data: str | Path | Source,
     *,
     model: str = "mobilenet_v2",
     device: str = "auto",
@@ -139,8 +139,10 @@ def profile_data(
     watch = Stopwatch()
     card = model_card(model)
     tune_allocator()
-    recipe = make_recipe("scratch", data=str(data), model=model, seed=seed, device=device, checkpoint_seconds=1e9)
     source, where = load_source(data), choose_device(device)
+    recipe = make_recipe(
+        "scratch", data=source.name, model=model, seed=seed, device=device, checkpoint_seconds=1e9
+    )  # fmt: skip
     preprocessing = card.preprocessing
     seen = scan(
         source, cache_dir=cache_folder(),
@@ -148,7 +150,7 @@ def profile_data(
     )  # fmt: skip
     good = [index for index, facts in enumerate(seen.facts) if facts.error is None]
     if not good:
-        raise DataError(f"{data}: not one of the {len(seen.facts)} pictures can be read")
+        raise DataError(f"{source.name}: not one of the {len(seen.facts)} pictures can be read")
     chosen = [good[round(place)] for place in np.linspace(0, len(good) - 1, min(SAMPLE, len(good)))]
     facts = [seen.facts[index] for index in chosen]
     part = _part_of(source, chosen)
@@ -179,7 +181,7 @@ def profile_data(
     has_jpegs = any(picture.name.lower().endswith((".jpg", ".jpeg")) for picture in part.pictures)
     turbo = has_jpegs and "prepared" in speeds and not can_decode_windows()
     return Profile(
-        data=str(data), model=model, device=str(where), precision=str(dtype).removeprefix("torch."),
+        data=source.name, model=model, device=str(where), precision=str(dtype).removeprefix("torch."),
         batch_size=batch_size, sample=len(chosen), mean_width=round(np.mean([f.width for f in facts])),
         mean_height=round(np.mean([f.height for f in facts])), mean_bytes=round(np.mean([f.size_bytes for f in facts])),
         cores=cores, workers=workers, speeds=speeds, with_workers=readers * fresh,
