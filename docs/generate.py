@@ -1,4 +1,5 @@
-"""Writes docs/reference/{cli,networks,python,recipes}.md and docs/python.ipynb; `--check` fails where they are stale.
+"""Writes docs/reference/{cli,networks,python,recipes}.md, docs/python.ipynb and docs/drawings/; `--check` fails where
+they are stale.
 
 Nothing here depends on the width of the terminal, the version of typer or that of Python: the pages come from the
 signatures of the commands, the model cards, the fields of the recipe and the source of the public names; the notebook
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gallery
 import tomli_w
 import typer
 
@@ -374,6 +376,7 @@ PAGES = {
     "reference/python.md": python_page,
     "reference/recipes.md": recipes_page,
     "python.ipynb": notebook,
+    **gallery.PAGES,
 }
 
 
@@ -395,8 +398,8 @@ def main(arguments: list[str]) -> int:
         for name in names:
             print(f"docs/{name} is stale; run: python docs/generate.py", file=sys.stderr)
         return 1 if names else 0
-    (DOCS / "reference").mkdir(exist_ok=True)
     for name, page in PAGES.items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(page(), encoding="utf-8")
     return 0
 

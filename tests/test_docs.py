@@ -4,6 +4,7 @@ import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -23,7 +24,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 def generate(*arguments: str, columns: str = "200") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, ROOT / "docs" / "generate.py", *arguments],
-        capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": columns},
+        capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": columns, "PYTHONHASHSEED": columns},
     )  # fmt: skip
 
 
@@ -37,7 +38,9 @@ def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
     """The check runs on a copy in which one page was edited by hand."""
     copy = tmp_path / "docs"
     (copy / "reference").mkdir(parents=True)
-    (copy / "generate.py").write_text((ROOT / "docs" / "generate.py").read_text())
+    for script in ("generate.py", "gallery.py"):
+        (copy / script).write_text((ROOT / "docs" / script).read_text())
+    shutil.copytree(ROOT / "docs" / "drawings", copy / "drawings")
     for page in [*(ROOT / "docs" / "reference").glob("*.md"), *(ROOT / "docs").glob("python.*")]:
         (copy / page.relative_to(ROOT / "docs")).write_text(page.read_text())
     edited = copy / "reference" / "networks.md"

@@ -1,5 +1,8 @@
 """Scaled networks, transfer, crops, receptive fields and results: counted numbers, no overlaps."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from casebook.cost.count import count
@@ -8,7 +11,7 @@ from casebook.drawing.bars import Result, bars
 from casebook.drawing.boxes import Crop, Panel, Photo, boxes
 from casebook.drawing.field import field
 from casebook.drawing.freeze import Choice, Part, freeze, parts_of
-from casebook.drawing.scaled import counted, scaled
+from casebook.drawing.scaled import counted, from_result, measured, scaled
 from casebook.errors import ModelError
 
 
@@ -63,10 +66,25 @@ def test_a_scaled_network_has_the_blocks_of_the_live_one() -> None:
 def test_found_networks_are_drawn() -> None:
     space = Space(family("mobilenet_v2"), input_size=96)
     found = propose(space, Budget(multiply_adds=30_000_000), kinds=("width",)).points
-    from casebook.drawing.scaled import measured
-
     (one,) = measured("mobilenet_v2", found)
     assert (one.width, one.multiply_adds) == (found[0].point.width, found[0].predicted.multiply_adds)
+
+
+def test_a_result_of_scale_is_drawn(tmp_path: Path) -> None:
+    point = {"kind": "width", "width": 0.5, "depth": 1.0, "resolution": 96, "equality": 1.0}
+    (tmp_path / "scale.json").write_text(json.dumps({"family": "mobilenet_v2", "points": [point]}))
+    network, (base, narrow) = from_result(tmp_path / "scale.json")
+    assert (network, base.kind, base.width, narrow.width) == ("mobilenet_v2", "baseline", 1.0, 0.5)
+    assert narrow.multiply_adds < base.multiply_adds
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"family": "mobilenet_v2"}', '{"family": "resnet", "points": [{}]}'])
+def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ModelError, match="casebook scale --json"):
+        from_result(tmp_path / "a.json")
+    with pytest.raises(ModelError, match="cannot read"):
+        from_result(tmp_path / "b.json")
 
 
 def test_crops_are_where_they_were_given() -> None:

@@ -73,10 +73,13 @@ def volume(
 def scaled(
     family: str = typer.Option("efficientnet", "--family", help="mobilenet_v2, efficientnet or resnet."),
     work: float = typer.Option(2.0, "--work", help="Times the multiply-adds of the family's network."),
+    result: str = typer.Option(
+        None, "--result", metavar="FILE", help="Draw the networks in this file, from 'casebook scale --json'."
+    ),
     out: str = OUT,
 ) -> None:
     """Draw a network beside itself wider, deeper, at a higher resolution, and all three at once."""
-    _write("scaled", out, family=family, work=work)
+    _write("scaled", out, family=family, work=work, result=result)
 
 
 @app.command("freeze")

@@ -4,9 +4,12 @@ Source of the picture's subject: Tan and Le, "EfficientNet", ICML 2019, Figure 2
 blocks and channels here are counted from networks that `casebook scale` finds.
 """
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ..errors import ModelError
 from .svg import Sheet
 
 if TYPE_CHECKING:
@@ -58,6 +61,28 @@ def doubled(family_name: str = "efficientnet", work: float = 2.0) -> list[Scaled
     budget = Budget(multiply_adds=work * space.costs(base).multiply_adds)
     proposal = propose(space, budget, kinds=("width", "depth", "resolution", "compound"))
     return [counted(chosen.network, "baseline", base), *measured(chosen.network, proposal.points)]
+
+
+def from_result(path: Path) -> tuple[str, list[Scaled]]:
+    """The network of what `casebook scale --json` printed, and its scaled networks, after the network itself.
+
+    Raises ModelError for a file that cannot be read or is no such result.
+    """
+    from ..cost.scaling import Point, family
+
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        chosen = family(record["family"])
+        points = [(str(p["kind"]), Point(float(p["width"]), float(p["depth"]), int(p["resolution"])))
+                  for p in record["points"]]  # fmt: skip
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, LookupError) as error:
+        raise ModelError(f"{path} is not what 'casebook scale --json' prints; it has no {error}") from error
+    if not points:
+        raise ModelError(f"{path} has no networks; allow 'casebook scale' a larger budget")
+    base = ("baseline", Point(1.0, 1.0, chosen.resolution))
+    return chosen.network, [counted(chosen.network, *one) for one in (base, *points)]
 
 
 def measured(network: str, found: Iterable[Found]) -> list[Scaled]:

@@ -89,10 +89,13 @@ def _volume(*, input: str = "28x28x192", layers: str = "conv1-16,conv5-32+same")
     return volumes(f"{maps[0].label} to {maps[-1].label}", maps, [sums])
 
 
-def _scaled(*, family: str = "efficientnet", work: float = 2.0) -> "Sheet":
+def _scaled(*, family: str = "efficientnet", work: float = 2.0, result: str | Path | None = None) -> "Sheet":
+    """A family at `work` times its multiply-adds, or the networks in the `result` of a `casebook scale --json`."""
     from ..cost.scaling import family as named_family
-    from ..drawing.scaled import doubled, scaled
+    from ..drawing.scaled import doubled, from_result, scaled
 
+    if result is not None:
+        return scaled(*from_result(Path(result)))
     return scaled(named_family(family).network, doubled(family, work))
 
 
