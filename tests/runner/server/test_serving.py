@@ -1,5 +1,6 @@
 """Servers as processes of their own: real bundles, signals, workers."""
 
+import io
 import json
 import os
 import re
@@ -16,8 +17,11 @@ from typing import NamedTuple
 import httpx2
 import numpy as np
 import pytest
+from PIL import Image
 
 from casebook.runner.answers import open_answerer
+from casebook.runner.server.models import Source
+from casebook.runner.server.settings import ServerSettings
 
 WITHOUT = ("torch", "cv2", "rich", "typer", "pydantic", "scipy")
 
@@ -162,3 +166,37 @@ def test_a_reload_by_signal_drops_no_request(
     assert (code, err.count("ERROR")) == (0, 0)
     assert err.count("loaded served") + err.count("loaded small") == 4 * workers, err
     assert Bundle.open(served).name in err
+
+
+def rewritten(bundle: Path, path: Path, change: Callable[[str, bytes], bytes]) -> Path:
+    """A whole bundle, with members that a change made others."""
+    from casebook.deployment.writer import write_bundle
+    from casebook.runner.bundle import Bundle
+
+    opened = Bundle.open(bundle)
+    members = {name: change(name, opened.read(name)) for name in opened.manifest["members"]}
+    write_bundle(path, {key: value for key, value in opened.manifest.items() if key != "members"}, members)
+    return path
+
+
+@pytest.mark.parametrize("part", ["pixels", "probabilities"])
+def test_a_bundle_that_answers_otherwise_is_not_served(small_bundle: Path, tmp_path: Path, part: str) -> None:
+    from casebook.errors import BundleError
+    from casebook.runner.server.opening import bundle_opener
+
+    def change(name: str, content: bytes) -> bytes:
+        if part == "pixels" and name.endswith(".png"):
+            file = io.BytesIO()
+            Image.new("RGB", (40, 40), "red").save(file, "PNG")
+            return file.getvalue()
+        if part == "probabilities" and name.endswith(".npy"):
+            expected = np.load(io.BytesIO(content))
+            file = io.BytesIO()
+            np.save(file, np.roll(expected, 1, axis=1))
+            return file.getvalue()
+        return content
+
+    open_source = bundle_opener(ServerSettings(threads=1))
+    assert open_source(Source(small_bundle)).name == "small"
+    with pytest.raises(BundleError, match="is not served, because"):
+        open_source(Source(rewritten(small_bundle, tmp_path / "other.casebook", change)))

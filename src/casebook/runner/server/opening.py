@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...device.limits import available_cores
+from ...errors import BundleError
 from ..answers import Answerer
 from ..bundle import Bundle
+from ..verify import NetworkCheck, check_network, expected_probabilities, golden_pixels
 from .models import Answering, Opener, PictureAnswer, Source
 from .settings import ServerSettings
 
@@ -47,6 +49,21 @@ def _open(settings: ServerSettings, source: Source) -> Answering:
     threads = settings.threads or max(1, available_cores() // settings.workers)
     bundle = Bundle.open(source.path)
     answerer = Answerer(bundle, engine=settings.engine, network=settings.network, threads=threads)
-    answering = BundleAnswering(answerer)
-    answering.answer(np.zeros((1, *answering.input_shape), np.uint8))  # the first call is slow
-    return answering
+    _check(answerer, sizes=sorted({1, settings.batching.max_pictures}))
+    return BundleAnswering(answerer)
+
+
+def _check(answerer: Answerer, sizes: Sequence[int]) -> None:
+    """Raises BundleError unless the golden pictures give the pixels and probabilities that they should."""
+    bundle, network = answerer.bundle, answerer.network
+    pictures, pixels, others = golden_pixels(bundle)
+    for name, reason in others.items():
+        raise BundleError(f"{bundle.path}: is not served, because golden picture {name}, {reason}")
+    tolerance = float(bundle.networks[network]["tolerance"])
+    differences, worst = check_network(answerer.engine, pixels, expected_probabilities(bundle, network), sizes)
+    check = NetworkCheck(network, answerer.engine.name, tolerance, differences, pictures[worst]["file"])
+    if not check.is_passed:
+        raise BundleError(
+            f"{bundle.path}: is not served, because {network} by {check.engine} differs by {check.worst:.1e} from what "
+            f"it gave where the bundle was made, most at {check.picture}; {tolerance:.0e} is allowed"
+        )
