@@ -13,7 +13,7 @@ def percent_text(share: float, digits: int = 1) -> str:
 
 def share_text(share: float) -> str:
     """A share that somebody chose, with no more digits than it has: 0.01 -> "1 %", 0.005 -> "0.5 %"."""
-    return f"{100 * share:.4g}\u00a0%"
+    return f"{100 * share:.4g} %"
 
 
 def short(value: float) -> str:

@@ -97,17 +97,23 @@ def all_keys(known: dict[str, str], *seen: set[str]) -> None:
     assert set(known) - set().union(*seen) == set()
 
 
-def test_train(command: Command, sections, digit_folder: Path, ten_classes: Path) -> None:
+def unsure_keys(sections: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The keys below `unsure`, which is missing or null where nothing is promised."""
+    return {f"unsure.{key}": f"{kind} or missing" for key, kind in sections["Unsure"].items()}
+
+
+def test_train(command: Command, sections, digit_folder: Path, ten_classes: Path, small_run: Path) -> None:
     shutil.copytree(digit_folder, "data")
     Path("data/digit_0/fake.png").write_text("no picture")
     Path("data/digit_0/notes.txt").write_text("no picture either")
     shutil.copytree(ten_classes, "start")
     known = sections["casebook train"] | {f"test.{key}": kind for key, kind in sections["Metrics"].items()}
+    known |= unsure_keys(sections)
     quick = ("--model", "lenet5", "--epochs", "1", "--set", "warmup_epochs=0", "--workers", "0", "--json")
     scratch = command("train", "data", *quick, "--out", "scratch").json
     head = command("train", "data", *quick, "--weights", "start", "--transfer", "head", "--out", "head").json
-    ten = casebook.open_run(ten_classes).evaluation
-    seen = [check(document, known) for document in (scratch, head, ten)]
+    ten, small = casebook.open_run(ten_classes).evaluation, casebook.open_run(small_run).evaluation
+    seen = [check(document, known) for document in (scratch, head, ten, small)]
     for keys in seen:
         assert must(known) <= keys
     all_keys(known, *seen)
@@ -119,8 +125,9 @@ def test_evaluate(command: Command, sections, digit_folder: Path, small_run: Pat
     shutil.copytree(digit_folder, "data")
     Path("data/digit_0/fake.png").write_text("no picture")
     shutil.rmtree("data/digit_3")
-    known = sections["casebook evaluate"] | sections["Metrics"]
+    known = sections["casebook evaluate"] | sections["Metrics"] | unsure_keys(sections)
     documents = (
+        command("evaluate", small_run, "--unsure", "0.3", "--json").json,
         command("evaluate", small_run, "data", "--json").json,
         command("evaluate", ten_classes, "--json").json,
         command("evaluate", ten_classes, "digits", "--json").json,
@@ -133,8 +140,9 @@ def test_evaluate(command: Command, sections, digit_folder: Path, small_run: Pat
 
 def test_predict(command: Command, sections, digit_folder: Path, small_run: Path) -> None:
     known = sections["casebook predict"]
-    document = command("predict", small_run, digit_folder / "digit_0" / "000.png", "gone.png", "--json").json
-    all_keys(known, check(document, known))
+    given = (digit_folder / "digit_0" / "000.png", "gone.png", "--json")
+    seen = check(command("predict", small_run, *given, "--unsure", "0.3").json, known)
+    all_keys(known, seen, check(command("predict", small_run, *given).json, known))
 
 
 def test_export(command: Command, sections, small_run: Path) -> None:

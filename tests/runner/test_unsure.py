@@ -29,7 +29,7 @@ def test_a_clear_picture_gets_its_class() -> None:
 def test_two_classes_that_compete() -> None:
     (found,) = judge()(np.array([[0.5, 0.3, 0.2]]), np.array([[1.0, 0, 0, 0]]), CLASSES)
     assert (found.label, found.why, found.candidates) == (None, "close", (0, 1))
-    assert found.reason == "cat 41.5\u00a0% or dog 32.2\u00a0%: too close for at most 1\u00a0% wrong answers"
+    assert found.reason == "cat 42 % or dog 32 %: too close for at most 1 % wrong answers"
 
 
 def test_a_picture_unlike_all() -> None:
@@ -38,7 +38,7 @@ def test_a_picture_unlike_all() -> None:
     first, second = judge()(rows, np.array([[0, 0, 3.0, 0], [np.nan, 0, 0, 0]]), CLASSES)
     assert first.label is None
     assert first.why == second.why == "unlike"
-    assert "distance 1.00; 95\u00a0% of its own validation pictures stay below 0.30" in first.reason
+    assert "distance 1.00; 95 % of its own validation pictures stay below 0.30" in first.reason
 
 
 def test_the_limit_is_the_nearest_kept_picture() -> None:

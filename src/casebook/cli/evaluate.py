@@ -41,6 +41,10 @@ def evaluate(
     suffix: str = SUFFIX,
     columns: str = COLUMNS,
     split: str = typer.Option("auto", help="train, val, test, all, or auto: test where there is one, else all."),
+    unsure: float = typer.Option(
+        None, "--unsure", metavar="SHARE",
+        help="How many pictures a run answers if at most this share of its answers may be wrong, such as 0.01 for 1 %.",
+    ),
     save: str = typer.Option(
         None, "--save", metavar="FILE", help="Save path, label and probabilities to a .csv or .parquet file."
     ),
@@ -74,7 +78,7 @@ def evaluate(
             for member in members
         ]  # fmt: skip
         evaluation = casebook.evaluate(
-            loaded, source, protocol=protocol or None, combine=combine, split=split,
+            loaded, source, protocol=protocol or None, combine=combine, split=split, unsure=unsure,
             asking=casebook.Asking(batch_size, workers), progress=display,
         )  # fmt: skip
     metrics = evaluation.document
@@ -98,9 +102,25 @@ def evaluate(
     ece, log_loss, macro_f1 = (metrics[name] for name in ("ece", "log_loss", "macro_f1"))
     _print_seen(metrics)
     print(f"calibration error {ece:.4f}, log loss {log_loss:.4f}, macro F1 {macro_f1:.4f}")
+    print_unsure(metrics)
     given = shlex.join([*models, *(["--data", data] if data else [])])
     if not html:
         next_step(f"casebook evaluate {given} --html page.html", "shows the mistakes with their pictures")
+
+
+def print_unsure(metrics: dict[str, Any]) -> None:
+    """How many pictures the judge answers, and how many of these wrongly."""
+    from casebook.formatting import percent_text, share_text
+
+    found = metrics.get("unsure")
+    if not found:
+        return
+    low, high = (percent_text(end) for end in found["answered_interval"])
+    print(
+        f"at most {share_text(found['most_wrong'])} wrong answers: {found['answered']} of {found['n']} answered "
+        f"({percent_text(found['answered_share'])}, 95 % interval {low} to {high}), {found['wrong']} of these wrong; "
+        f"unsure: {found['close']} between classes, {found['unlike']} unlike the training pictures"
+    )
 
 
 def models_and_data(given: Sequence[str], data: str | None) -> tuple[list[str], str | None]:

@@ -17,9 +17,13 @@ def predict(
         None, "--weights", "-w", help="Weights of a named network: file, run folder or published name."
     ),
     classes: str = typer.Option(None, "--classes", help="CSV of index,id,name: the names of the network's outputs."),
+    unsure: float = typer.Option(
+        None, "--unsure", metavar="SHARE",
+        help="Say 'unsure' where needed so that of the answers at most this share is wrong, such as 0.01 for 1 %.",
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
-) -> None:
+) -> None:  # fmt: skip
     """Say what is in pictures. Ends with code 1 if one could not be read; the others are answered."""
     import casebook
 
@@ -27,7 +31,8 @@ def predict(
     if not named:
         say("no picture is named on stdin; expected one path a line")
     records, failed = [], 0
-    for answer in casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device):
+    answers = casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device, unsure=unsure)
+    for answer in answers:
         failed += answer.error is not None
         if json_:
             records.append(answer.to_dict())
@@ -35,7 +40,8 @@ def predict(
             say(f"Error: {answer.picture}: {answer.error}")
         else:
             named_classes = ", ".join(f"{name} {percent(probability)}" for name, probability in answer.classes)
-            print(one_line(f"{answer.picture}: {named_classes}"))
+            said = named_classes if answer.unsure is None else f"unsure, {answer.unsure}"
+            print(one_line(f"{answer.picture}: {said}"))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
     elif named and failed < len(named) and not model.endswith(".casebook"):

@@ -23,6 +23,7 @@ from ..preprocessing import Preprocessing
 from ..runner.answers import BATCH_SIZE, PictureClassifier
 from ..runner.bundle import check_alone, is_bundle
 from ..runner.engine import Outputs
+from ..runner.unsure import Judge
 from ..training.run import Run, open_run
 
 BATCH_SIZE_GPU = 256  # pictures
@@ -91,6 +92,17 @@ class Classifier(PictureClassifier):
             logits, features = logits_and_features(self.model, self.images(pixels))
         probabilities = torch.softmax(logits.float(), 1)
         return Outputs(*(value.float().cpu().numpy() for value in (probabilities, logits, features)))
+
+    def judge_for(self, most_wrong: float) -> Judge:
+        """The judge whose answers are wrong in at most this share, as the run's validation pictures promise.
+
+        Raises RunError where the classifier is no run, its pictures do not allow the promise, or are not judged yet.
+        """
+        from .evidence import read_evidence
+
+        if self.run is None:
+            raise RunError(f"{self.name} is no run folder: a promise rests on the validation pictures of a run")
+        return read_evidence(self.run).judge(most_wrong)
 
 
 def logits_and_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

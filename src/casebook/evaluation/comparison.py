@@ -45,6 +45,7 @@ def _restricted(predictions: Predictions, names: set[str]) -> Predictions:
         predictions.labels[kept],
         predictions.probabilities[kept],
         predictions.classes,
+        None if predictions.features is None else predictions.features[kept],
     )
 
 

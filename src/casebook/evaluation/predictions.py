@@ -17,6 +17,8 @@ class Predictions(NamedTuple):
     """(N, K), rows sum to 1."""
     classes: tuple[str, ...]
     """K names."""
+    features: NDArray[np.float32] | None = None
+    """(N, F) that the last layer saw, where they were asked for; F is 0 for a network that shows none."""
 
     def predicted(self) -> NDArray[np.intp]:
         """(N,) in [0, K): the most probable class; of equally probable ones the first."""

@@ -106,9 +106,15 @@ def possible_promises(
     shares: Sequence[float] = SHARES,
     confidence: float = CONFIDENCE,
 ) -> list[Promise]:
-    """The promises of these shares that can be given, the strictest first."""
-    found = (find_promise(margins, wrong, share, confidence) for share in shares)
-    return [promise for promise in found if promise is not None]
+    """The promises of these shares that can be given, the strictest first, up to the one that answers everything."""
+    found = []
+    for share in shares:
+        promise = find_promise(margins, wrong, share, confidence)
+        if promise is not None:
+            found.append(promise)
+            if promise.answered == promise.n:
+                break
+    return found
 
 
 def risk_coverage(margins: NDArray[np.floating], wrong: NDArray[np.bool_], most: int = 100) -> list[list[float]]:

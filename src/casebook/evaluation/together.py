@@ -135,7 +135,7 @@ def score_together(
 
 def _ordered(said: Predictions, member: Member, first: Classifier) -> Predictions:
     """Predictions whose labels are the first network's outputs, with the columns in its order too."""
-    return Predictions(said.names, said.labels, said.probabilities[:, member.columns], first.classes)
+    return Predictions(said.names, said.labels, said.probabilities[:, member.columns], first.classes, said.features)
 
 
 def _mirror_notes(found: Sequence[Classifier], protocols: Sequence[Protocol]) -> list[str]:

@@ -41,12 +41,14 @@ class Asking:
     """How a classifier is asked about many pictures.
 
     `batch_size` 0 means the classifier's own. `workers` are threads that read pictures, -1 one for each core.
-    `counted` asks for the multiply-adds. With several processes (`world`) each asks about its share.
+    `counted` asks for the multiply-adds, `features` for what the last layer sees, which goes with the protocol "center"
+    alone. With several processes (`world`) each asks about its share.
     """
 
     batch_size: int = 0
     workers: int = -1
     counted: bool = False
+    features: bool = False
     world: World = ALONE
     report: Reporter = silent
 
@@ -66,7 +68,7 @@ def ask(
     Raises ModelError for a network that cannot be shown its pictures so, DataError when no picture can be read.
     """
     module, preprocessing = form_for(protocol, classifier), classifier.preprocessing
-    runner = _Runner(classifier, module, asking.batch_size or classifier.batch_size, asking.counted)
+    runner = _Runner(classifier, module, asking, with_features=asking.features and protocol == CENTER)
     mine = indices[asking.world.rank :: asking.world.world_size]
     skipped: dict[str, str] = {}
     for done, (index, shown) in enumerate(_read(source, mine, preprocessing, protocol, asking.workers), 1):
@@ -78,8 +80,10 @@ def ask(
         asking.report(Advanced("evaluate", done * asking.world.world_size, len(indices)))
     runner.finish()
     sums: dict[int, NDArray[np.float64]] = {}
-    for part, bad in gather_from_all((runner.sums, skipped), asking.world):
+    features: dict[int, NDArray[np.float32]] = {}
+    for part, seen, bad in gather_from_all((runner.sums, runner.features, skipped), asking.world):
         sums |= part
+        features |= seen
         skipped |= bad
     readable = tuple(index for index in indices if index in sums)
     if not readable:
@@ -93,6 +97,7 @@ def ask(
         np.array([source.pictures[i].label for i in readable], np.int64),
         probabilities.astype(np.float32),
         classifier.classes,
+        np.stack([features[index] for index in readable]) if runner.with_features else None,
     )
     cost = None
     if asking.counted:
@@ -160,9 +165,11 @@ class _Meter:
 class _Runner:
     """Gathers views of equal size into batches, runs them, and sums the probabilities of each picture."""
 
-    def __init__(self, classifier: Classifier, module: nn.Module, batch_size: int, counted: bool):
-        self.classifier, self.module, self.counted = classifier, module, counted
-        self.most_pixels = batch_size * classifier.preprocessing.size**2
+    def __init__(self, classifier: Classifier, module: nn.Module, asking: Asking, with_features: bool):
+        self.classifier, self.module, self.counted = classifier, module, asking.counted
+        self.with_features = with_features
+        self.features: dict[int, NDArray[np.float32]] = {}
+        self.most_pixels = (asking.batch_size or classifier.batch_size) * classifier.preprocessing.size**2
         self.waiting: dict[Size, list[tuple[int, int, NDArray[np.uint8]]]] = {}
         self.waiting_pixels: Counter[Size] = Counter()
         self.sums: dict[int, NDArray[np.float64]] = {}
@@ -189,10 +196,16 @@ class _Runner:
         if not entries:
             return
         self.sizes[size] += len(entries)
-        images = self.classifier.images([array for _, _, array in entries])
+        pixels = np.stack([array for _, _, array in entries])
         with contextlib.ExitStack() as stack:
             meter = stack.enter_context(_Meter(self.module)) if self.counted and size not in self.seen else None
-            probabilities = self.classifier.answers(images, self.module).astype(np.float64)
+            if self.with_features:
+                outputs = self.classifier.infer(pixels)
+                probabilities = outputs.probabilities.astype(np.float64)
+                self.features |= {index: row for (index, _, _), row in zip(entries, outputs.features, strict=True)}
+            else:
+                images = self.classifier.images(pixels)
+                probabilities = self.classifier.answers(images, self.module).astype(np.float64)
         if meter is not None:
             self.seen[size] = meter.total
         for (index, weight, _), row in zip(entries, probabilities, strict=True):

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BundleError, DataError, ModelError, PictureError, WeightsError, did_you_mean
-from ..formatting import percent_text
+from ..errors import BundleError, DataError, ModelError, PictureError, RunError, WeightsError, did_you_mean
+from ..formatting import percent_text, share_text
 from ..preprocessing import Preprocessing
 from .bundle import Bundle
 from .engine import DEFAULT_ENGINE, Outputs, open_engine
 from .reading import Pictures, Reading, named_pictures, read_ahead
+from .unsure import Judge
 
 BATCH_SIZE = 32  # pictures on a CPU
 
@@ -25,12 +26,22 @@ BATCH_SIZE = 32  # pictures on a CPU
 class Answer:
     """What a classifier says of one picture: classes with their probabilities, the most probable first.
 
-    `error` says why a picture could not be read; it has no classes then.
+    `error` says why a picture could not be read; it has no classes then. Where a judge was asked for, the probabilities
+    are calibrated, `candidates` are the classes of its prediction set, and `unsure` says why the picture gets no
+    answer: `why` is "unlike" or "close".
     """
 
     picture: str
     classes: tuple[tuple[str, float], ...] = ()
     error: str | None = None
+    unsure: str | None = None
+    why: str = ""
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str | None:
+        """The answer: the most probable class, None for "unsure" or a picture that could not be read."""
+        return None if self.unsure else self.best
 
     @property
     def best(self) -> str | None:
@@ -47,11 +58,15 @@ class Answer:
         if self.error is not None:
             return {"picture": self.picture, "error": self.error}
         named = [{"class": name, "probability": probability} for name, probability in self.classes]
-        return {"picture": self.picture, "predictions": named}
+        record = {"picture": self.picture, "predictions": named}
+        if self.candidates:
+            judged = {"label": self.label, "unsure": self.unsure, "why": self.why, "candidates": list(self.candidates)}
+            return record | judged
+        return record
 
     def __str__(self) -> str:
-        said = self.error or ", ".join(f"{name} {percent_text(share, 2)}" for name, share in self.classes)
-        return f"{self.picture}: {said}"
+        said = ", ".join(f"{name} {percent_text(share, 2)}" for name, share in self.classes)
+        return f"{self.picture}: {self.error or (f'unsure, {self.unsure}' if self.unsure else said)}"
 
 
 class PictureClassifier(abc.ABC):
@@ -60,6 +75,18 @@ class PictureClassifier(abc.ABC):
     name: str
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    judge: Judge | None = None
+    """Says "unsure" in place of an answer; None answers always."""
+
+    def judge_for(self, most_wrong: float) -> Judge:
+        """The judge whose answers are wrong in at most this share. Raises RunError where there is none."""
+        if self.judge is None or self.judge.most_wrong > most_wrong:
+            raise RunError(
+                f"{self.name} cannot promise at most {share_text(most_wrong)} wrong answers; it was exported "
+                + ("without a promise" if self.judge is None else f"with {share_text(self.judge.most_wrong)}")
+                + f": 'casebook export RUN --unsure {most_wrong:g}' makes another"
+            )
+        return self.judge
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -75,18 +102,33 @@ class PictureClassifier(abc.ABC):
     def infer(self, pixels: NDArray[np.uint8]) -> Outputs:
         """(B, H, W, C) uint8, of the network's own size -> what it gives for them."""
 
-    def answers_of(self, names: Sequence[str], outputs: Outputs, *, top: int = 5) -> list[Answer]:
+    def answers_of(
+        self, names: Sequence[str], outputs: Outputs, *, top: int = 5, judge: Judge | None = None
+    ) -> list[Answer]:
         """What the network's outputs say of the pictures so named, with the `top` most probable classes of each.
 
-        Raises WeightsError where the network gives no numbers.
+        `judge` stands for the classifier's own. Raises WeightsError where the network gives no numbers.
         """
-        answers = []
         for name, row in zip(names, outputs.probabilities, strict=True):
             if not np.isfinite(row).all():
                 raise WeightsError(f"{self.name} gives no numbers for {name}; its weights are damaged")
-            best = np.argsort(-row, kind="stable")[:top]
-            answers.append(Answer(name, tuple((self.classes[i], float(row[i])) for i in best)))
-        return answers
+        judge = judge or self.judge
+        if judge is None:
+            return [Answer(name, self._named(row, top)) for name, row in zip(names, outputs.probabilities, strict=True)]
+        judged = judge(outputs.probabilities, outputs.features, self.classes)
+        return [
+            Answer(
+                name,
+                self._named(found.probabilities, top),
+                unsure=found.reason or None,
+                why=found.why,
+                candidates=tuple(self.classes[place] for place in found.candidates),
+            )
+            for name, found in zip(names, judged, strict=True)
+        ]
+
+    def _named(self, row: NDArray[np.float32], top: int) -> tuple[tuple[str, float], ...]:
+        return tuple((self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
 
     def probabilities(self, pictures: Pictures) -> NDArray[np.float32]:
         """(N, num_classes) of N pictures: files, folders, patterns, PIL images, or one of these.
@@ -103,26 +145,30 @@ class PictureClassifier(abc.ABC):
             rows.append(self.infer(np.stack(good)).probabilities)
         return np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
 
-    def predict(self, pictures: Pictures, *, top: int = 5) -> list[Answer]:
+    def predict(self, pictures: Pictures, *, top: int = 5, unsure: float | None = None) -> list[Answer]:
         """One answer for each picture, in order; see `stream` for pictures that do not fit into a list."""
-        return list(self.stream(pictures, top=top))
+        return list(self.stream(pictures, top=top, unsure=unsure))
 
-    def stream(self, pictures: Pictures, *, top: int = 5, batch_size: int = 0) -> Iterator[Answer]:
+    def stream(
+        self, pictures: Pictures, *, top: int = 5, batch_size: int = 0, unsure: float | None = None
+    ) -> Iterator[Answer]:
         """One answer after the other, while later pictures are being read.
 
-        Pictures that cannot be read are answered with the reason. Raises DataError at once for an impossible `top`.
+        Pictures that cannot be read are answered with the reason. With `unsure`, such as 0.01, a picture is answered
+        "unsure" wherever needed so that of the answers at most this share is wrong. Raises DataError at once for an
+        impossible `top`, and RunError for a share that cannot be promised.
         """
         if top < 1:
             raise DataError(f"top is {top}, expected 1 or more classes")
-        return self._stream(pictures, top, batch_size)
+        return self._stream(pictures, top, batch_size, self.judge if unsure is None else self.judge_for(unsure))
 
-    def _stream(self, pictures: Pictures, top: int, batch_size: int) -> Iterator[Answer]:
+    def _stream(self, pictures: Pictures, top: int, batch_size: int, judge: Judge | None) -> Iterator[Answer]:
         for readings in self._batches(pictures, batch_size):
             good = [reading for reading in readings if reading.pixels is not None]
             answered = iter(())
             if good:
                 outputs = self.infer(np.stack([reading.pixels for reading in good if reading.pixels is not None]))
-                answered = iter(self.answers_of([reading.name for reading in good], outputs, top=top))
+                answered = iter(self.answers_of([reading.name for reading in good], outputs, top=top, judge=judge))
             for reading in readings:
                 yield Answer(reading.name, error=reading.error) if reading.pixels is None else next(answered)
 

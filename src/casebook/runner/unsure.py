@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
-from ..formatting import percent_text, share_text
+from ..formatting import share_text
 
 SMALLEST = 1e-38  # float32 softmax gives 0 below this, which has no logarithm
 Why = Literal["", "unlike", "close"]
@@ -186,8 +186,8 @@ def unlike_scores(
 def unlike_reason(score: float, unlike: Unlike) -> str:
     """Why a picture with this score gets no answer."""
     return (
-        f"unlike the pictures it was trained on (distance {score:.2f}; {percent_text(1 - unlike.refused, 0)} of its "
-        f"own validation pictures stay below {unlike.limit:.2f})"
+        f"unlike the pictures it was trained on (distance {score:.2f}; {share_text(1 - unlike.refused)} of its own "
+        f"validation pictures stay below {unlike.limit:.2f})"
     )
 
 
@@ -195,5 +195,5 @@ def close_reason(
     shown: NDArray[np.floating], order: NDArray[np.intp], classes: Sequence[str], most_wrong: float
 ) -> str:
     """Why a picture between two classes gets no answer."""
-    first, second = (f"{classes[int(one)]} {percent_text(float(shown[one]))}" for one in order[:2])
+    first, second = (f"{classes[int(one)]} {100 * float(shown[one]):.0f} %" for one in order[:2])
     return f"{first} or {second}: too close for at most {share_text(most_wrong)} wrong answers"

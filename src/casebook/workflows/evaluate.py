@@ -24,6 +24,7 @@ from ..scores import Scores
 if TYPE_CHECKING:
     from ..data.sources import Source
     from ..evaluation.classifier import Classifier
+    from ..evaluation.evidence import Evidence
     from ..evaluation.views import Asking
 
 Protocols = str | Path | Protocol | Iterable[str | Path | Protocol]
@@ -89,6 +90,7 @@ def evaluate(
     protocol: Protocols | None = None,
     combine: str | Sequence[str] = (),
     split: str = "auto",
+    unsure: float | None = None,
     asking: "Asking | None" = None,
     progress: bool | Reporter = False,
 ) -> Evaluation:
@@ -103,6 +105,9 @@ def evaluate(
     beside "center", and the scores are those of the last. `combine` makes one of several runs: "ensemble" averages
     their probabilities, "fitted ensemble" with weights fitted on validation pictures, "soup" averages their weights.
 
+    With `unsure`, such as 0.01, the document also says how many pictures the run answers if at most this share of its
+    answers may be wrong.
+
     Files of saved predictions (.csv, .parquet) stand for runs whose networks are not needed any more; they bring
     their pictures' labels, so `data` and what needs a network are left out.
 
@@ -114,10 +119,14 @@ def evaluate(
     protocols = [CENTER] if protocol is None else find_protocols(protocol)
     if any(isinstance(one, str | Path) and is_saved(one) for one in models):
         needless = {"data": data, "a protocol": protocol, "a soup": "soup" in wanted,
-                    "fitted weights": "fitted ensemble" in wanted, "a split": split != "auto"}  # fmt: skip
+                    "fitted weights": "fitted ensemble" in wanted, "a split": split != "auto",
+                    "a promise": unsure is not None}  # fmt: skip
         if given := [what for what, value in needless.items() if value]:
             raise DataError(f"saved predictions are all that there is of a network; {given[0]} needs the run itself")
         return _evaluate_saved([str(one) for one in models], bool(wanted))
+
+    if unsure is not None and (len(models) > 1 or protocol is not None):
+        raise DataError("a promise is that of one run, shown by 'center'; leave out the protocol and the other runs")
 
     from ..evaluation.classifier import load
     from ..evaluation.together import Combination, score_together
@@ -132,7 +141,8 @@ def evaluate(
         soup="soup" in wanted,
     )
     with reporting(progress) as report:
-        how = dataclasses.replace(asking or Asking(), counted=counted, report=report)
+        evidence = None if unsure is None else _evidence(classifiers[0], unsure, report)
+        how = dataclasses.replace(asking or Asking(), counted=counted, features=evidence is not None, report=report)
         found = score_together(classifiers, data, protocols, combination, split=split, asking=how)
     seconds = found.seconds if len(found.rows) == 1 else watch.seconds
     names = [one.name for one in classifiers]
@@ -147,7 +157,20 @@ def evaluate(
             "by_content": found.seen.by_content,
             "all": headline(said.probabilities, said.labels),
         }
+    if evidence is not None and unsure is not None:
+        from ..evaluation.judged import judged_scores
+
+        evaluation.document["unsure"] = judged_scores(evidence, evaluation.predictions, unsure)
     return dataclasses.replace(evaluation, source=found.source, preprocessing=classifiers[0].preprocessing)
+
+
+def _evidence(classifier: "Classifier", most_wrong: float, report: Reporter) -> "Evidence":
+    """What a promise rests on. A promise that cannot be given is refused before the pictures are asked about."""
+    from ..evaluation.evidence import evidence_of
+
+    evidence = evidence_of(classifier, report=report)
+    evidence.judge(most_wrong)
+    return evidence
 
 
 def _is_one(model: object) -> bool:

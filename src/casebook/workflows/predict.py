@@ -17,17 +17,19 @@ def predict(
     classes: str | Path | None = None,
     device: str = "auto",
     batch_size: int = 0,
+    unsure: float | None = None,
 ) -> Iterator[Answer]:
     """What a run, a bundle, or a named network with `weights`, sees in each picture: one answer a picture, in order.
 
     `pictures` are files, folders (with everything below them), glob patterns and PIL images. A picture that cannot be
-    read gets an answer with the reason; the others are answered all the same. The arguments are checked now, the
+    read gets an answer with the reason; the others are answered all the same. With `unsure`, such as 0.01, the run says
+    "unsure" wherever needed so that of its answers at most this share is wrong. The arguments are checked now, the
     pictures read when the answers are asked for.
 
     Raises RunError, BundleError, WeightsError, DataError and RecipeError.
     """
     classifier = _opened(model, weights, classes, device)
-    return classifier.stream(pictures, top=top, batch_size=batch_size)
+    return classifier.stream(pictures, top=top, batch_size=batch_size, unsure=unsure)
 
 
 def _opened(

@@ -11,6 +11,8 @@ from ..data.sources import Source
 from ..device import Stopwatch
 from ..errors import DataError, ModelError, PictureError
 from ..evaluation.classifier import Classifier
+from ..evaluation.evidence import gather_evidence, write_evidence
+from ..evaluation.judged import judged_scores, strictest_promise
 from ..evaluation.metrics import evaluate_probabilities
 from ..evaluation.predictions import Predictions
 from ..evaluation.views import Asking, ask
@@ -72,11 +74,11 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
     if outcome.world.is_first:
         report(ScoringStarted(len(data.split.test)))
     classifier = Classifier(run.path.name, network, run.preprocessing, run.classes, run=run, device=outcome.device)
-    predictions, readable, skipped, _ = ask(
-        classifier, data.source, data.split.test, asking=Asking(world=outcome.world, report=report)
-    )
+    asking = Asking(world=outcome.world, report=report, features=True)
+    predictions, readable, skipped, _ = ask(classifier, data.source, data.split.test, asking=asking)
     if not outcome.world.is_first:
         return
+    unsure = _judged(classifier, data, predictions, report)
     history = run.history
     kept = kept_epoch(history)
     best = history[kept if kept is not None else -1]
@@ -89,6 +91,7 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
         "pictures": {name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
         "validation": {"top1": best["val_top1"], "loss": best["val_loss"], "epoch": best["epoch"]},
         "test": evaluate_probabilities(predictions.probabilities, predictions.labels, predictions.classes),
+        "unsure": unsure,
         "epochs": len(history),
         "training_seconds": round(seconds, 3),
         "total_seconds": round(watch.seconds, 3),
@@ -99,7 +102,7 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
     left_out = [f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"]]
     report_data = ReportData(
         title=run.path.name,
-        evaluation=document["test"],
+        evaluation=document["test"] | {"unsure": unsure},
         predictions=predictions,
         thumbnails=_thumbnails(data.source, readable, run.preprocessing.value_range),
         explanations=_explanations(classifier, data.source, predictions, readable),
@@ -112,6 +115,25 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
     )
     write_report(run.path / "report.html", report_data)
     write_json(run.path / "evaluation.json", document)  # last: it says that the run is complete
+
+
+def _judged(
+    classifier: Classifier, data: PictureData, predictions: Predictions, report: Reporter
+) -> dict[str, Any] | None:
+    """Writes what the validation pictures show about the network's mistakes, and judges the test pictures by it.
+
+    None without validation pictures, or where they allow no promise.
+    """
+    assert classifier.run is not None
+    if not data.split.val:
+        return None
+    try:
+        evidence = gather_evidence(classifier, data, report=report)
+    except DataError:  # none of them can be read any more
+        return None
+    write_evidence(classifier.run, evidence)
+    most_wrong = strictest_promise(evidence)
+    return None if most_wrong is None else judged_scores(evidence, predictions, most_wrong)
 
 
 def _explanations(

@@ -1,0 +1,212 @@
+"""What a run's validation pictures show about its mistakes -> judgement.json, judgement.safetensors and a `Judge`.
+
+No validation picture both fits and promises. The promise counts mistakes in the order of the margins, which no
+temperature changes; the sets use the network's own probabilities; the limit of `Unlike` is a score of a validation
+picture, given which those below it are independent draws; the pictures that are kept for it come from the training
+part. Only the temperature is fitted, and nothing is promised about it.
+"""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.datasets import PictureData
+from ..device import choose_precision
+from ..errors import DataError, RunError
+from ..files import write_atomically, write_json
+from ..formatting import share_text
+from ..models.layers import Network
+from ..progress import Reporter, silent
+from ..runner.unsure import Judge, PredictionSets, Unlike, margins
+from ..training.features import Arithmetic, FeatureExtractor, Views
+from ..training.plan import make_prepare
+from ..training.run import Run
+from .calibration import fit_temperature
+from .classifier import Classifier
+from .conformal import Calibrated, calibrate_sets
+from .labelled import own_data
+from .promise import CONFIDENCE, Promise, find_promise, pictures_needed, possible_promises
+from .unlike import choose_kept, fit_unlike
+from .views import Asking, ask
+
+FORMAT = 1
+NUMBERS, TABLE = "judgement.json", "judgement.safetensors"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """`margins` and `wrong` are those of the validation pictures that are not unlike the training pictures."""
+
+    temperature: float
+    sets: Calibrated
+    unlike: Unlike | None
+    margins: NDArray[np.float32]
+    wrong: NDArray[np.bool_]
+    num_pictures: int
+    """Validation pictures, the unlike ones included."""
+
+    def promises(self) -> list[Promise]:
+        """What can be promised, the strictest first; perhaps nothing."""
+        return possible_promises(self.margins, self.wrong)
+
+    def judge(self, most_wrong: float) -> Judge:
+        """The judge whose answers are wrong in at most this share, at 95 % confidence.
+
+        Raises RunError where the validation pictures do not allow this promise, saying what they do allow.
+        """
+        if not 0 < most_wrong < 1:
+            raise DataError(f"unsure is {most_wrong}, expected a share of wrong answers between 0 and 1, such as 0.01")
+        promise = find_promise(self.margins, self.wrong, most_wrong)
+        if promise is None:
+            raise RunError(self._refusal(most_wrong))
+        return self.judge_of(promise)
+
+    def judge_of(self, promise: Promise) -> Judge:
+        """The judge that keeps a promise of `promises`."""
+        return Judge(promise.most_wrong, promise.confidence, promise.least_margin, self.temperature, self.sets.sets,
+                     self.unlike)  # fmt: skip
+
+    def _refusal(self, most_wrong: float) -> str:
+        n, needed = len(self.margins), pictures_needed(most_wrong)
+        said = f"cannot promise at most {share_text(most_wrong)} wrong answers at {share_text(CONFIDENCE)} confidence: "
+        if n < needed:
+            said += f"{n} validation pictures are too few, it takes {needed} answers without a mistake"
+        else:
+            said += f"too many of its surest answers for {n} validation pictures are wrong"
+        allowed = [promise for promise in self.promises() if promise.most_wrong > most_wrong]
+        if not allowed:
+            return f"{said}; no useful promise can be made, so give it more validation pictures or train it better"
+        best = allowed[0]
+        return f"{said}; at most {share_text(best.most_wrong)} can be promised: --unsure {best.most_wrong:g}"
+
+
+def gather_evidence(classifier: Classifier, data: PictureData, *, report: Reporter = silent) -> Evidence:
+    """Asks a run's classifier about its validation pictures, and some of its training pictures.
+
+    Raises RunError where there are no validation pictures, DataError where none can be read.
+    """
+    if not data.split.val:
+        raise RunError(f"{classifier.name} has no validation pictures, on which a promise could rest")
+    said = ask(classifier, data.source, data.split.val, asking=Asking(features=True, report=report)).predictions
+    unlike, near = None, np.ones(len(said.labels), bool)
+    if said.features is not None and said.features.shape[1]:
+        unlike = fit_unlike(_kept_features(classifier, data, report), said.features)
+        near = unlike.scores(said.features) < unlike.limit
+    return Evidence(
+        temperature=fit_temperature(said.probabilities, said.labels),
+        sets=calibrate_sets(said.probabilities, said.labels),
+        unlike=unlike,
+        margins=margins(said.probabilities)[near],
+        wrong=(said.predicted() != said.labels)[near],
+        num_pictures=len(said.labels),
+    )
+
+
+def _kept_features(classifier: Classifier, data: PictureData, report: Reporter) -> NDArray[np.float32]:
+    """(M, F) of some training pictures; where a head was trained on cached features, they come from the cache."""
+    network, run = classifier.model, classifier.run
+    assert isinstance(network, Network)
+    train = np.array(data.split.train)
+    labels = np.array([data.source.pictures[index].label for index in train])
+    kept = train[choose_kept(labels)].tolist()
+    recipe = run.recipe if run else None
+    dtype = choose_precision(recipe.precision if recipe else "fp32", classifier.device, classifier.preprocessing.size)
+    extractor = FeatureExtractor(
+        network,
+        {"architecture": network.name, **network.options},
+        classifier.preprocessing,
+        make_prepare(classifier.preprocessing, classifier.device, recipe is None or recipe.channels_last),
+        Views(),
+        Arithmetic(classifier.device, dtype, 32 if classifier.device.type == "cpu" else 256),
+        report,
+    )
+    values = extractor(data.source, kept, [facts.sha256 for facts in data.scan.facts]).values[:, 0]
+    return values.mean((2, 3)) if values.ndim == 4 else values
+
+
+def write_evidence(run: Run, evidence: Evidence) -> None:
+    """Writes judgement.safetensors, then judgement.json, which holds the digest of the other and of the weights."""
+    from safetensors.numpy import save
+
+    table: dict[str, NDArray] = {"margins": evidence.margins, "wrong": evidence.wrong}
+    numbers: dict[str, Any] = {"temperature": evidence.temperature, "num_pictures": evidence.num_pictures,
+                               "sets": {**dataclasses.asdict(evidence.sets.sets), "n": evidence.sets.n,
+                                        "spread": list(evidence.sets.spread)},
+                               "unlike": None}  # fmt: skip
+    if evidence.unlike is not None:
+        table["kept"] = evidence.unlike.kept
+        numbers["unlike"] = {"limit": evidence.unlike.limit, "refused": evidence.unlike.refused,
+                             "neighbour": evidence.unlike.neighbour}  # fmt: skip
+    content = save({name: np.ascontiguousarray(values) for name, values in table.items()})
+    write_atomically(run.path / TABLE, content)
+    write_json(
+        run.path / NUMBERS,
+        {
+            "format": FORMAT,
+            **numbers,
+            "promises": [promise.to_dict() for promise in evidence.promises()],
+            "weights_sha256": _sha256(run.path / "model.safetensors"),
+            "table_sha256": hashlib.sha256(content).hexdigest(),
+        },
+    )
+
+
+def read_evidence(run: Run) -> Evidence:
+    """What `write_evidence` wrote. Raises RunError where it is missing, damaged, or of other weights."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    make = f"'casebook evaluate {run.path} --unsure 0.01' makes it from the validation pictures"
+    try:
+        numbers = json.loads((run.path / NUMBERS).read_text(encoding="utf-8"))
+        content = (run.path / TABLE).read_bytes()
+    except FileNotFoundError as error:
+        raise RunError(f"{run.path}: no {Path(error.filename).name}, which says when to be unsure; {make}") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run.path}: {NUMBERS} or {TABLE} cannot be read ({error}); {make}") from error
+    try:
+        if numbers["format"] != FORMAT or numbers["table_sha256"] != hashlib.sha256(content).hexdigest():
+            raise ValueError("the two files do not belong together")
+        if numbers["weights_sha256"] != _sha256(run.path / "model.safetensors"):
+            raise ValueError("they were made with other weights")
+        table, sets, unlike = load(content), numbers["sets"], numbers["unlike"]
+        spread = (float(sets["spread"][0]), float(sets["spread"][1]))
+        return Evidence(
+            temperature=float(numbers["temperature"]),
+            sets=Calibrated(PredictionSets(sets["coverage"], sets["least_probability"]), sets["n"], spread),
+            unlike=None if unlike is None else Unlike(kept=table["kept"], **unlike),
+            margins=table["margins"],
+            wrong=table["wrong"].astype(bool),
+            num_pictures=int(numbers["num_pictures"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, SafetensorError) as error:
+        raise RunError(f"{run.path}: {NUMBERS} and {TABLE} are of no use: {error}; {make}") from error
+
+
+def evidence_of(classifier: Classifier, *, report: Reporter = silent) -> Evidence:
+    """The evidence of a run's classifier: read, or gathered from the run's own data and written.
+
+    Raises RunError or DataError where there is neither.
+    """
+    run = classifier.run
+    if run is None:
+        raise RunError(f"{classifier.name} is no run folder: a promise rests on the validation pictures of a run")
+    try:
+        return read_evidence(run)
+    except RunError:
+        evidence = gather_evidence(classifier, own_data(run), report=report)
+    write_evidence(run, evidence)
+    return evidence
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}; restore it from a copy") from error
