@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .scores import Scores
     from .training.recipe import Recipe, make_recipe
     from .training.run import Run, open_run
+    from .workflows.draw import draw
     from .workflows.evaluate import Evaluation, evaluate
     from .workflows.explain import explain
     from .workflows.export import export
@@ -56,6 +57,7 @@ _HOMES = {
     "TargetDevice": ".workflows.scale",
     "count": ".cost.count",
     "create_model": ".models",
+    "draw": ".workflows.draw",
     "evaluate": ".workflows.evaluate",
     "explain": ".workflows.explain",
     "export": ".workflows.export",
@@ -100,6 +102,7 @@ __all__ = [
     "__version__",
     "count",
     "create_model",
+    "draw",
     "evaluate",
     "explain",
     "export",

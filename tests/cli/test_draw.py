@@ -37,3 +37,31 @@ def test_another_ending_is_wrong_usage(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["draw", "field", "-o", str(tmp_path / "a.png")])
     assert result.exit_code == 2
     assert "expected a name that ends in .svg" in result.stderr
+
+
+def test_what_is_no_illustration_is_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RUNNER.invoke(app, ["draw", "lenet5"]).exit_code == 0
+    assert RUNNER.invoke(app, ["draw", "lenet5", "--level", "block", "--html"]).exit_code == 0
+    assert (
+        RUNNER.invoke(app, ["draw", "lenet5", "--level", "layers", "--stage", "1", "--set", "num_classes=3"]).exit_code
+        == 0
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "lenet5-block.html",
+        "lenet5-layers-1.svg",
+        "lenet5-strip.svg",
+    ]
+
+
+def test_a_run_is_drawn_with_its_classes(runs: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "run.svg"
+    result = RUNNER.invoke(app, ["draw", str(runs[0]), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "FC 4" in out.read_text(encoding="utf-8")
+
+
+def test_a_wrong_ending_for_a_page(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["draw", "lenet5", "--html", "-o", str(tmp_path / "a.svg")])
+    assert result.exit_code == 2
+    assert "ends in .html" in result.stderr

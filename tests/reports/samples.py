@@ -1,12 +1,15 @@
 """One page of each kind, full of hostile names."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from torch import nn
 
 from casebook.cost.compare import compare as networks_side_by_side
+from casebook.drawing.draw import draw_network
 from casebook.drawing.svg import Sheet
 from casebook.evaluation.comparison import Scored, compare
 from casebook.evaluation.metrics import evaluate_probabilities
@@ -14,7 +17,7 @@ from casebook.evaluation.predictions import Predictions
 from casebook.lessons.pages import companion_page, index_page, lesson_page
 from casebook.lessons.slides import slides_page
 from casebook.lessons.source import Lesson, read_lesson
-from casebook.reports import comparison, figures, frontier, networks, run, runs, steps, studies
+from casebook.reports import comparison, drawings, figures, frontier, networks, run, runs, steps, studies
 from casebook.reports.page import text_table
 from casebook.training.recipe import make_recipe
 
@@ -183,6 +186,12 @@ def a_lesson() -> Lesson:
     return read_lesson("classic-networks")
 
 
+def drawing_page() -> str:
+    """A network whose class and modules have hostile names."""
+    network = type(HOSTILE, (nn.Sequential,), {})(OrderedDict({"<b>&": nn.Conv2d(3, 4, 3), '"': nn.ReLU()}))
+    return drawings.render(draw_network(network, 8))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "run": run_page,
     "run of many classes": run_page_of_many_classes,
@@ -199,4 +208,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "lesson: slides": lambda: slides_page(a_lesson(), 0),
     "lesson: index": lambda: index_page(0),
     "lesson: questions": lambda: companion_page("questions"),
+    "drawing": drawing_page,
 }

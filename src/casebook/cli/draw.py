@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from .output import say, wrong_usage
+from .summary import input_size, network_options
 
 
 class NetworkOrIllustration(TyperGroup):
@@ -24,6 +25,36 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 OUT = typer.Option(None, "--out", "-o", help="The .svg file to write; default: the illustration's name.")
+
+
+@app.command("network")
+def network(
+    name: str = typer.Argument(
+        ..., metavar="NAME|RUN", help="A network, as 'casebook models' lists them, or a run folder."
+    ),
+    level: str = typer.Option(None, "--level", help="strip, block or layers; default: strip."),
+    style: str = typer.Option(None, "--style", help="volume, strip or block; default: that of the level."),
+    stage: str = typer.Option(None, "--stage", help="Draw this stage alone: its number, stem or head."),
+    input_: str = typer.Option(
+        None, "--input", help="Side of the picture in pixels, or HEIGHTxWIDTH; default: the network's own."
+    ),
+    options: list[str] = typer.Option(
+        None, "--set", help="An option of the network, as NAME=VALUE, such as small_stem=true or num_classes=10."
+    ),
+    html: bool = typer.Option(False, "--html", help="Write one page in which each box shows its numbers."),
+    out: str = typer.Option(None, "--out", "-o", help="The file to write; default: NAME-LEVEL.svg or .html."),
+) -> None:
+    """Draw a network: its strip, its blocks, or every layer. The command's name may be left out."""
+    size, settings = input_size(input_), network_options(options or [])
+    kind = Path(out).suffix.lower() if out else ".html" if html else ".svg"
+    if kind not in (".svg", ".html") or (html and kind != ".html"):
+        raise wrong_usage(f"--out is {out!r}, expected a name that ends in {'.html' if html else '.svg or .html'}")
+    from casebook.workflows.draw import draw, write_drawing
+
+    drawing = draw(name, size, level=level, style=style, stage=stage, **settings)
+    part = f"-{stage.replace(' ', '-')}" if stage else ""
+    for path in write_drawing(out or f"{drawing.network}-{style or drawing.level}{part}{kind}", drawing):
+        say(f"wrote {path}")
 
 
 @app.command("sliding")

@@ -32,7 +32,7 @@ def summary(
     """Count what a network costs, layer by layer: parameters, multiply-adds, additions, memory, receptive field."""
     if json_ + csv + markdown > 1:
         raise wrong_usage("--json, --csv and --markdown exclude each other")
-    size, settings = _size(input_), _settings(options or [])
+    size, settings = input_size(input_), network_options(options or [])
 
     from casebook.cost.count import count
 
@@ -53,7 +53,7 @@ def summary(
         left_out(found.left_out(order, width=width))
 
 
-def _size(given: str | None) -> int | tuple[int, int] | None:
+def input_size(given: str | None) -> int | tuple[int, int] | None:
     if given is None:
         return None
     found = re.fullmatch(r"(\d{1,6})(?:[xX](\d{1,6}))?", given.strip())
@@ -62,7 +62,7 @@ def _size(given: str | None) -> int | tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found[2] else int(found[1])
 
 
-def _settings(options: list[str]) -> dict[str, Any]:
+def network_options(options: list[str]) -> dict[str, Any]:
     """NAME=VALUE pairs; a value is read as TOML if it is valid TOML, else as text."""
     import tomllib
 

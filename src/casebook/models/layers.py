@@ -362,6 +362,15 @@ class Network(nn.Module):
         check_shape(images, self.in_channels, self.smallest_input, self.fixed_input)
         return self.stages(self.stem(images))
 
+    def _repr_svg_(self) -> str | None:
+        """In a notebook a network shows its strip; one that `create_model` did not make shows its modules."""
+        import casebook  # the root package, which reaches every room: a network knows nothing of drawings
+
+        try:
+            return casebook.draw(self).svg()
+        except casebook.CasebookError:
+            return None
+
     def reset_classifier(self, num_classes: int) -> None:
         """Gives every head a new last layer of `num_classes` outputs, whose names are unknown.
 
