@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .workflows.evaluate import Evaluation, evaluate
     from .workflows.explain import explain
     from .workflows.export import export
+    from .workflows.export_web import export_web
     from .workflows.features import features
     from .workflows.illustrate import illustrate
     from .workflows.predict import predict
@@ -61,6 +62,7 @@ _HOMES = {
     "evaluate": ".workflows.evaluate",
     "explain": ".workflows.explain",
     "export": ".workflows.export",
+    "export_web": ".workflows.export_web",
     "features": ".workflows.features",
     "illustrate": ".workflows.illustrate",
     "list_models": ".models",
@@ -106,6 +108,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "export_web",
     "features",
     "illustrate",
     "list_models",

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from .formatting import clock_text, one_line, size_text
 
-Task = Literal["scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count", "export"]
+Task = Literal["scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count", "export", "download"]
 TASKS: dict[str, str] = {
     "scan": "checking the pictures",
     "features": "computing features",
@@ -26,6 +26,7 @@ TASKS: dict[str, str] = {
     "profile": "measuring",
     "count": "counting networks",
     "export": "exporting:",
+    "download": "downloading (MiB)",
 }
 
 

@@ -145,9 +145,14 @@ def test_predict(command: Command, sections, digit_folder: Path, small_run: Path
     all_keys(known, seen, check(command("predict", small_run, *given).json, known))
 
 
-def test_export(command: Command, sections, small_run: Path) -> None:
+def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from casebook.deployment.web import Runtime
+    from casebook.workflows import export_web
+
+    monkeypatch.setattr(export_web, "onnxruntime_web", lambda folder, progress: Runtime(b"module", b"wasm"))
     known = sections["casebook export"]
-    document = command("export", small_run, "--out", "small.casebook", "--json").json
+    document = command("export", small_run, "--out", "small.casebook", "--web", "page.html", "--json").json
+    assert command("export", "small.casebook", "--web", "again.html", "--json").json["web"]["path"] == "again.html"
     all_keys(known, check(document, known))
 
 

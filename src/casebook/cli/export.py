@@ -10,7 +10,9 @@ from .output import next_step, print_json
 
 
 def export(
-    model: str = typer.Argument(..., help="Run folder, or the name of a network (then with --weights)."),
+    model: str = typer.Argument(
+        ..., help="Run folder, or the name of a network (then with --weights); with --web also a bundle."
+    ),
     out: str = typer.Option(None, "--out", "-o", metavar="FILE", help="The bundle; default: MODEL.casebook, here."),
     weights: str = typer.Option(
         None, "--weights", "-w", help="Weights of a named network: file, run folder or published name."
@@ -19,22 +21,48 @@ def export(
     golden: str = typer.Option(
         None, "--golden", metavar="DIR", help="Pictures of yours to check the bundle with. They travel inside it."
     ),
+    web: str = typer.Option(
+        None, "--web", metavar="DIR|FILE.html", help="Also write a page that classifies pictures in a browser, offline."
+    ),
+    onnxruntime_web: str = typer.Option(
+        None,
+        "--onnxruntime-web",
+        metavar="DIR",
+        help="The folder dist/ of the npm package onnxruntime-web, for --web where there is no network.",
+    ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Write a run as one file that runs anywhere without torch, and proves that it answers the same."""
     import casebook
 
+    from ..runner.bundle import is_bundle
+
     settings = casebook.ExportSettings(golden=golden)
+    document, page, bundle = {}, None, model
     with TerminalDisplay() as display:
-        exported = casebook.export(model, out, weights=weights, classes=classes, settings=settings, progress=display)
-    document = exported.document
+        if not (web and is_bundle(model)):
+            exported = casebook.export(
+                model, out, weights=weights, classes=classes, settings=settings, progress=display
+            )
+            document, bundle = exported.document, str(exported.path)
+        if web:
+            page = casebook.export_web(bundle, web, runtime=onnxruntime_web, progress=display)
+            document["web"] = {"path": str(page.path), "bytes": page.size_bytes}
     if json_:
         print_json(document)
         return
-    print(f"{exported.path}: {size_text(document['bytes'])}, SHA-256 {exported.sha256[:16]}...")
-    for name, network in document["networks"].items():
+    if "bundle" in document:
+        print(f"{bundle}: {size_text(document['bytes'])}, SHA-256 {document['sha256'][:16]}...")
+    for name, network in document.get("networks", {}).items():
         print(
             f"{name}: probabilities within {network['worst_difference']:.1e} of torch's on {document['golden']} golden "
             "pictures"
         )
-    next_step(f"python {shlex.quote(str(exported.path))} predict PICTURES", "needs NumPy, Pillow and onnxruntime only")
+    if page is None:
+        next_step(f"python {shlex.quote(bundle)} predict PICTURES", "needs NumPy, Pillow and onnxruntime only")
+        return
+    print(f"{page.path}: {size_text(page.size_bytes)}")
+    if page.path.is_dir():
+        next_step(f"python -m http.server -d {shlex.quote(str(page.path))}", "serves the page on port 8000")
+    else:
+        next_step(f"open {shlex.quote(str(page.path))} in a browser", "it needs no server and no network")

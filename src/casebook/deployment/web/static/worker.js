@@ -37,7 +37,8 @@ async function answer(classifier, { id, file, bitmap, wantsAll, wantsThumbnail }
   const picture = file ? await openPicture(file, preprocessing.value_range) : fromBitmap(bitmap);
   try {
     const decoded = performance.now();
-    const input = pixels(picture.isJpeg ? reduced(picture, preprocessing) : picture, preprocessing);
+    const source = picture.isJpeg ? reduced(picture, preprocessing) : picture;
+    const input = pixels(source, preprocessing);
     const resized = performance.now();
     const shape = [1, preprocessing.size, preprocessing.size, preprocessing.mode === "L" ? 1 : 3];
     const outputs = await session.run({ pixels: new runtime.Tensor("uint8", input, shape) });
@@ -51,7 +52,7 @@ async function answer(classifier, { id, file, bitmap, wantsAll, wantsThumbnail }
       {
         id, milliseconds, thumbnail, size: [picture.width, picture.height], why: judged.why, reason: judged.reason,
         classes: first.map((k) => [classes[k], judged.probabilities[k]]),
-        ...(wantsAll && { probabilities, pixels: input }),
+        ...(wantsAll && { probabilities, pixels: input, isReduced: source !== picture }),
       },
       thumbnail ? [thumbnail] : [],
     );

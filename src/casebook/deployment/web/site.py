@@ -1,0 +1,29 @@
+"""A bundle -> what its page holds."""
+
+from ...errors import BundleError
+from ...runner.bundle import Bundle
+from ...runner.verify import expected_probabilities
+from .write import Golden, Site
+
+PAGE_KEYS = ("name", "casebook", "classes", "preprocessing")  # of bundle.json, which the page's scripts read
+NOT_IN_BROWSERS = (b"II*\0", b"MM\0*")  # how a TIFF begins
+
+
+def site_of(bundle: Bundle, network: str | None = None) -> Site:
+    """The parts of a page that answers as the bundle does.
+
+    `network` is "float32" or "int8"; by default int8 where the bundle has it, because it is a quarter of the size.
+    Golden pictures of kinds that no browser reads are left out.
+    """
+    chosen = network or ("int8" if "int8" in bundle.networks else "float32")
+    if chosen not in bundle.networks:
+        raise BundleError(f"{bundle.path}: has no {chosen!r} network; it has {', '.join(bundle.networks)}")
+    expected = expected_probabilities(bundle, chosen) if bundle.manifest.get("golden") else []
+    golden = []
+    for picture, probabilities in zip(bundle.manifest.get("golden", []), expected, strict=True):
+        content = bundle.read(picture["file"])
+        if not content.startswith(NOT_IN_BROWSERS):
+            golden.append(Golden(picture["shows"], content, probabilities.tolist(), picture["pixels_sha256"]))
+    manifest = {key: bundle.manifest[key] for key in PAGE_KEYS}
+    manifest |= {"files": {"network": "model.onnx", "kept": None}, "unsure": None}
+    return Site(manifest, {"model.onnx": bundle.read(bundle.networks[chosen]["file"])}, golden)

@@ -1,0 +1,33 @@
+"""A page for browsers in one call: a bundle -> a folder or one HTML file."""
+
+from pathlib import Path
+
+from ..deployment.web import Written, onnxruntime_web, site_of, write_web
+from ..progress import Advanced, Reporter, reporting
+from ..runner.bundle import Bundle
+
+
+def export_web(
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    network: str | None = None,
+    runtime: str | Path | None = None,
+    progress: bool | Reporter = False,
+) -> Written:
+    """Writes a page that classifies pictures in a browser, on the device, without a network connection.
+
+    `out` is a folder for a web server, or a file ending in .html that opens as it is. `network` is "float32" or
+    "int8"; by default int8 where the bundle has it. `runtime` is a folder with the files of onnxruntime-web; without
+    it they come from the cache, and the first time from npm's registry.
+
+    Raises BundleError for a file that is no bundle, DownloadError where the runtime cannot be had, and RunError where
+    the page cannot be written.
+    """
+    opened = Bundle.open(bundle)
+    with reporting(progress) as report:
+
+        def show(name: str, done: int, total: int) -> None:
+            report(Advanced("download", done >> 20, total >> 20, name))
+
+        return write_web(site_of(opened, network), out, onnxruntime_web(runtime, progress=show))
