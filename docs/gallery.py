@@ -118,6 +118,12 @@ SECTIONS: dict[str, tuple[Drawing, ...]] = {
             "boxes --protocol 144-crop",
             "GoogLeNet's 144 crops: four scales, three squares of each, six crops of each square, each also mirrored.",
         ),
+        Drawing(
+            "bars",
+            "bars",
+            "The results of ILSVRC by year. Grey bars are entries whose network is not in Casebook; the depths are "
+            "counted. Almost every figure is one of several networks together.",
+        ),
     ),
 }  # fmt: skip
 

@@ -54,7 +54,8 @@ def test_what_learns_is_counted() -> None:
 
 def test_a_scaled_network_has_the_blocks_of_the_live_one() -> None:
     base = counted("efficientnet_b0", "baseline", Point(1.0, 1.0, 224))
-    assert base.blocks[:7] == (1, 2, 2, 3, 3, 4, 1)
+    assert base.blocks == (1, 2, 2, 3, 3, 4, 1)
+    assert base.channels == (16, 24, 40, 80, 112, 192, 320)
     deep = counted("efficientnet_b0", "depth", Point(1.0, 2.0, 224))
     assert base.multiply_adds == 385_814_752
     sheet = scaled("efficientnet_b0", [base, deep])

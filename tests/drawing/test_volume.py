@@ -3,7 +3,9 @@
 import pytest
 
 from casebook.cost.worked import explain
-from casebook.drawing.maps import chain_maps
+from casebook.drawing.depth import depth
+from casebook.drawing.graph import trace_graph
+from casebook.drawing.maps import chain_maps, network_maps, network_volumes
 from casebook.drawing.volume import solid, volumes
 from casebook.errors import ModelError
 
@@ -27,6 +29,45 @@ def test_alexnet_has_a_flatten_and_the_worked_number_of_weights() -> None:
     weights = [int(one.counts[1].split()[0].replace(",", "")) for one in maps if one.counts]
     assert sum(weights) == explain("chain", layers=ALEXNET).results["parameters"]
     assert volumes("alexnet", maps).collisions() == []
+
+
+def test_a_live_network_has_the_maps_of_its_paper() -> None:
+    maps = network_maps(trace_graph("lenet5"))
+    assert [one.label for one in maps] == [
+        "32x32x1", "28x28x6", "14x14x6", "10x10x16", "5x5x16", "1x1x120", "120", "84", "10"
+    ]  # fmt: skip
+    assert maps[2].words == ("average pool 2x2", "stride 2")
+    assert maps[1].counts == ("6 filters", "156 weights")
+    assert maps[-1].counts == ("850 weights",)
+
+
+def test_alexnet_has_groups_and_same_padding() -> None:
+    sheet = network_volumes(trace_graph("alexnet"))
+    assert sheet.collisions() == []
+    words = [label.name for label in sheet.labels]
+    assert words[:2] == ["alexnet", "60,965,224 weights, 724,406,816 multiply-adds"]
+    maps = network_maps(trace_graph("alexnet"))
+    assert maps[3].words == ("conv 5x5", "same padding", "2 groups")
+    assert [one.label for one in maps] == [one.label for one in chain_maps("227x227x3", ALEXNET)]
+
+
+@pytest.mark.parametrize("name", ["zfnet", "vgg16", "nin_cifar", "mobilenet_v1", "plain20"])
+def test_other_chains_have_no_overlaps(name: str) -> None:
+    assert network_volumes(trace_graph(name)).collisions() == []
+
+
+def test_a_network_with_branches_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"resnet20 branches before stages\.0\.0.*style strip or block"):
+        network_maps(trace_graph("resnet20"))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [("alexnet", 8), ("zfnet", 8), ("vgg16", 16), ("vgg19", 19), ("googlenet", 22), ("resnet50", 50),
+     ("densenet121", 121), ("resnet20", 20), ("lenet5", 5)],
+)  # fmt: skip
+def test_depth_is_the_one_in_the_paper(name: str, layers: int) -> None:
+    assert depth(trace_graph(name)) == layers
 
 
 def test_larger_maps_are_larger_but_less_than_in_proportion() -> None:

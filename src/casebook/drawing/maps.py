@@ -5,7 +5,10 @@ from math import prod
 from ..cost.parameters import LayerSpec, read_layers
 from ..cost.worked import explain
 from ..errors import ModelError
-from .volume import Map
+from .graph import Graph, Node
+from .svg import Sheet
+from .volume import Map, volumes
+from .words import words
 
 MOST_MAPS = 60  # an hour's lecture; more fit on no page
 
@@ -30,6 +33,57 @@ def chain_maps(input: str, layers: str) -> list[Map]:
     return checked(maps, "the chain")
 
 
+def network_volumes(graph: Graph) -> Sheet:
+    """The drawing of a network without branches, with the sums of its weights and multiply-adds."""
+    weights = sum(node.cost.parameters for node in graph.nodes)
+    multiply_adds = sum(node.cost.multiplications or 0 for node in graph.nodes)
+    return volumes(graph.network, network_maps(graph), [f"{weights:,} weights, {multiply_adds:,} multiply-adds"])
+
+
+def network_maps(graph: Graph) -> list[Map]:
+    """The maps of a network without branches: each convolution, pooling and fully connected layer makes one.
+
+    Raises ModelError, which names the place, for a network that branches.
+    """
+    maps = [Map(graph.input_shape)]
+    for node in graph.nodes[1:]:
+        if node.inputs != (node.number - 1,):
+            raise ModelError(
+                f"{graph.network} branches before {node.name or node.type}, and volumes are drawn of chains alone; "
+                "draw it with the style strip or block"
+            )
+        maps += _made_by(node)
+    return checked(maps, graph.network)
+
+
+def _made_by(node: Node) -> list[Map]:
+    """The map that a call makes; none for those that keep height, width and channels as they are."""
+    cost, before, after = node.cost, node.in_shape, node.shape
+    if node.kind in ("norm", "activation", "dropout") or (
+        after == before and not (cost.parameters or cost.kernel_size)
+    ):
+        return []
+    counts = _counts(after[0], cost.parameters)
+    if node.kind == "linear":
+        return [Map(after, "dense", None, ("dense",), counts[1:])]
+    if node.kind == "move":
+        return [Map(after, "data", None, (words(node.type),))]
+    depthwise = cost.groups == before[0] > 1
+    kind = "pool" if node.kind == "pool" else "depthwise" if depthwise else "conv"
+    name = "depthwise" if depthwise else POOLS.get(node.type) or words(node.type)
+    if cost.kernel_size is None or cost.stride is None:
+        return [Map(after, kind, None, tuple(name.split(" ", 1)), counts)]
+    keeps = any(cost.padding or ()) and cost.stride[0] == 1 and after[1:] == before[1:]
+    padding = "same" if keeps else max(cost.padding or (0,))
+    lines = window_words(name, cost.kernel_size, cost.stride[0], padding)
+    groups = (f"{cost.groups} groups",) if (cost.groups or 1) > 1 and not depthwise else ()
+    return [Map(after, kind, cost.kernel_size, (*lines, *groups), counts)]
+
+
+POOLS = {
+    "MaxPool2d": "max pool", "AvgPool2d": "average pool", "AdaptiveAvgPool2d": "global average pool",
+    "AdaptiveMaxPool2d": "global max pool", "mean": "global average pool",
+}  # fmt: skip
 KINDS = {"conv": "conv", "dw": "depthwise", "pool": "pool", "gap": "pool", "fc": "dense"}
 NAMES = {"conv": "conv", "dw": "depthwise", "pool": "pool", "gap": "global pool", "fc": "dense"}
 

@@ -19,6 +19,7 @@ COLUMN, MARGIN = 190, 20
 WORD_SIZE = 13
 BAR, BAR_GAP, STAGE_GAP = 7, 2, 7
 WIDEST = 176  # pixels of the block with the most channels
+ORDER = {"width": 0, "depth": 1, "resolution": 2}  # then what scales several at once
 PIXELS = 3  # of the input for one of the drawing
 
 
@@ -95,18 +96,21 @@ def counted(network: str, kind: str, point: "Point") -> Scaled:
     from ..cost.count import count
 
     summary = count(network, point.resolution, width=point.width, depth=point.depth)
-    names = sorted({name for name in summary.outputs if name.startswith("stages.") and name.count(".") == 1},
-                   key=lambda name: int(name.partition(".")[2]))  # fmt: skip
-    blocks = [sum(other.rpartition(".")[0] == name for other in summary.outputs) for name in names]
+    blocks: dict[str, int] = {}
+    for name, output in summary.outputs.items():
+        stage, _, number = name.rpartition(".")
+        if stage.startswith("stages.") and stage.count(".") == 1 and not output.type.startswith("Conv"):
+            blocks[stage] = blocks.get(stage, 0) + number.isdecimal()
     return Scaled(
-        kind, point.width, point.depth, point.resolution, tuple(blocks),
-        tuple(summary.outputs[name].shape[0] for name in names),
+        kind, point.width, point.depth, point.resolution, tuple(blocks.values()),
+        tuple(summary.outputs[stage].shape[0] for stage in blocks),
         summary.total.multiply_adds or 0, summary.total.parameters,
     )  # fmt: skip
 
 
 def scaled(name: str, networks: Sequence[Scaled]) -> Sheet:
     """The drawing; the first network is the one that the others scale."""
+    networks = [networks[0], *sorted(networks[1:], key=lambda one: ORDER.get(one.kind, len(ORDER)))]
     most = max(channel for one in networks for channel in one.channels)
     square = max(one.resolution for one in networks) // PIXELS
     first = MARGIN + 30
@@ -131,7 +135,7 @@ def scaled(name: str, networks: Sequence[Scaled]) -> Sheet:
         _draw_stack(sheet, one, (middle, stacks), most)
         sheet.arrow(middle, stacks + _stack_height(one), middle, bottom + 22)
         _draw_words(sheet, one, networks[0], (middle, bottom + 44))
-    note = "A bar is a block; its length is the number of its stage's channels. The square is the input."
+    note = "A bar is a block; its length is the number of its channels. The square is the input."
     sheet.text(MARGIN, sheet.height - 14, note, "faint", size=12)
     return sheet.widen(MARGIN)
 

@@ -2,12 +2,9 @@
 
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-
-from ..models import create_model, model_card
+from ..drawing.depth import depth
+from ..drawing.graph import trace_graph
+from ..models import model_card
 from ..models.card import Figure
 from ..reports import figures
 from .experiment import Experiment, Study
@@ -41,51 +38,11 @@ ENTRIES = (
 ONE_NETWORK = ("alexnet", "zfnet", "vgg16", "vgg19", "googlenet", "resnet152_v1", "senet154")
 
 
-class _Depth(TorchDispatchMode):
-    """Counts the layers with weights on the longest path to each tensor while a network runs on the meta device."""
-
-    LAYERS = ("convolution", "addmm", "mm")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.depths: dict[int, int] = {}  # by storage
-        self.alive: list[Tensor] = []  # a storage's address can be reused once its tensor is gone
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # otherwise torch loads its compiler
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        answer = func(*args, **(kwargs or {}))
-        before = max((self.of(tensor) for tensor in tree_leaves(args) if isinstance(tensor, Tensor)), default=0)
-        after = before + (func.__name__.partition(".")[0] in self.LAYERS)
-        for tensor in tree_leaves(answer):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                self.depths[storage._cdata] = max(after, self.depths.get(storage._cdata, 0))
-                self.alive.append(tensor)
-        return answer
-
-    def of(self, tensor: Tensor) -> int:
-        return self.depths.get(tensor.untyped_storage()._cdata, 0)
-
-
-def depth(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Layers with weights (convolutions, fully connected) on the longest path from a picture to the logits.
-
-    `network` is on the meta device, in evaluation mode.
-    """
-    with torch.no_grad(), _Depth() as mode:
-        return mode.of(network(torch.empty(1, *input_shape, device="meta")))
-
-
 def run(experiment: Experiment) -> None:
     rows, costs = [], {}
     for name in dict.fromkeys(entry.network for entry in ENTRIES if entry.network):
         card = model_card(name)
-        with torch.device("meta"):
-            network = create_model(name).eval()
-        layers = depth(network, (card.in_channels, card.input_size, card.input_size))
+        layers = depth(trace_graph(name))
         costs[name] = (layers, card.parameters, card.multiply_adds)
         rows.append((name, card.year, layers, card.input_size, card.parameters, card.multiply_adds))
     experiment.table(

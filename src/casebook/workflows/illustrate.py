@@ -179,18 +179,12 @@ def _photo(path: Path) -> "tuple[Photo, tuple[int, int]]":
 
 def _bars() -> "Sheet":
     """The entries of ILSVRC that the study `history` lists, with the depth counted from each network."""
-    import torch
-
     from ..drawing.bars import Result, bars
-    from ..models import create_model, model_card
-    from ..studies.history import ENTRIES, depth
+    from ..drawing.depth import depth
+    from ..drawing.graph import trace_graph
+    from ..studies.history import ENTRIES
 
-    depths: dict[str, int] = {}
-    for name in {entry.network for entry in ENTRIES if entry.network}:
-        card = model_card(name)
-        with torch.device("meta"):
-            network = create_model(name).eval()
-        depths[name] = depth(network, (card.in_channels, card.input_size, card.input_size))
+    depths = {name: depth(trace_graph(name)) for name in dict.fromkeys(e.network for e in ENTRIES if e.network)}
     results = [
         Result(e.year, e.entry, e.top5_error, f"{e.network}: {depths[e.network]} layers" if e.network else "",
                e.refers_to, e.source)
