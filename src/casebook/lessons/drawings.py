@@ -1,8 +1,27 @@
-"""The drawings of a lesson: a block "draw" holds a command's arguments and a caption."""
+"""The drawings of a lesson: a block "draw" holds the arguments of `casebook draw` and a caption."""
 
-from typing import NamedTuple
+import shlex
+from typing import Any, NamedTuple
 
-from markupsafe import Markup
+from ..errors import DataError
+from ..workflows.illustrate import ILLUSTRATIONS, illustrate
+
+
+class Directive(NamedTuple):
+    """What a block asks for."""
+
+    command: str
+    """What stands behind "casebook draw"."""
+    name: str
+    """An illustration, or a network."""
+    settings: dict[str, Any]
+    caption: str
+
+    @property
+    def call(self) -> str:
+        """The same in Python."""
+        given = "".join(f", {key}={value!r}" for key, value in self.settings.items())
+        return f"casebook.{'illustrate' if self.name in ILLUSTRATIONS else 'draw'}({self.name!r}{given})"
 
 
 class Drawn(NamedTuple):
@@ -10,11 +29,29 @@ class Drawn(NamedTuple):
 
     command: str
     caption: str
-    svg: Markup | None
-    """None where this version cannot draw it."""
+    svg: str
+    """ "" for a network, which this version does not draw."""
+    alt: str
+    """What it shows, in words."""
+
+
+def directive(text: str) -> Directive:
+    """Reads a block: its first line is the command, the rest the caption. Raises DataError."""
+    command, _, caption = text.strip().partition("\n")
+    name, *words = shlex.split(command)
+    if len(words) % 2 or not all(flag.startswith("--") for flag in words[::2]):
+        raise DataError(f"a drawing is {command!r}, expected a name and pairs of --setting VALUE")
+    settings = {
+        flag[2:].replace("-", "_"): int(value) if value.isdecimal() else value
+        for flag, value in zip(words[::2], words[1::2], strict=True)
+    }
+    return Directive(command, name, settings, " ".join(caption.split()))
 
 
 def draw(text: str) -> Drawn:
-    """The drawing of a block: its first line is what stands behind "casebook draw", the rest a caption."""
-    command, _, caption = text.strip().partition("\n")
-    return Drawn(command, " ".join(caption.split()), None)
+    """The drawing of a block. Raises DataError, or ModelError for what cannot be drawn."""
+    asked = directive(text)
+    if asked.name not in ILLUSTRATIONS:
+        return Drawn(asked.command, asked.caption, "", "")
+    sheet = illustrate(asked.name, **asked.settings)
+    return Drawn(asked.command, asked.caption, sheet.svg(), f"{sheet.title}. {sheet.description}")

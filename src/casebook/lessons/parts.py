@@ -1,5 +1,6 @@
 """Blocks of Markdown -> parts that a template lays out: HTML, folded answers, two columns, drawings, exercises."""
 
+import base64
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from .drawings import Drawn, draw
 from .exercises import HEADING
-from .source import Block, markdown, slug
+from .source import Block, docs_folder, markdown, slug
 
 
 class Part(NamedTuple):
@@ -118,8 +119,17 @@ def to_html(text: str) -> Markup:
         for inner in token.children or ():
             if inner.type == "link_open":
                 inner.attrSet("href", page_link(str(inner.attrGet("href") or "")))
+            elif inner.type == "image":
+                inner.attrSet("src", picture_uri(str(inner.attrGet("src") or "")))
     shown = str(parser.renderer.render(tokens, parser.options, {}))
     return Markup(_scrolling(shown))
+
+
+def picture_uri(target: str) -> str:
+    """A picture of docs/pictures, inside the page."""
+    path = docs_folder() / "pictures" / target.rpartition("/")[2]
+    kind = {".jpg": "jpeg", ".png": "png"}[path.suffix]
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def page_link(target: str) -> str:

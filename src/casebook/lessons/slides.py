@@ -93,6 +93,8 @@ def _height(block: Block) -> float:
 
 def _paragraph(text: str) -> float:
     lines = text.split("\n")
+    if text.startswith("!["):
+        return LINES - 4
     if lines[0].startswith("|"):
         return 1.15 * len(lines) + 0.5
     if lines[0].startswith(("- ", "1. ")):

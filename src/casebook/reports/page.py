@@ -115,6 +115,7 @@ def environment() -> Environment:
     made.filters["percent"] = percent_text
     made.filters["count"] = "{:,}".format
     made.filters["cut"] = cut
+    made.filters["svg_uri"] = svg_uri
     made.tests["cell"] = lambda value: isinstance(value, Cell)
     made.tests["bar"] = lambda value: isinstance(value, Bar)
     made.globals["num_notes"] = NUM_NOTES
