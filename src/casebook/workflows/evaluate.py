@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.pictures import Source
-from ..device import Stopwatch
+from ..device import Stopwatch, using_threads
 from ..errors import DataError, did_you_mean
 from ..evaluation.comparison import Scored, best_member, compare
 from ..evaluation.ensemble import aligned, with_ensembles
@@ -131,6 +131,7 @@ def evaluate(
     from ..evaluation.classifier import load
     from ..evaluation.together import Combination, score_together
     from ..evaluation.views import Asking
+    from .threads import choose_asking_threads
 
     watch = Stopwatch()
     counted = protocol is not None or len(models) > 1
@@ -141,9 +142,13 @@ def evaluate(
         soup="soup" in wanted,
     )
     with reporting(progress) as report:
-        evidence = None if unsure is None else _evidence(classifiers[0], unsure, report)
-        how = dataclasses.replace(asking or Asking(), counted=counted, features=evidence is not None, report=report)
-        found = score_together(classifiers, data, protocols, combination, split=split, asking=how)
+        batch_size = (asking or Asking()).batch_size or max(one.batch_size for one in classifiers)
+        with using_threads(choose_asking_threads(classifiers, batch_size, report=report)):
+            evidence = None if unsure is None else _evidence(classifiers[0], unsure, report)
+            how = dataclasses.replace(
+                asking or Asking(), counted=counted, features=evidence is not None, report=report
+            )  # fmt: skip
+            found = score_together(classifiers, data, protocols, combination, split=split, asking=how)
     seconds = found.seconds if len(found.rows) == 1 else watch.seconds
     names = [one.name for one in classifiers]
     evaluation = _evaluation(

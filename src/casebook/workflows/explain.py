@@ -28,12 +28,15 @@ from ..files import write_atomically
 from ..progress import Advanced, Reporter, reporting
 from ..runner.bundle import is_bundle
 from ..runner.reading import NamedPicture, Pictures, named_pictures, read_ahead
+from .threads import choose_asking_threads, each_with_threads
 
 METHODS = (*BY_PICTURE, "filters", "top9", "all")
 OF_A_CLASS = ("grad-cam", "occlusion", "guided", "gradient")
 RANDOMISED = (*OF_A_CLASS, "deconvnet")
 LONGEST_NAME = 80  # in characters; bytes may be twice as many
 BATCH_SIZE = 32
+MANY_IMAGES = {"occlusion", "top9", "all"}  # methods that show a network many images at a time
+OCCLUSION_PASSES = 100  # of the network for a picture, about
 
 
 def explain(
@@ -100,7 +103,13 @@ class _Job:
 
     def reported(self, named: Sequence[NamedPicture], progress: bool | Reporter) -> Iterator[dict[str, Any]]:
         with reporting(progress) as report:
-            yield from self.records(named, report)
+            threads = self._threads(len(named), report)
+            yield from each_with_threads(threads, self.records(named, report))
+
+    def _threads(self, num_pictures: int, report: Reporter) -> int:
+        many = MANY_IMAGES.intersection(self.methods)
+        batch_size, passes = (BATCH_SIZE, OCCLUSION_PASSES) if many or self.settings.sanity else (1, len(self.methods))
+        return choose_asking_threads([self.classifier], batch_size, num_pictures * passes, report)
 
     def records(self, named: Sequence[NamedPicture], report: Reporter) -> Iterator[dict[str, Any]]:
         methods, settings = self.methods, self.settings

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from ..runner.answers import Answer, PictureClassifier, open_answerer
 from ..runner.bundle import check_alone, is_bundle
-from ..runner.reading import Pictures
+from ..runner.reading import Pictures, named_pictures
+
+SIZED = (str, Path, list, tuple)  # pictures that can be counted before they are read; of others, each may take its time
 
 
 def predict(
@@ -29,7 +31,17 @@ def predict(
     Raises RunError, BundleError, WeightsError, DataError and RecipeError.
     """
     classifier = _opened(model, weights, classes, device)
-    return classifier.stream(pictures, top=top, batch_size=batch_size, unsure=unsure)
+    answers = classifier.stream(pictures, top=top, batch_size=batch_size, unsure=unsure)
+    if not hasattr(classifier, "model"):  # a bundle has threads of its own
+        return answers
+
+    from ..evaluation.classifier import Classifier
+    from .threads import choose_asking_threads, each_with_threads
+
+    assert isinstance(classifier, Classifier)
+    num_pictures = sum(1 for _ in named_pictures(pictures)) if isinstance(pictures, SIZED) else 1
+    at_once = min(batch_size or classifier.batch_size, max(1, num_pictures))
+    return each_with_threads(choose_asking_threads([classifier], at_once, num_pictures), answers)
 
 
 def _opened(
