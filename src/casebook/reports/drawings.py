@@ -46,6 +46,7 @@ def live(svg: str, facts: dict[int, Fact]) -> Markup:
         label = escape(facts[int(found[1])].sentence)
         return f'<g class="box" data-box="{found[1]}" tabindex="0" role="button" aria-label="{label}">'
 
+    svg = re.sub(r"<title>[^<]*</title>\n<desc>", "<desc>", svg, count=1)  # the group has a label
     svg = re.sub(r'<g class="box" data-box="(\d+)"><title>[^<]*</title>', button, svg)
     return Markup(svg.replace(' role="img"', ' role="group"', 1))
 
