@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .workflows.evaluate import Evaluation, evaluate
     from .workflows.explain import explain
     from .workflows.export import export
+    from .workflows.export_phone import export_coreml, export_litert
     from .workflows.export_web import export_web
     from .workflows.features import features
     from .workflows.illustrate import illustrate
@@ -62,6 +63,8 @@ _HOMES = {
     "evaluate": ".workflows.evaluate",
     "explain": ".workflows.explain",
     "export": ".workflows.export",
+    "export_coreml": ".workflows.export_phone",
+    "export_litert": ".workflows.export_phone",
     "export_web": ".workflows.export_web",
     "features": ".workflows.features",
     "illustrate": ".workflows.illustrate",
@@ -108,6 +111,8 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "export_coreml",
+    "export_litert",
     "export_web",
     "features",
     "illustrate",

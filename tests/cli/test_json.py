@@ -150,8 +150,22 @@ def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest
     from casebook.workflows import export_web
 
     monkeypatch.setattr(export_web, "onnxruntime_web", lambda folder, progress: Runtime(b"module", b"wasm"))
+    monkeypatch.setattr("casebook.deployment.litert.write_litert", lambda classifier, out: 1e-6)
+    monkeypatch.setattr("casebook.deployment.coreml.write_coreml", lambda classifier, out: None)
     known = sections["casebook export"]
-    document = command("export", small_run, "--out", "small.casebook", "--web", "page.html", "--json").json
+    document = command(
+        "export",
+        small_run,
+        "--out",
+        "small.casebook",
+        "--web",
+        "page.html",
+        "--litert",
+        "a.tflite",
+        "--coreml",
+        "a.mlpackage",
+        "--json",
+    ).json
     assert command("export", "small.casebook", "--web", "again.html", "--json").json["web"]["path"] == "again.html"
     all_keys(known, check(document, known))
 

@@ -30,6 +30,12 @@ def export(
         metavar="DIR",
         help="The folder dist/ of the npm package onnxruntime-web, for --web where there is no network.",
     ),
+    litert: str = typer.Option(
+        None, "--litert", metavar="FILE.tflite", help="Also write a file for LiteRT on Android, compared with torch."
+    ),
+    coreml: str = typer.Option(
+        None, "--coreml", metavar="DIR.mlpackage", help="Also write a Core ML package for Apple's devices; unproved."
+    ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """Write a run as one file that runs anywhere without torch, and proves that it answers the same."""
@@ -48,6 +54,12 @@ def export(
         if web:
             page = casebook.export_web(bundle, web, runtime=onnxruntime_web, progress=display)
             document["web"] = {"path": str(page.path), "bytes": page.size_bytes}
+        if litert:
+            worst = casebook.export_litert(model, litert, weights=weights, classes=classes)
+            document["litert"] = {"path": litert, "worst_difference": worst}
+        if coreml:
+            casebook.export_coreml(model, coreml, weights=weights, classes=classes)
+            document["coreml"] = {"path": coreml}
     if json_:
         print_json(document)
         return
@@ -58,6 +70,10 @@ def export(
             f"{name}: probabilities within {network['worst_difference']:.1e} of torch's on {document['golden']} golden "
             "pictures"
         )
+    if litert:
+        print(f"{litert}: probabilities within {document['litert']['worst_difference']:.1e} of torch's")
+    if coreml:
+        print(f"{coreml}: unproved; compare its answers with 'casebook predict' on a Mac or a phone")
     if page is None:
         next_step(f"python {shlex.quote(bundle)} predict PICTURES", "needs NumPy, Pillow and onnxruntime only")
         return

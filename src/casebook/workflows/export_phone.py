@@ -1,0 +1,39 @@
+"""Files for phones in one call each: a run, or a named network with weights -> LiteRT or Core ML."""
+
+from pathlib import Path
+
+from ..evaluation.classifier import Classifier, load
+
+
+def export_litert(
+    model: str | Path | Classifier,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    classes: str | Path | None = None,
+) -> float:
+    """Writes a LiteRT file, and beside it a JSON file with the labels and the preprocessing.
+
+    Gives the largest difference of a probability from torch's on the golden pictures. Needs the extra `litert`.
+    Raises BundleError for a network that cannot be converted or answers otherwise, and what `casebook.load` raises.
+    """
+    from ..deployment.litert import write_litert
+
+    return write_litert(load(model, weights=weights, classes=classes, device="cpu"), Path(out).expanduser())
+
+
+def export_coreml(
+    model: str | Path | Classifier,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    classes: str | Path | None = None,
+) -> None:
+    """Writes a Core ML package. Unproved: its answers have not been compared with torch's, which takes a Mac.
+
+    Needs the extra `coreml`. Raises BundleError for a network that cannot be converted, and what `casebook.load`
+    raises.
+    """
+    from ..deployment.coreml import write_coreml
+
+    write_coreml(load(model, weights=weights, classes=classes, device="cpu"), Path(out).expanduser())
