@@ -143,6 +143,16 @@ def test_what_cannot_be_drawn_is_said() -> None:
     assert set(LEVELS) <= set(STYLES)
 
 
+def test_volumes_are_a_style_of_whole_chains() -> None:
+    drawing = draw_network("lenet5", style="volume")
+    assert [name for name, _ in drawing.pages] == ["lenet5"]
+    assert "5x5x16" in drawing.svg()
+    with pytest.raises(ModelError, match="leave the stage out"):
+        draw_network("lenet5", style="volume", stage=1)
+    with pytest.raises(ModelError, match="resnet18 branches before"):
+        draw_network("resnet18", style="volume")
+
+
 def test_files(tmp_path: Path) -> None:
     drawing: Drawing = draw_network("lenet5", level="layers")
     written = drawing.write(tmp_path / "a.svg")

@@ -4,8 +4,9 @@ import pytest
 
 from casebook.cost.worked import explain
 from casebook.drawing.depth import depth
+from casebook.drawing.fold import fold
 from casebook.drawing.graph import trace_graph
-from casebook.drawing.maps import chain_maps, network_maps, network_volumes
+from casebook.drawing.maps import chain_maps, draw_volumes, network_maps
 from casebook.drawing.volume import solid, volumes
 from casebook.errors import ModelError
 
@@ -42,10 +43,14 @@ def test_a_live_network_has_the_maps_of_its_paper() -> None:
 
 
 def test_alexnet_has_groups_and_same_padding() -> None:
-    sheet = network_volumes(trace_graph("alexnet"))
+    drawn = draw_volumes(fold(trace_graph("alexnet")))
+    sheet = drawn.pages[0][1]
     assert sheet.collisions() == []
+    assert sum(fact.weights for fact in drawn.facts.values()) == 60_965_224
+    assert sheet.svg().count('data-box="') == len(drawn.facts) == 12
     words = [label.name for label in sheet.labels]
-    assert words[:2] == ["alexnet", "60,965,224 weights, 724,406,816 multiply-adds"]
+    assert words[0] == "alexnet"
+    assert "60,965,224 weights, 724,406,816 multiply-adds" in words[1]
     maps = network_maps(trace_graph("alexnet"))
     assert maps[3].words == ("conv 5x5", "same padding", "2 groups")
     assert [one.label for one in maps] == [one.label for one in chain_maps("227x227x3", ALEXNET)]
@@ -53,7 +58,7 @@ def test_alexnet_has_groups_and_same_padding() -> None:
 
 @pytest.mark.parametrize("name", ["zfnet", "vgg16", "nin_cifar", "mobilenet_v1", "plain20"])
 def test_other_chains_have_no_overlaps(name: str) -> None:
-    assert network_volumes(trace_graph(name)).collisions() == []
+    assert draw_volumes(fold(trace_graph(name))).pages[0][1].collisions() == []
 
 
 def test_a_network_with_branches_is_refused() -> None:

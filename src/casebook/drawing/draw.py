@@ -18,6 +18,7 @@ from ..files import write_atomically
 from .facts import Fact
 from .fold import Structure, fold
 from .graph import trace_graph
+from .maps import draw_volumes
 from .panels import draw_blocks, draw_layers
 from .pieces import Drawn
 from .strip import draw_strip
@@ -42,6 +43,9 @@ STYLES = {
     "strip": Style("strip", _strip, "rows of layers and modules, shortcuts as arcs beside them"),
     "block": Style("block", draw_blocks, "each distinct block with its branches"),
     "layers": Style("layers", draw_layers, "every call, a page for each stage"),
+    "volume": Style(
+        "layers", draw_volumes, "the feature maps of a chain of layers, as boxes"
+    ),
 }
 LEVELS = ("strip", "block", "layers")
 

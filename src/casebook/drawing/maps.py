@@ -5,8 +5,11 @@ from math import prod
 from ..cost.parameters import LayerSpec, read_layers
 from ..cost.worked import explain
 from ..errors import ModelError
+from .facts import fact_of
+from .fold import Structure
 from .graph import Graph, Node
-from .svg import Sheet
+from .pieces import Drawn
+from .strip import sums
 from .volume import Map, volumes
 from .words import words
 
@@ -33,11 +36,28 @@ def chain_maps(input: str, layers: str) -> list[Map]:
     return checked(maps, "the chain")
 
 
-def network_volumes(graph: Graph) -> Sheet:
-    """The drawing of a network without branches, with the sums of its weights and multiply-adds."""
-    weights = sum(node.cost.parameters for node in graph.nodes)
-    multiply_adds = sum(node.cost.multiplications or 0 for node in graph.nodes)
-    return volumes(graph.network, network_maps(graph), [f"{weights:,} weights, {multiply_adds:,} multiply-adds"])
+def draw_volumes(structure: Structure, stage: str | None = None) -> Drawn:
+    """The drawing of a network without branches, with the sums of its weights and multiply-adds.
+
+    Raises ModelError for a network that branches, and for a single stage.
+    """
+    if stage is not None:
+        raise ModelError("volumes are drawn of a whole network; leave the stage out")
+    graph = structure.graph
+    maps, known = network_maps(graph), {}
+    for place, one in enumerate(maps):
+        if one.key is not None:
+            fact = fact_of([graph.nodes[one.key]], stage_of(graph.nodes[one.key].name))
+            known[fact.key] = fact
+            maps[place] = one._replace(sentence=fact.sentence)
+    return Drawn(((graph.network, volumes(graph.network, maps, [sums(structure)])),), known)
+
+
+def stage_of(name: str) -> str:
+    """ "stage 1" for "stages.0.conv", else the outermost module."""
+    outermost, _, inner = name.partition(".")
+    number = inner.partition(".")[0]
+    return f"stage {int(number) + 1}" if outermost == "stages" and number.isdecimal() else outermost
 
 
 def network_maps(graph: Graph) -> list[Map]:
@@ -52,7 +72,7 @@ def network_maps(graph: Graph) -> list[Map]:
                 f"{graph.network} branches before {node.name or node.type}, and volumes are drawn of chains alone; "
                 "draw it with the style strip or block"
             )
-        maps += _made_by(node)
+        maps += [one._replace(key=node.number) for one in _made_by(node)]
     return checked(maps, graph.network)
 
 

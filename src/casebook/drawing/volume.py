@@ -4,6 +4,7 @@ Sides and channels are on a log scale, so that 227 pixels and 6 both can be seen
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from math import log2
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ class Map(NamedTuple):
     """A feature map, (channels, height, width) or (features,), and the layer that makes it from the one before.
 
     `kind` is "conv", "depthwise", "pool", "dense", "merge" or, for the input, "data". `kernel_size` is that of the
-    layer's window; `words` and `counts` are the lines above and below the arrow.
+    layer's window; `words` and `counts` are the lines above and below the arrow. `key` is that of the layer's fact, for
+    a page on which the map can be chosen, and `sentence` the fact in words.
     """
 
     shape: tuple[int, ...]
@@ -29,6 +31,8 @@ class Map(NamedTuple):
     kernel_size: tuple[int, int] | None = None
     words: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
+    key: int | None = None
+    sentence: str = ""
 
     @property
     def label(self) -> str:
@@ -132,9 +136,11 @@ def _draw_row(sheet: Sheet, maps: Sequence[Map], axis: int, leads_on: bool) -> N
         if one.words:
             _draw_step(sheet, one, (before, (x, left), axis))
         top = axis - shape.total_height // 2
-        _draw_solid(sheet, one, left, top)
         bottom = top + shape.total_height + 18
-        sheet.text(x + gap + width // 2, bottom, one.label, "strong", size=WORD_SIZE, anchor="middle")
+        attributes = {} if one.key is None else {"data-box": f"{one.key}"}
+        with sheet.group("box", tooltip=one.sentence, attributes=attributes) if attributes else nullcontext():
+            _draw_solid(sheet, one, left, top)
+            sheet.text(x + gap + width // 2, bottom, one.label, "strong", size=WORD_SIZE, anchor="middle")
         before = one, left, top
         x += gap + width
     if leads_on and before is not None:
