@@ -30,6 +30,85 @@ class Drawing(NamedTuple):
 
 
 SECTIONS: dict[str, tuple[Drawing, ...]] = {
+    "Networks as volumes": (
+        Drawing(
+            "lenet5",
+            "lenet5 --style volume",
+            "LeNet-5: height and width shrink from layer to layer, the number of channels grows, and the dense layers "
+            "end in ten classes. The patch on each box is the window of the next layer.",
+        ),
+        Drawing(
+            "alexnet",
+            "alexnet --style volume",
+            "AlexNet with the two groups of its paper; `alexnet_ungrouped` is the network without them.",
+        ),
+    ),
+    "Networks as strips": (
+        Drawing(
+            "vgg16",
+            "vgg16",
+            "VGG-16: 3x3 convolutions and 2x2 pooling alone. Each pooling halves the sides; the channels double to 512.",
+        ),
+        Drawing(
+            "resnet34",
+            "resnet34",
+            "ResNet-34: equal blocks stand once with their number. A solid arc is the identity; a dashed one changes "
+            "the shape, here with a 1x1 convolution.",
+        ),
+        Drawing("plain34", "plain34", "The same 34 layers without shortcuts."),
+        Drawing(
+            "googlenet",
+            "googlenet --set auxiliary_heads=2",
+            "GoogLeNet: nine inception modules with pooling between them, and the two side heads of training.",
+        ),
+        Drawing("mobilenet_v1", "mobilenet_v1", "MobileNet v1: depthwise, then pointwise, thirteen times."),
+        Drawing(
+            "mobilenet_v2",
+            "mobilenet_v2",
+            "MobileNet v2: 17 bottlenecks; those that keep their shape have a shortcut around them.",
+        ),
+        Drawing("efficientnet_b0", "efficientnet_b0", "EfficientNet B0, the baseline of compound scaling."),
+    ),
+    "Blocks": (
+        Drawing(
+            "residual_block",
+            "resnet34 --level block",
+            "A residual block: a[l] goes through two layers and is added to z[l+2] before the activation. Where the "
+            "shape changes, the shortcut has a convolution, the W_s of the lectures.",
+        ),
+        Drawing(
+            "bottleneck_block",
+            "resnet50 --level block",
+            "The bottleneck blocks of ResNet-50: 1x1, 3x3, 1x1. The paper has its stride in the first 1x1 "
+            "(`resnet50_v1`), as published weights do not.",
+        ),
+        Drawing(
+            "inception_module",
+            "googlenet --level block --stage 1",
+            "An inception module: four branches see the same input, and their outputs are stacked as channels. The 1x1 "
+            "convolutions before the 3x3 and the 5x5 are the bottlenecks.",
+        ),
+        Drawing(
+            "naive_module",
+            "googlenet_naive --level block --stage 1",
+            "The naive module, without the 1x1 convolutions. `casebook explain-cost inception` compares the two.",
+        ),
+        Drawing(
+            "inverted_residual",
+            "mobilenet_v2 --level block --stage 3",
+            "MobileNet v2's bottleneck: a 1x1 convolution expands by six, a depthwise one filters, and a 1x1 without "
+            "activation projects back.",
+        ),
+        Drawing("dense_block", "densenet121 --level block --stage 1", "DenseNet: a layer's output joins earlier ones."),
+    ),
+    "Every layer": (
+        Drawing(
+            "resnet50_layers",
+            "resnet50 --level layers --stage 1",
+            "Every call of ResNet-50's first stage. Without --stage there is a sheet for each stage; --html gives a "
+            "page in which each box shows its numbers.",
+        ),
+    ),
     "Chains of layers as volumes": (
         Drawing(
             "bottleneck",

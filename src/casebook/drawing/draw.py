@@ -43,9 +43,7 @@ STYLES = {
     "strip": Style("strip", _strip, "rows of layers and modules, shortcuts as arcs beside them"),
     "block": Style("block", draw_blocks, "each distinct block with its branches"),
     "layers": Style("layers", draw_layers, "every call, a page for each stage"),
-    "volume": Style(
-        "layers", draw_volumes, "the feature maps of a chain of layers, as boxes"
-    ),
+    "volume": Style("layers", draw_volumes, "the feature maps of a chain of layers, as boxes"),
 }
 LEVELS = ("strip", "block", "layers")
 
