@@ -47,7 +47,7 @@ SECTIONS: dict[str, tuple[Drawing, ...]] = {
         Drawing(
             "vgg16",
             "vgg16",
-            "VGG-16: 3x3 convolutions and 2x2 pooling alone. Each pooling halves the sides; the channels double to 512.",
+            "VGG-16: 3x3 convolutions and 2x2 pooling. Each pooling halves the sides; the channels double up to 512.",
         ),
         Drawing(
             "resnet34",
