@@ -3,6 +3,7 @@
 import shlex
 from typing import Any, NamedTuple
 
+from ..drawing.draw import draw_network
 from ..errors import DataError
 from ..workflows.illustrate import ILLUSTRATIONS, illustrate
 
@@ -30,7 +31,6 @@ class Drawn(NamedTuple):
     command: str
     caption: str
     svg: str
-    """ "" for a network, which this version does not draw."""
     alt: str
     """What it shows, in words."""
 
@@ -49,9 +49,10 @@ def directive(text: str) -> Directive:
 
 
 def draw(text: str) -> Drawn:
-    """The drawing of a block. Raises DataError, or ModelError for what cannot be drawn."""
+    """The drawing of a block, of a network its first page. Raises DataError, or ModelError for what cannot be drawn."""
     asked = directive(text)
-    if asked.name not in ILLUSTRATIONS:
-        return Drawn(asked.command, asked.caption, "", "")
-    sheet = illustrate(asked.name, **asked.settings)
+    if asked.name in ILLUSTRATIONS:
+        sheet = illustrate(asked.name, **asked.settings)
+    else:
+        sheet = draw_network(asked.name, **asked.settings).pages[0][1]
     return Drawn(asked.command, asked.caption, sheet.svg(), f"{sheet.title}. {sheet.description}")

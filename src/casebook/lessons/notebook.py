@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from ..workflows.illustrate import ILLUSTRATIONS
 from .drawings import directive
 from .exercises import Exercise, asked, exercises
 from .source import DETAILS, Block, Lesson
@@ -82,8 +81,6 @@ def _cell(block: Block) -> dict[str, Any]:
         return _code(console_source(block.text), block.is_folded)
     if block.kind == "draw":
         asked = directive(block.text)
-        if asked.name not in ILLUSTRATIONS:
-            return _text(f"{asked.caption}\n\n    casebook draw {asked.command}")
         return _code(f"# {asked.caption}\nimport casebook\n{asked.call}")
     return _text(f"```{block.kind}\n{block.text.rstrip()}\n```")
 
