@@ -154,18 +154,9 @@ def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest
     monkeypatch.setattr("casebook.deployment.coreml.write_coreml", lambda classifier, out: None)
     known = sections["casebook export"]
     document = command(
-        "export",
-        small_run,
-        "--out",
-        "small.casebook",
-        "--web",
-        "page.html",
-        "--litert",
-        "a.tflite",
-        "--coreml",
-        "a.mlpackage",
-        "--json",
-    ).json
+        "export", small_run, "--out", "small.casebook", "--web", "page.html", "--litert", "a.tflite",
+        "--coreml", "a.mlpackage", "--unsure", "0.3", "--json",
+    ).json  # fmt: skip
     assert command("export", "small.casebook", "--web", "again.html", "--json").json["web"]["path"] == "again.html"
     all_keys(known, check(document, known))
 

@@ -29,7 +29,7 @@ def test_a_clear_picture_gets_its_class() -> None:
 def test_two_classes_that_compete() -> None:
     (found,) = judge()(np.array([[0.5, 0.3, 0.2]]), np.array([[1.0, 0, 0, 0]]), CLASSES)
     assert (found.label, found.why, found.candidates) == (None, "close", (0, 1))
-    assert found.reason == "cat 42 % or dog 32 %: too close for at most 1 % wrong answers"
+    assert found.reason == "cat 41.5 % against dog 32.2 %: not sure enough for at most 1 % wrong answers"
 
 
 def test_a_picture_unlike_all() -> None:

@@ -21,6 +21,10 @@ def export(
     golden: str = typer.Option(
         None, "--golden", metavar="DIR", help="Pictures of yours to check the bundle with. They travel inside it."
     ),
+    unsure: float = typer.Option(
+        None, "--unsure", metavar="SHARE",
+        help="The bundle says 'unsure' so that of its answers at most this share is wrong, such as 0.01 for 1 %.",
+    ),
     web: str = typer.Option(
         None, "--web", metavar="DIR|FILE.html", help="Also write a page that classifies pictures in a browser, offline."
     ),
@@ -37,13 +41,13 @@ def export(
         None, "--coreml", metavar="DIR.mlpackage", help="Also write a Core ML package for Apple's devices; unproved."
     ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
-) -> None:
+) -> None:  # fmt: skip
     """Write a run as one file that runs anywhere without torch, and proves that it answers the same."""
     import casebook
 
     from ..runner.bundle import is_bundle
 
-    settings = casebook.ExportSettings(golden=golden)
+    settings = casebook.ExportSettings(golden=golden, unsure=unsure)
     document, page, bundle = {}, None, model
     with TerminalDisplay() as display:
         if not (web and is_bundle(model)):

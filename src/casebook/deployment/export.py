@@ -1,7 +1,6 @@
 """A classifier -> a bundle that was checked against it."""
 
 import dataclasses
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from ..runner.engine import open_engine
 from ..runner.verify import check_network, pixels_digest
 from . import card, golden
 from .graph import OPSET, export_graph
+from .judges import find_judges, judge_members
 from .parcel import runner_members
-from .writer import write_bundle
+from .writer import npy, write_bundle
 
 SUFFIX = ".casebook"
 MOST_DIFFERENCE = 1e-4  # of any probability between torch's float32 and the exported network's
@@ -33,6 +33,8 @@ class ExportSettings:
 
     golden: str | Path | None = None
     """A folder of pictures that may travel in the bundle, beside the built-in ones."""
+    unsure: float | None = None
+    """The bundle says "unsure" so that at most this share of its answers is wrong; None: it always answers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,13 +108,18 @@ def export_bundle(
         "worst_difference": worst_difference,
         "differences": {str(size): difference for size, difference in differences.items()},
     }  # fmt: skip
+    networks, tables = {"float32": form}, {}
+    if settings.unsure is not None:
+        judges, tables = judge_members(find_judges(classifier, settings.unsure, {}, report))
+        for name, judge in judges.items():
+            networks[name]["unsure"] = judge
     manifest: dict[str, Any] = {
         "name": out.name.removesuffix(SUFFIX),
         "casebook": casebook.__version__,
         "classes": list(classifier.classes),
         "ids": list(classifier.ids),
         "preprocessing": classifier.preprocessing.to_dict(),
-        "networks": {"float32": form},
+        "networks": networks,
         "golden": pictures,
         "metrics": card.metrics(classifier),
         "provenance": card.provenance(classifier),
@@ -123,18 +130,12 @@ def export_bundle(
         "LICENCES.md": card.licences(classifier).encode(),
         "model.onnx": network,
         "golden/float32.npy": npy(expected),
+        **tables,
         **{name: content for name, (_, content) in files.items()},
     }
     digest = write_bundle(out, manifest, members)
     step(4)
     return Exported(out, digest, manifest)
-
-
-def npy(values: NDArray[np.float32]) -> bytes:
-    """The array as a .npy file."""
-    content = io.BytesIO()
-    np.save(content, np.ascontiguousarray(values), allow_pickle=False)
-    return content.getvalue()
 
 
 def _golden(

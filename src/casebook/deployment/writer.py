@@ -1,11 +1,15 @@
 """Members and their manifest -> a bundle file, the same bytes for the same content."""
 
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..files import write_atomically
 from ..runner.bundle import CHUNK_BYTES, FORMAT, MANIFEST, SEAL_BYTES, seal
@@ -36,6 +40,13 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
 
     write_atomically(path, write)
     return digests[0]
+
+
+def npy(values: NDArray[np.floating]) -> bytes:
+    """The array as a .npy file."""
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(values), allow_pickle=False)
+    return content.getvalue()
 
 
 def _sha256(content: bytes) -> str:

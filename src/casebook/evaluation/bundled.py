@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..runner.answers import Answerer, open_answerer
 from ..runner.engine import Outputs
+from ..runner.unsure import Judge
 from .classifier import Classifier
 
 
@@ -34,6 +35,13 @@ class BundleClassifier(Classifier):
     @property
     def ids(self) -> tuple[str, ...]:
         return self.model.answerer.ids
+
+    @property
+    def judge(self) -> Judge | None:  # type: ignore[override]
+        return self.model.answerer.judge
+
+    def judge_for(self, most_wrong: float) -> Judge:
+        return self.model.answerer.judge_for(most_wrong)
 
     def images(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Tensor:
         """(B, H, W, C) uint8: the pixels themselves, since the network normalises them."""

@@ -4,6 +4,7 @@ bundle's.
 
 import abc
 import dataclasses
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,7 @@ class Answerer(PictureClassifier):
             raise BundleError(f"{bundle.path}: has no {network!r} network; it has {', '.join(bundle.networks)}")
         self.bundle, self.network = bundle, network
         self.name, self.classes, self.preprocessing = bundle.name, bundle.classes, bundle.preprocessing
+        self.judge = bundle_judge(bundle, network)
         self.engine = open_engine(engine, bundle.read(bundle.networks[network]["file"]), threads=threads)
 
     @property
@@ -221,6 +223,25 @@ class Answerer(PictureClassifier):
         name = name or ("picture" if isinstance(source, bytes) else str(source))
         outputs = self.infer(self.pixels(source, name=name)[None])
         return self.answers_of([name], outputs, top=top)[0]
+
+
+def bundle_judge(bundle: Bundle, network: str) -> Judge | None:
+    """The judge of one of the bundle's networks; None where the bundle always answers.
+
+    Raises BundleError for a network without one in a bundle that promises something: it would break the promise.
+    """
+    record = bundle.networks[network].get("unsure")
+    if record is None:
+        if any(form.get("unsure") for form in bundle.networks.values()):
+            raise BundleError(f"{bundle.path}: its promise does not hold for the {network!r} network; take float32")
+        return None
+    record = dict(record)
+    table = record.pop("table", None)
+    try:
+        kept = None if table is None else np.load(io.BytesIO(bundle.read(table)), allow_pickle=False)
+        return Judge.from_dict(record, kept)
+    except (ValueError, RunError) as error:
+        raise BundleError(f"{bundle.path}: {error}; export the run again") from error
 
 
 def open_answerer(

@@ -68,7 +68,8 @@ def _predict(path: Path, given: argparse.Namespace) -> int:
             print(f"Error: {one_line(answer.picture)}: {one_line(answer.error)}", file=sys.stderr)
         else:
             named = ", ".join(f"{name} {100 * share:.2f} %" for name, share in answer.classes)
-            print(one_line(f"{answer.picture}: {named}"))
+            said = named if answer.unsure is None else f"unsure, {answer.unsure}"
+            print(one_line(f"{answer.picture}: {said}"))
     if given.json:
         _print_json({"model": path.name, "pictures": records, "errors": failed})
     return 1 if failed else 0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
-from ..formatting import share_text
+from ..formatting import percent_text, share_text
 
 SMALLEST = 1e-38  # float32 softmax gives 0 below this, which has no logarithm
 Why = Literal["", "unlike", "close"]
@@ -195,5 +195,7 @@ def close_reason(
     shown: NDArray[np.floating], order: NDArray[np.intp], classes: Sequence[str], most_wrong: float
 ) -> str:
     """Why a picture between two classes gets no answer."""
-    first, second = (f"{classes[int(one)]} {100 * float(shown[one]):.0f} %" for one in order[:2])
-    return f"{first} or {second}: too close for at most {share_text(most_wrong)} wrong answers"
+    first, second = (
+        f"{classes[int(one)]} {percent_text(float(shown[one]))}".replace("\u00a0", " ") for one in order[:2]
+    )
+    return f"{first} against {second}: not sure enough for at most {share_text(most_wrong)} wrong answers"

@@ -121,7 +121,7 @@ def test_unsure_is_an_answer(context: Any, site: Site, runtime: Runtime, tmp_pat
     page = opened(context, write_web(site._replace(manifest=manifest), tmp_path / "p.html", runtime).path.as_uri())
     grey, red = give(page, RED, ("grey.png", picture((100, 104, 98))))
     assert grey.startswith("Unsure\n")
-    assert "too close for at most 1\u00a0% wrong answers" in grey
+    assert "not sure enough for at most 1 % wrong answers" in grey
     assert red == "red"
 
 

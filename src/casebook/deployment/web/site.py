@@ -1,6 +1,7 @@
 """A bundle -> what its page holds."""
 
 from ...errors import BundleError
+from ...runner.answers import bundle_judge
 from ...runner.bundle import Bundle
 from ...runner.verify import expected_probabilities
 from .write import Golden, Site
@@ -25,5 +26,12 @@ def site_of(bundle: Bundle, network: str | None = None) -> Site:
         if not content.startswith(NOT_IN_BROWSERS):
             golden.append(Golden(picture["shows"], content, probabilities.tolist(), picture["pixels_sha256"]))
     manifest = {key: bundle.manifest[key] for key in PAGE_KEYS}
-    manifest |= {"files": {"network": "model.onnx", "kept": None}, "unsure": None}
-    return Site(manifest, {"model.onnx": bundle.read(bundle.networks[chosen]["file"])}, golden)
+    files = {"model.onnx": bundle.read(bundle.networks[chosen]["file"])}
+    judge = bundle_judge(bundle, chosen)
+    kept = None
+    if judge is not None and judge.unlike is not None:
+        kept = "kept.bin"  # float16, little-endian, row by row
+        files[kept] = judge.unlike.kept.astype("<f2").tobytes()
+    unsure = None if judge is None else judge.to_dict()
+    manifest |= {"files": {"network": "model.onnx", "kept": kept}, "unsure": unsure}
+    return Site(manifest, files, golden)

@@ -36,8 +36,15 @@ class BundleAnswering(Answering):
         return self._answerer.pixels(content)
 
     def answer(self, pixels: NDArray[np.uint8]) -> Sequence[PictureAnswer]:
-        outputs = self._answerer.infer(pixels)
-        return [PictureAnswer(*row, None, None) for row in zip(outputs.probabilities, outputs.logits, strict=True)]
+        outputs, judge = self._answerer.infer(pixels), self._answerer.judge
+        if judge is None:
+            return [PictureAnswer(*row, None, None) for row in zip(outputs.probabilities, outputs.logits, strict=True)]
+        return [
+            PictureAnswer(said.probabilities, logits, said.reason or None, said.candidates)
+            for said, logits in zip(
+                judge(outputs.probabilities, outputs.features, self.classes), outputs.logits, strict=True
+            )
+        ]
 
 
 def bundle_opener(settings: ServerSettings) -> Opener:

@@ -67,7 +67,7 @@ export function fromHalf(bytes) {
 }
 
 function unlikeReason(score, { limit, refused }) {
-  const below = percentText(1 - refused, 0);
+  const below = shareText(1 - refused);
   return (
     `unlike the pictures it was trained on (distance ${score.toFixed(2)}; ${below} of its own validation pictures stay ` +
     `below ${limit.toFixed(2)})`
@@ -75,9 +75,13 @@ function unlikeReason(score, { limit, refused }) {
 }
 
 function closeReason(shown, order, classes, mostWrong) {
-  const [first, second] = order.slice(0, 2).map((k) => `${classes[k]} ${percentText(shown[k])}`);
-  const share = `${Number((100 * mostWrong).toPrecision(4))}\u00a0%`;
-  return `${first} or ${second}: too close for at most ${share} wrong answers`;
+  const [first, second] = order.slice(0, 2).map((k) => `${classes[k]} ${percentText(shown[k]).replace("\u00a0", " ")}`);
+  return `${first} against ${second}: not sure enough for at most ${shareText(mostWrong)} wrong answers`;
+}
+
+// A share that somebody chose: "1 %", "0.5 %".
+function shareText(share) {
+  return `${Number((100 * share).toPrecision(4))} %`;
 }
 
 // "97.8 %"; what is not wholly 0 or 1 is never rounded to it.
