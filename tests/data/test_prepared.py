@@ -441,7 +441,7 @@ def test_a_real_failing_write_ends_the_use_of_the_file(source: Source, opened: O
     file.tell()
     assert len(said) == 1
     assert "File too large" in said[0]
-    assert "goes on" in said[0]
+    assert "training continues" in said[0]
     assert not file.path.exists()
     assert file.get(1) is None
     assert np.array_equal(kept, expected(source, 0))  # type: ignore[arg-type]
@@ -534,7 +534,7 @@ def test_the_budget_counts_all_prepared_pictures(
         return open_prepared(source, facts, form, budget_bytes=budget_bytes, disk_share=1, folder=folder)
 
     size_bytes = Layout(facts, RAW).size_bytes
-    with pytest.raises(RunError, match=r"more than the .* that are allowed \(prepared_gib\)"):
+    with pytest.raises(RunError, match=r"more than the limit of .* \(prepared_gib\)"):
         made(RAW, size_bytes - 1)
     assert not folder.exists()
     made(RAW, size_bytes)
@@ -551,7 +551,7 @@ def test_the_disk_must_have_room(
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
     options = dict(budget_bytes=ANY_SIZE, folder=folder)
     assert open_prepared(source, facts, RAW, disk_share=0.5, **options)  # type: ignore[arg-type]
-    with pytest.raises(RunError, match=r"free; CASEBOOK_CACHE names another folder"):
+    with pytest.raises(RunError, match=r"free; set CASEBOOK_CACHE to a folder on another disk"):
         open_prepared(source, facts, StoredFormat(60), disk_share=0.5, **options)  # type: ignore[arg-type]
 
 

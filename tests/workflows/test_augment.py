@@ -89,9 +89,9 @@ def test_pictures_that_cannot_be_read_are_passed_over(photo_folder: Path, tmp_pa
 
 def test_nothing_to_show_is_an_error(photo_folder: Path, tmp_path: Path) -> None:
     for wrong in ({"count": 0}, {"columns": 0}, {"seed": -1}):
-        with pytest.raises(DataError, match="expected 1 to 200 pictures, at least one column and no negative seed"):
+        with pytest.raises(DataError, match="expected 1 to 200 pictures, at least one column and a seed of at least 0"):
             draw_sheet(photo_folder, Policy(), tmp_path / "a.png", **wrong)
-    with pytest.raises(DataError, match="is a single picture, which has no principal colours"):
+    with pytest.raises(DataError, match="is a single picture, and pca_of=data needs a data set"):
         draw_sheet(photo_folder / "spots" / "00.jpg", Policy(pca=0.1, pca_of="data"), tmp_path / "a.png")
     (tmp_path / "fake.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"cannot write .*/fake.jpg/a.png"):

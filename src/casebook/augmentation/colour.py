@@ -1,6 +1,6 @@
-"""Colour: linear changes as one matrix per picture, principal colours, and look-up tables for what is not linear.
+"""Colour: one matrix per picture for linear changes, principal colours, and look-up tables for non-linear changes.
 
-Levels run from 0 to 255. Every function is NumPy and pure; the back ends apply what comes out.
+Levels go from 0 to 255. All functions are pure NumPy; the back ends apply their results.
 """
 
 from typing import Any, NamedTuple
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-GREY = np.array([0.299, 0.587, 0.114])  # luma of Rec. 601, as Pillow weighs colours for its mode "L"
+GREY = np.array([0.299, 0.587, 0.114])  # luma of Rec. 601, as in Pillow's mode "L"
 _TO_YIQ = np.array([GREY, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])  # NTSC
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
 class Components(NamedTuple):
-    """Principal colours of pixels on the scale 0 to 1: variances (3,), largest first, and unit vectors in columns."""
+    """Principal components of pixels in [0, 1]: variances (3,), largest first, and unit vectors as columns."""
 
     values: NDArray[np.float64]
     vectors: NDArray[np.float64]
 
 
-# ImageNet's, as fb.resnet.torch published them (datasets/imagenet.lua); four digits, so nearly unit vectors.
+# For ImageNet, from fb.resnet.torch (datasets/imagenet.lua). Rounded to four digits, so only nearly unit vectors.
 IMAGENET_COMPONENTS = Components(
     np.array([0.2175, 0.0188, 0.0045]),
     np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]),
@@ -28,9 +28,9 @@ IMAGENET_COMPONENTS = Components(
 
 
 def principal_colours(pixels: ArrayLike) -> Components:
-    """The principal components of (..., 3) pixels of 0 to 255: of their covariance on the scale 0 to 1.
+    """The principal components of (..., 3) pixels in [0, 255], scaled to [0, 1].
 
-    A vector's sign is chosen so that its largest entry is positive.
+    Each vector's sign makes its largest entry positive.
     """
     flat = np.asarray(pixels, np.float64).reshape(-1, 3) / 255
     values, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
@@ -40,17 +40,17 @@ def principal_colours(pixels: ArrayLike) -> Components:
 
 
 def is_coloured(parameters: NDArray[Any]) -> NDArray[np.bool_]:
-    """(N,) whether a picture's linear colours change at all."""
+    """(N,) whether the linear colour operations change a picture."""
     factors = [parameters[name] != 1 for name in ("brightness", "contrast", "saturation")]
     shifts = [parameters[name].any(1) for name in ("channels", "pca")]
     return np.logical_or.reduce([*factors, *shifts, parameters["hue"] != 0])
 
 
 def colour_matrices(parameters: NDArray[Any], means: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N, C, C + 1): a pixel p of C channels becomes M @ (p, 1), before it is rounded and clipped to 0 to 255.
+    """(N, C, C + 1) matrices M: a pixel p of C channels becomes M @ (p, 1), then is rounded and clipped to [0, 255].
 
-    `means` (N, C) are the pictures' mean pixels, about whose grey contrast turns. With one channel, saturation and hue
-    do nothing, and the shifts of the first channel count.
+    `means` (N, C) are the pictures' mean pixels; contrast scales distances from their grey level. With one channel,
+    saturation and hue have no effect, and only the first channel's shifts apply.
     """
     count, channels = means.shape
     grey = GREY if channels == 3 else np.ones(1)
@@ -79,7 +79,7 @@ def colour_matrices(parameters: NDArray[Any], means: NDArray[np.floating]) -> ND
 
 
 def is_toned(parameters: NDArray[Any]) -> NDArray[np.bool_]:
-    """(N,) whether a picture's levels go through a table."""
+    """(N,) whether a picture needs a look-up table."""
     return (
         parameters["equalize"]
         | parameters["autocontrast"]
@@ -89,16 +89,16 @@ def is_toned(parameters: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def needs_histogram(parameters: Any) -> bool:
-    """Whether one picture's table of levels depends on its pixels."""
+    """Whether one picture's look-up table depends on its pixels."""
     return bool(parameters["equalize"] or parameters["autocontrast"])
 
 
 def tone_table(parameters: Any, histogram: NDArray[Any]) -> NDArray[np.uint8]:
-    """(C, 256) uint8: the new value of each level, for one picture with the histograms (C, 256) of its channels, which
-    count only where `needs_histogram`.
+    """(C, 256) uint8: the new value of each level of one picture.
 
-    Equalising as Pillow does: levels are spread so that their cumulated counts become straight. Autocontrast
-    stretches the levels that occur to 0 to 255; it follows equalising, of which the table's levels are the input.
+    `histogram` (C, 256) has the counts of its channels; it is used only if `needs_histogram`. Equalisation follows
+    Pillow: it spreads the levels so that their cumulative counts form a straight line. Autocontrast comes after it and
+    stretches the levels that occur to the full range.
     """
     table = np.tile(np.arange(256, dtype=np.float64), (len(histogram), 1))
     for channel, counts in enumerate(histogram):

@@ -1,11 +1,11 @@
-"""Geometry: parameters -> where in the picture each pixel of the result is read, all changes composed into one.
+"""Geometry: for each pixel of the result, the place in the picture to read it from.
 
-A point of the result goes back through warp, shift, rotation, shear and scale, mirror and crop, in that order, and the
-picture is read there once, bilinearly. Where the result is smaller than what it shows, the picture is first averaged
-over whole cells of k x k pixels, k being the reduction rounded; then no more than half a pixel is skipped between two
-that are read. That is a compromise: a reduction of 1.25 to 1.5 leaves a third of the finest pattern's contrast as
-aliasing, which Pillow's filter would remove, and one just above 1.5 loses up to a quarter of the resolution; a filter
-of fractional width costs several times as much as all else together. Pixel centres lie at whole numbers.
+All changes are composed into one map from the result back to the picture: warp, shift, rotation, shear, scale, mirror
+and crop, in that order. The picture is then sampled once, bilinearly. If the result is smaller than the region shown,
+the picture is first averaged over cells of k x k pixels, where k is the rounded reduction, so sampling never skips more
+than half a cell. This is a compromise: a reduction of 1.25 to 1.5 leaves a third of the finest pattern's contrast as
+aliasing, which Pillow's filter would remove, and one just above 1.5 loses up to a quarter of the resolution. A filter
+of fractional width would cost several times as much as all else together. Pixel centres have integer coordinates.
 """
 
 import functools
@@ -18,12 +18,12 @@ from .sampling import CONTROL
 
 
 class Geometry(NamedTuple):
-    """How N pictures are read."""
+    """How to sample N pictures."""
 
     matrices: NDArray[np.float64]  # (N, 2, 3): (column, row, 1) of the result -> (x, y) in the reduced picture
-    cells: NDArray[np.int64]  # (N, 2): pixels that are averaged into one, across and down
-    upright: NDArray[np.bool_]  # (N,): a crop within the picture, perhaps mirrored, and nothing else
-    boxes: NDArray[np.int64]  # (N, 4): left, top, right, bottom of upright crops in cells; nothing beyond is read
+    cells: NDArray[np.int64]  # (N, 2): width and height of the cells to average first, in pixels
+    upright: NDArray[np.bool_]  # (N,): only a crop inside the picture, perhaps mirrored
+    boxes: NDArray[np.int64]  # (N, 4): left, top, right, bottom of upright crops in cells; no pixel outside is read
 
 
 def compose(parameters: NDArray[Any], sizes: NDArray[np.integer], size: int) -> Geometry:
@@ -32,15 +32,15 @@ def compose(parameters: NDArray[Any], sizes: NDArray[np.integer], size: int) -> 
     shear = np.tan(np.radians(parameters["shear"]))
     angle = np.radians(parameters["angle"])
     count = len(parameters)
-    # Forward, about the centre and with y downward: scale, shear, then a turn counter-clockwise.
+    # Forward, around the centre and with y pointing down: scale, shear, then rotate counter-clockwise.
     sheared = np.ones((count, 2, 2))
     sheared[:, 0, 1], sheared[:, 1, 0] = shear.T
-    sheared[:, 1, 1] += shear.prod(1)  # first along x, then along y: areas stay as they are
+    sheared[:, 1, 1] += shear.prod(1)  # first along x, then along y, which preserves areas
     cos, sin = np.cos(angle), np.sin(angle)
     turned = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1)
     inverse = np.linalg.inv(turned @ sheared * parameters["scale"][:, None, None])
     facing = np.stack([np.where(parameters["mirror"], -1.0, 1.0), np.ones(count)], 1)
-    # From the side of the result to the side of the window, the centre of the one on the centre of the other.
+    # Scales the result to the window and puts one centre on the other.
     linear = (window * facing / size)[:, :, None] * inverse
     origin = corner + window / 2 - np.einsum("nij,nj->ni", linear, size / 2 + size * parameters["shift"])
     cells = np.maximum(1, np.rint(np.hypot(linear[:, :, 0], linear[:, :, 1]))).astype(np.int64)
@@ -48,21 +48,21 @@ def compose(parameters: NDArray[Any], sizes: NDArray[np.integer], size: int) -> 
     upright &= (parameters["angle"] == 0) & (parameters["scale"] == 1)
     upright &= (corner >= 0).all(1) & (corner + window <= sizes).all(1)
     linear, origin = linear / cells[:, :, None], origin / cells
-    # Upright crops are cut at whole cells: they can be resized by themselves.
+    # Upright crops end at whole cells, so that they can be resized on their own.
     low = np.ceil(corner / cells)
     high = np.maximum(np.floor((corner + window) / cells), low + 1)
     linear[upright] = (np.eye(2) * ((high - low) * facing / size)[:, :, None])[upright]
     origin[upright] = np.where(facing > 0, low, high)[upright]
-    # Pixel centres: half a pixel is added to what comes in and taken off what goes out.
+    # For pixel centres, add half a pixel to the input coordinates and subtract it from the output.
     origin = origin + linear.sum(2) / 2 - 0.5
     boxes = np.concatenate([low, high], 1).astype(np.int64)
     return Geometry(np.concatenate([linear, origin[:, :, None]], 2), cells, upright, boxes)
 
 
 def reach(geometry: Geometry, parameters: NDArray[Any], sizes: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    """(N, 4): left, top, right, bottom of what is read of each picture, in its pixels; at least one pixel.
+    """(N, 4): left, top, right and bottom, in pixels, of the region that each picture is sampled from; never empty.
 
-    Pixels outside of it do not count, so they need not be decoded.
+    Pixels outside this region have no effect, so they need not be decoded.
     """
     corners = np.array([[0, size - 1, 0, size - 1], [0, 0, size - 1, size - 1], [1, 1, 1, 1]], np.float64)
     points = geometry.matrices @ corners
@@ -71,9 +71,9 @@ def reach(geometry: Geometry, parameters: NDArray[Any], sizes: NDArray[np.intege
         points = np.concatenate([points, controls], 2)
     sides = np.asarray(sizes, np.int64)
     whole = -(-sides // geometry.cells)
-    low = np.floor(points.min(2)).astype(np.int64) - 1  # one more for the rounding of places
+    low = np.floor(points.min(2)).astype(np.int64) - 1  # one more for rounded coordinates
     high = np.ceil(points.max(2)).astype(np.int64) + 2
-    beyond = parameters["reflect"][:, None] & ((low < 0) | (high > whole))  # the mirror image can be any part
+    beyond = parameters["reflect"][:, None] & ((low < 0) | (high > whole))  # reflection may read any part
     low, high = np.where(beyond, 0, low), np.where(beyond, whole, high)
     upright = geometry.upright[:, None]
     low, high = np.where(upright, geometry.boxes[:, :2], low), np.where(upright, geometry.boxes[:, 2:], high)
@@ -96,11 +96,12 @@ def spline_basis(size: int) -> NDArray[np.float64]:
 
 
 def control_points(matrices: NDArray[np.float64], warp: NDArray[np.floating], size: int) -> NDArray[np.float64]:
-    """(N, 2, CONTROL, CONTROL): control points of the splines of x and y over the result, warp and matrix together.
+    """(N, 2, CONTROL, CONTROL): control points of the splines for x and y, with warp and matrix combined.
 
-    A cubic B-spline reproduces straight lines, so the matrix costs nothing: basis @ points @ basis.T is the whole map.
+    A cubic B-spline reproduces straight lines, so it can include the matrix at no cost: basis @ points @ basis.T is the
+    whole map.
     """
-    place = (np.arange(CONTROL) - 1) / (CONTROL - 3) * size - 0.5  # where a straight line has its control points
+    place = (np.arange(CONTROL) - 1) / (CONTROL - 3) * size - 0.5  # the control points of a straight line
     across = place[None, None, :] + size * warp[:, 0].astype(np.float64)
     down = place[None, :, None] + size * warp[:, 1].astype(np.float64)
     grid = np.stack([across, down], 1)

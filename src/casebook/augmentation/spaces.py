@@ -1,6 +1,6 @@
-"""Augmentation spaces: lists of operations from which a policy picks, each as likely, at some strength.
+"""Augmentation spaces: lists of operations from which a policy picks with equal probability, each at some strength.
 
-An operation sets one field of the parameters, so what is picked is composed with everything else and read once.
+An operation sets one field of the parameters, so picked operations are composed with all others and sampled once.
 """
 
 import dataclasses
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-STEPS = 31  # strengths where the policy states none, the first of them nothing
+STEPS = 31  # strengths to draw from if the policy sets none; the first has no effect
 
 
 class Operation(NamedTuple):
-    """The field of the parameters that it sets, and (strength in [0, 1], sign) -> the value."""
+    """The parameter field that it sets, and the field's value for a strength in [0, 1] and a sign."""
 
     field: str
     value: Callable[[float, float], Any]
@@ -23,13 +23,13 @@ class Operation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """The largest strengths of the fourteen operations; the least are nothing."""
+    """The largest strengths of the fourteen operations. At strength 0 none has an effect."""
 
     shear_slope: float
-    shift: float  # share of the side
+    shift: float  # fraction of the side
     angle_degrees: float
     colour: float  # factor 1 ± x of brightness, contrast, saturation and sharpness
-    posterize_bits: int  # kept at the largest strength
+    posterize_bits: int  # left at the largest strength
 
     def operations(self) -> tuple[Operation, ...]:
         def degrees(slope: float) -> float:
@@ -57,9 +57,9 @@ class Space:
 
 
 SPACES = {
-    # Müller and Hutter, ICCV 2021, table 1, the wide space: 32 pixels, here of an input of 224.
+    # Müller and Hutter, ICCV 2021, Table 1, the wide space; its shift of 32 pixels is taken of an input of 224.
     "trivial": Space(shear_slope=0.99, shift=32 / 224, angle_degrees=135, colour=0.99, posterize_bits=2),
-    # The ranges of AutoAugment (Cubuk et al., CVPR 2019), which RandAugment takes over: 150 of 331 pixels.
+    # The ranges of AutoAugment (Cubuk et al., CVPR 2019), which RandAugment uses too; a shift of 150 of 331 pixels.
     "randaugment": Space(shear_slope=0.3, shift=150 / 331, angle_degrees=30, colour=0.9, posterize_bits=4),
 }
 
@@ -68,7 +68,7 @@ def _slopes_added(first: Any, second: Any) -> Any:
     return np.degrees(np.arctan(np.tan(np.radians(first)) + np.tan(np.radians(second))))
 
 
-# How a second value for a field comes together with the first.
+# How a second value of a field is combined with the first.
 TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
     "shear": _slopes_added, "shift": np.add, "angle": np.add, "brightness": np.multiply, "saturation": np.multiply,
     "contrast": np.multiply, "sharpness": np.multiply, "posterize": np.minimum, "solarize": np.minimum,
@@ -79,8 +79,10 @@ TOGETHER: dict[str, Callable[[Any, Any], Any]] = {
 def add_picks(
     parameters: NDArray[Any], numbers: NDArray[np.float64], space: str, picks: int, strength: float | None
 ) -> None:
-    """Adds to each of (N,) PARAMETERS its `picks` operations; `numbers` (N, MOST_PICKS, 3), uniform in [0, 1), decide
-    which one, how strong it is and its sign."""
+    """Applies `picks` operations to each of (N,) PARAMETERS.
+
+    `numbers` (N, MOST_PICKS, 3), uniform in [0, 1), choose the operation, its strength and its sign.
+    """
     operations = SPACES[space].operations()
     for row, some in enumerate(numbers[:, :picks]):
         for which, strong, signed in some:

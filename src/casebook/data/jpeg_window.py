@@ -1,11 +1,11 @@
-"""Part of a JPEG: the content of a file and a window -> the pixels of that window, without computing the others.
+"""Decodes only a window of a JPEG.
 
-OpenCV and Pillow decode whole pictures. The TurboJPEG interface of libjpeg-turbo 3 takes a window: what lies below it
-is not read, and above and beside it only the entropy coding is undone. It is used where a machine has that library:
-from Homebrew, conda or its own packages, or in the wheel of pylibjxl (`pip install "casebook[turbo]"`), whose
-extension exports the same functions. Without it pictures are decoded whole: that takes longer and changes no pixel,
-which is tried when the library is loaded. Progressive files are always decoded whole: all of their scans have to be
-undone anyway, and where some are missing, pixels depend on others that lie further away.
+OpenCV and Pillow decode whole pictures. The TurboJPEG API of libjpeg-turbo 3 can decode a window: it stops reading at
+the window's lower edge, and skips everything but the entropy decoding above and beside the window. Casebook uses it
+where that library is installed: from Homebrew, conda or the project's own packages, or inside the wheel of pylibjxl
+(`pip install "casebook[turbo]"`), whose extension exports the same functions. Without the library, pictures are decoded
+whole, which is slower but gives the same pixels; a check at load time makes sure of that. Progressive files are always
+decoded whole: every scan has to be decoded anyway, and when scans are missing, pixels depend on distant ones.
 """
 
 import ctypes
@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 NAMES = {"darwin": "libturbojpeg.dylib", "win32": "turbojpeg.dll"}  # elsewhere libturbojpeg.so.0
 FOLDERS = (f"{sys.prefix}/lib", "/opt/homebrew/opt/jpeg-turbo/lib", "/usr/local/opt/jpeg-turbo/lib",
            "/opt/libjpeg-turbo/lib64")  # fmt: skip
-# From turbojpeg.h of version 3; it keeps its numbers.
+# Constants of turbojpeg.h, version 3, which are stable.
 DECOMPRESS, SUBSAMPLING, WIDTH, HEIGHT, COLOUR_SPACE = 1, 4, 5, 6, 8
 PIXEL_FORMATS = {"RGB": 0, "L": 6}
-COLOURS = (1, 2)  # YCbCr and grey, which all decoders turn into the same pixels
-BLOCK_WIDTHS = (8, 16, 16, 8, 8, 32, 8)  # of a minimum coded unit, by the subsampling of chroma
-OPENCV_FLAGS = {  # (mode, scale) -> how cv2.imdecode reads: the stored orientation, no channels swapped
+COLOURS = (1, 2)  # YCbCr and grey, which every decoder converts to the same pixels
+BLOCK_WIDTHS = (8, 16, 16, 8, 8, 32, 8)  # pixels of a minimum coded unit, by chroma subsampling
+OPENCV_FLAGS = {  # (mode, scale) -> flags of cv2.imdecode: stored orientation, channels in RGB order
     ("RGB", 1): cv2.IMREAD_COLOR_RGB,
     ("RGB", 2): cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
     ("RGB", 4): cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
@@ -43,7 +43,7 @@ SAMPLINGS = (
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
 )  # fmt: skip
-MARGIN = 2  # pixels about the window: where chroma has half the resolution, its neighbours count
+MARGIN = 2  # pixels around the window: upsampling half-resolution chroma needs its neighbours
 
 
 class _Region(ctypes.Structure):
@@ -69,7 +69,7 @@ SIGNATURES = {
 
 
 def can_decode_windows() -> bool:
-    """Whether this machine has the library."""
+    """Whether the library is installed."""
     return _library() is not None
 
 
@@ -81,11 +81,10 @@ def decode_window(
     size: tuple[int, int],
     box: tuple[int, int, int, int],
 ) -> NDArray[np.uint8] | None:
-    """A JPEG decoded at 1/`scale` of its size -> (H, W, channels) uint8 of which the pixels in `box` are decoded.
+    """(H, W, channels) uint8: a JPEG at 1/`scale` of its size, decoded inside `box` and undefined outside.
 
-    `size` is that of the result, (width, height); `box` is (left, top, right, bottom). Pixels outside it may be
-    anything. None where the library is missing, cannot do it, or warns of damage, and for a box that is empty or not
-    within the picture. The content must not be progressive.
+    `size` is the (width, height) of the result; `box` is (left, top, right, bottom). Returns None if the library is
+    missing, fails or warns of damage, and if the box is empty or leaves the picture. The JPEG must not be progressive.
     """
     library = _library()
     return None if library is None else _window(library, content, mode, scale, size, box)
@@ -95,9 +94,9 @@ def _window(
     library: Any, content: bytes, mode: str, scale: int, size: tuple[int, int], box: tuple[int, int, int, int]
 ) -> NDArray[np.uint8] | None:
     if not (0 <= box[0] < box[2] <= size[0] and 0 <= box[1] < box[3] <= size[1]):
-        return None  # an empty region would stand for all that is left
-    # One for each picture, at a microsecond: its tables would outlive the picture, and be those of a next one that
-    # lacks some; a damaged header would leave it useless.
+        return None  # the library takes an empty region for the rest of the picture
+    # A fresh handle for each picture costs a microsecond. A reused one would lend its tables to a next picture that
+    # lacks them, and would be useless after a damaged header.
     handle = library.tj3Init(DECOMPRESS)
     try:
         return _with_handle(library, handle, content, mode, scale, size, box) if handle else None
@@ -132,14 +131,14 @@ def _with_handle(
 
 @functools.cache
 def _library() -> Any:
-    """The first library found that has the functions and gives OpenCV's pixels; None if there is none."""
+    """The first library that has the functions and gives the same pixels as OpenCV; None if there is none."""
     for name in _candidates():
         try:
             library = ctypes.CDLL(name)
             for function, (result, arguments) in SIGNATURES.items():
                 getattr(library, function).restype = result
                 getattr(library, function).argtypes = arguments
-        except (OSError, AttributeError):  # not there, not loadable, or of version 2
+        except (OSError, AttributeError):  # missing, not loadable, or version 2
             continue
         if _agrees(library):
             return library
@@ -150,14 +149,14 @@ def _candidates() -> Iterator[str]:
     name = NAMES.get(sys.platform, "libturbojpeg.so.0")
     yield name
     yield from (str(path) for folder in FOLDERS if (path := Path(folder, name)).exists())
-    # Looked for in the folder, not imported: of the package only the C functions are wanted.
+    # Found in its folder and not imported: only the C functions of this package are needed.
     found = importlib.util.find_spec("pylibjxl")
     for folder in (found.submodule_search_locations or ()) if found else ():
         yield from (str(path) for suffix in EXTENSION_SUFFIXES if (path := Path(folder, "_pylibjxl" + suffix)).exists())
 
 
 def _agrees(library: Any) -> bool:
-    """Whether windows come out as OpenCV decodes them, whose libjpeg-turbo is another copy."""
+    """Whether windows have the same pixels as in OpenCV, which has its own copy of libjpeg-turbo."""
     place = np.arange(64)
     wave = 127.5 + 60 * np.sin(place / 3)[:, None] + 60 * np.cos(place / 2)
     colours = np.rint(np.stack([wave, wave.T, wave[::-1]], 2)).astype(np.uint8)

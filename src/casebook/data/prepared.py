@@ -1,12 +1,13 @@
-"""Prepared pictures: decoded and reduced once, kept in one file on disk for later epochs, runs and splits.
+"""Prepared pictures: decoded and reduced once, then kept in one file on disk for later epochs, runs and splits.
 
-A file belongs to the pictures of one source, by the SHA-256 of each, and to one `StoredFormat`. It holds a header, an
-index of 16 bytes and one slot a picture, all at places that follow from the pictures' sizes. A slot counts only when
-its index entry is whole, which is written after it, and only if its CRC-32 is right, which each process tries once. So
-a killed writer costs the pictures under way, two writers write the same bytes, and a flipped bit costs one decoding.
+A file belongs to the pictures of one source, identified by their SHA-256, and to one `StoredFormat`. It holds a header,
+an index with 16 bytes per picture, and a slot per picture; the pictures' sizes determine where each of these lies. A
+writer fills the slot first and its index entry last. A reader uses a slot only if the entry is complete and the CRC-32
+matches; each process checks that once. So killing a writer loses only the pictures in progress, two concurrent writers
+write the same bytes, and a flipped bit costs one extra decoding.
 
-Raw pictures are exactly what `decode_reduced` gives, so whether they come from here changes no result. JPEG ones are
-not, so a training in that form sends every picture through the same encoder, also those that it has just decoded.
+Raw pictures are exactly what `decode_reduced` gives, so using them changes no result. JPEG pictures differ from it; a
+training that uses this format encodes every picture, including those it has just decoded.
 """
 
 import contextlib
@@ -41,22 +42,22 @@ from .pictures import Source
 from .reduced import decode_reduced, read_file
 from .scan import PictureFacts
 
-PIXEL_VERSION = 2  # of what a slot holds: a change of decode_reduced or of the encoding makes old files worthless
+PIXEL_VERSION = 2  # of a slot's content; raise it when decode_reduced or the encoding changes
 MAGIC = b"casebook pictures\n"
 SUFFIX = ".pictures"
-ENTRY = struct.Struct("<IIII")  # length in bytes, CRC-32 of the slot, CRC-32 of the picture's place and these two, 0
+ENTRY = struct.Struct("<IIII")  # length in bytes, CRC-32 of the slot, CRC-32 of the picture's index and these two, 0
 PAGE = 4096
 JPEG_QUALITY = 90
-JPEG_SHARE = 1 / 6  # of the raw bytes, about; used where no picture has been encoded yet
-RESERVE_BYTES = 512 << 20  # left free on the disk, for the checkpoints of the very training that fills it
-LARGE = 4  # pictures of this many times the prepared pixels are large: decoding them costs far more than reading
+JPEG_SHARE = 1 / 6  # roughly, of the raw bytes; an estimate for before any picture is encoded
+RESERVE_BYTES = 512 << 20  # to leave free on the disk, for the training's own checkpoints
+LARGE = 4  # times the prepared pixels; decoding a picture this large costs far more than reading it
 GIB = 1 << 30
 
 Progress = Callable[[int, int], None]
 
 
 class StoredFormat(NamedTuple):
-    """What training cuts its crops from: pictures whose shorter side is at most `side`."""
+    """The pictures that training cuts its crops from: their shorter side is at most `side`."""
 
     side: int
     mode: Literal["RGB", "L"] = "RGB"
@@ -74,13 +75,13 @@ class StoredFormat(NamedTuple):
 
 
 def stored_format(preprocessing: Preprocessing, side: int = 0, format: Literal["raw", "jpeg"] = "raw") -> StoredFormat:
-    """The format that crops for this preprocessing are cut from; its usual side when `side` is 0."""
+    """The format to cut crops from for this preprocessing; `side` 0 means the preprocessing's usual one."""
     side = side or preprocessing.decode_side
     return StoredFormat(side, preprocessing.mode, format, preprocessing.value_range)
 
 
 def picture_and_payload(content: bytes, name: str, form: StoredFormat) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """(H, W, channels) uint8 of a picture's file as training sees it, and the bytes for its slot.
+    """(H, W, channels) uint8: a file's picture as training sees it; and the bytes of its slot.
 
     Raises PictureError.
     """
@@ -92,7 +93,7 @@ def picture_and_payload(content: bytes, name: str, form: StoredFormat) -> tuple[
 
 
 def in_memory(source: Source, index: int, form: StoredFormat) -> NDArray[np.uint8]:
-    """As `picture_and_payload`, for a picture of a source that holds its pictures as arrays."""
+    """The same pixels for a source that holds its pictures as arrays."""
     pixels = reduce_pixels(np.asarray(source.open(index, mode=form.mode), np.uint8), form.side)
     return pixels if form.format == "raw" else _unpacked(encode(pixels), form)
 
@@ -110,7 +111,7 @@ def _unpacked(payload: NDArray[np.uint8], form: StoredFormat) -> NDArray[np.uint
 
 
 class Layout:
-    """Where everything lies in the file of these pictures and this form."""
+    """The offset of everything in the file of these pictures in this format."""
 
     def __init__(self, facts: Sequence[PictureFacts], form: StoredFormat):
         self.form, self.facts = form, facts
@@ -119,7 +120,7 @@ class Layout:
         raw_bytes = np.array([height * width * channels for height, width, channels in self.shapes], np.int64)
         self.raw_bytes = int(raw_bytes.sum())
         slots = np.where(raw_bytes, raw_bytes, 0)
-        if form.format == "jpeg":  # holes take no room on the disk, so each may be as large as a bad one would be
+        if form.format == "jpeg":  # unused bytes take no disk space, so every slot may have the worst-case size
             slots = np.where(raw_bytes, -(-(raw_bytes + PAGE) // PAGE) * PAGE, 0)
         else:
             slots = -(-slots // 64) * 64
@@ -131,7 +132,7 @@ class Layout:
 
     @property
     def size_bytes(self) -> int:
-        """What the whole file takes on the disk: for raw pictures exactly, for JPEG about."""
+        """The disk space of the whole file: exact for raw pictures, estimated for JPEG."""
         if self.form.format == "raw":
             return self.end
         count = sum(facts.error is None for facts in self.facts)
@@ -139,7 +140,7 @@ class Layout:
 
     @property
     def key(self) -> str:
-        """Of the pictures' contents, the form, and all that decides about the pixels."""
+        """A digest of the pictures' contents, the format, and everything else that determines the pixels."""
         record = [PIXEL_VERSION, *self.form, JPEG_QUALITY, cv2.__version__, PIL.__version__, platform.machine()]
         digest = hashlib.sha256(json.dumps(record).encode())
         for facts, (height, width, _) in zip(self.facts, self.shapes, strict=True):
@@ -156,28 +157,28 @@ def prepared_folder() -> Path:
 
 
 class PreparedFile:
-    """The prepared pictures of one source in one form: read from a map of the file, written one by one.
+    """The prepared pictures of one source in one format: read through a memory map, written one by one.
 
-    Forked processes share it. `say` is called by `tell`, which the process that made it calls now and then.
+    Forked processes share it. The process that opened it calls `tell` now and then, which reports problems to `say`.
     """
 
     def __init__(self, path: Path, layout: Layout, say: Callable[[str], None] = lambda text: None):
-        """Opens the file. Raises OSError or ValueError if it is not there or not of this layout."""
+        """Opens the file. Raises OSError or ValueError if it is missing or has another layout."""
         self.path, self.layout, self.form, self.say = path, layout, layout.form, say
         count = len(layout.facts)
         self.shared = mmap.mmap(-1, 2 * count + 8)
         self.trouble = np.frombuffer(self.shared, np.int64, 1)  # errno of a failed write; -1: the disk is nearly full
-        self.tried = np.frombuffer(self.shared, np.uint8, count, offset=8)  # 1: the checksum was right
+        self.tried = np.frombuffer(self.shared, np.uint8, count, offset=8)  # 1: the checksum matched
         self.damaged = np.frombuffer(self.shared, np.uint8, count, offset=8 + count)
         self.told: set[str] = set()
         self._open()
 
     def _open(self) -> None:
-        self.may_write = os.access(self.path, os.W_OK)  # not where another user has prepared them
+        self.may_write = os.access(self.path, os.W_OK)  # False for files of another user
         self.descriptor = os.open(self.path, os.O_RDWR if self.may_write else os.O_RDONLY)
         try:
-            if os.fstat(self.descriptor).st_size != self.layout.end:  # a shorter one would kill its reader
-                raise ValueError(f"{self.path} has another size than its pictures")
+            if os.fstat(self.descriptor).st_size != self.layout.end:  # reading past the end would kill us
+                raise ValueError(f"{self.path} has the wrong size for its pictures")
             if read_header(self.path).get("key") != self.layout.key:
                 raise ValueError(f"{self.path} was made for other pictures")
             memory = mmap.mmap(self.descriptor, self.layout.end, access=mmap.ACCESS_READ)
@@ -196,7 +197,7 @@ class PreparedFile:
         self.__init__(state["path"], state["layout"])
 
     def close(self) -> None:
-        """Gives up the file; pictures that were read stay readable."""
+        """Closes the file; pictures that were already read stay valid."""
         if self.bytes is not None:
             self.bytes = self.entries = None
             os.close(self.descriptor)
@@ -207,14 +208,14 @@ class PreparedFile:
                 self.close()
 
     def has(self, index: int) -> bool:
-        """Whether the picture's slot is whole, as far as the index says."""
+        """Whether the index says that the picture's slot is complete."""
         if self.entries is None:
             return False
         length, checksum, check, _ = map(int, self.entries[index])
         return length > 0 and check == _check(index, length, checksum)
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
-        """(H, W, channels) uint8, not to be written to; None if there is none yet or no more."""
+        """(H, W, channels) uint8, read-only; None if the picture is not there yet, or no longer."""
         if self.trouble[0] > 0:
             self.close()
         if not self.has(index) or self.entries is None or self.bytes is None:
@@ -226,16 +227,16 @@ class PreparedFile:
         whole = start + length <= int(self.layout.starts[index + 1])
         if not whole or not (self.tried[index] or zlib.crc32(payload.data) == checksum):
             self.damaged[index] = 1
-            with contextlib.suppress(OSError):  # where it may be written
+            with contextlib.suppress(OSError):  # read-only files stay as they are
                 self._write(bytes(ENTRY.size), self.layout.header_bytes + ENTRY.size * index)
             return None
         self.tried[index] = 1
         return payload.reshape(shape) if self.form.format == "raw" else _unpacked(payload, self.form)
 
     def put(self, index: int, payload: NDArray[np.uint8], content: bytes) -> None:
-        """Keeps a picture's slot; `content` is the file it was made from, which must be the one that was scanned.
+        """Stores a picture. `content` is its source file, which must still be the one that was scanned.
 
-        What cannot be kept is not kept: a failed write ends the use of the file for all its processes.
+        Never raises: after a failed write no process uses the file any more.
         """
         start, end = self.layout.starts[index : index + 2].tolist()
         if self.bytes is None or not self.may_write or self.trouble[0] or self.has(index):
@@ -255,7 +256,7 @@ class PreparedFile:
         except OSError as error:
             self.trouble[0] = error.errno or errno.EIO
             with contextlib.suppress(OSError):
-                self.path.unlink()  # gives its room back when all processes have let go of it
+                self.path.unlink()  # frees the space once all processes have closed it
             self.close()
 
     def _write(self, content: bytes | memoryview, start: int) -> None:
@@ -265,7 +266,7 @@ class PreparedFile:
             view, start = view[written:], start + written
 
     def num_complete(self) -> int:
-        """Pictures whose slots are there."""
+        """The number of pictures that are stored."""
         return 0 if self.entries is None else sum(map(self.has, np.flatnonzero(self.entries[:, 0]).tolist()))
 
     def flush(self) -> None:
@@ -273,21 +274,21 @@ class PreparedFile:
             os.fsync(self.descriptor)
 
     def tell(self) -> None:
-        """Says, once each, what has gone wrong in any of the processes."""
+        """Reports each problem of any process once."""
         number = int(self.trouble[0])
         if number > 0:
             self.close()
             self._say_once(
-                f"cannot write {self.path}: {os.strerror(number)}; the file is removed and the training goes on, "
-                "decoding every picture anew"
+                f"cannot write {self.path}: {os.strerror(number)}; the file is removed, and training continues "
+                "by decoding every picture again"
             )
         elif number < 0:
             self._say_once(
-                f"the disk is nearly full, so no more prepared pictures are kept in {self.path}; free some space, or "
-                "remove what lies there with 'casebook data prepared'"
+                f"the disk is nearly full, so {self.path} stores no more pictures; free some space, or remove prepared "
+                "pictures with 'casebook data prepared'"
             )
         if self.damaged.any() and number <= 0:
-            self._say_once(f"prepared pictures in {self.path} were damaged on the disk and are decoded again")
+            self._say_once(f"some prepared pictures in {self.path} are damaged and are decoded again")
 
     def _say_once(self, text: str) -> None:
         if text not in self.told:
@@ -296,31 +297,33 @@ class PreparedFile:
 
 
 def _check(index: int, length: int, checksum: int) -> int:
-    """Never 0 for a whole entry, as a zeroed one must not be."""
+    """Never 0, so that a zeroed entry is never taken for a complete one."""
     return zlib.crc32(struct.pack("<QII", index, length, checksum)) or 1
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What a file says of itself. Raises OSError or ValueError."""
+    """The header of a file. Raises OSError or ValueError."""
     with path.open("rb") as file:
         start = file.read(PAGE)
     length, checksum = struct.unpack_from("<II", start, len(MAGIC)) if len(start) == PAGE else (0, 0)
     text = start[len(MAGIC) + 8 : len(MAGIC) + 8 + length]
     if not start.startswith(MAGIC) or zlib.crc32(text) != checksum:
-        raise ValueError(f"{path} is no file of prepared pictures")
+        raise ValueError(f"{path} is not a file of prepared pictures")
     return json.loads(text)
 
 
 def _create(path: Path, layout: Layout, source: Source) -> None:
-    """An empty file in its full size, which takes no room on the disk yet. A file that another process has made
-    meanwhile stays. Raises OSError."""
+    """Makes an empty file of the full size, which takes no disk space yet.
+
+    Keeps a file that another process has made in the meantime. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "key": layout.key, "source": _place(source), "pictures": sum(f.error is None for f in layout.facts),
         "slots": len(layout.facts), "size_bytes": layout.end, **layout.form._asdict(),
     }  # fmt: skip
     text = json.dumps(record).encode()
-    if len(text) > PAGE - len(MAGIC) - 8:  # only a path of thousands of letters does this
+    if len(text) > PAGE - len(MAGIC) - 8:  # only with a path of thousands of characters
         text = json.dumps(record | {"source": "..." + record["source"][-500:]}).encode()
     name = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
@@ -338,14 +341,14 @@ def _create(path: Path, layout: Layout, source: Source) -> None:
 
 
 def _place(source: Source) -> str:
-    """What the user calls the source, as an absolute path, so that a listing names it."""
+    """The user's name for the source, as an absolute path where it is one; shown in listings."""
     return str(Path(source.name).expanduser().resolve()) if source.root is not None else source.name
 
 
 def find_prepared(
     source: Source, facts: Sequence[PictureFacts], form: StoredFormat, *, folder: Path | None = None
 ) -> PreparedFile | None:
-    """The file of these pictures in this form, if there is one."""
+    """The file of these pictures in this format, if there is one."""
     layout = Layout(facts, form)
     try:
         return PreparedFile((folder or prepared_folder()) / f"{layout.key}{SUFFIX}", layout)
@@ -362,11 +365,11 @@ def open_prepared(
     disk_share: float,
     folder: Path | None = None,
 ) -> PreparedFile:
-    """The file of these pictures in this form, which is made if it is not there and fits.
+    """The file of these pictures in this format; made if it is missing and fits.
 
-    It fits if it and all other prepared pictures take `budget_bytes` at most, and it alone `disk_share` of the disk's
-    free space. Files of the same source in the same form that belong to earlier pictures are removed for it.
-    Raises RunError, which says why there is none.
+    It fits if the whole cache stays below `budget_bytes` and the file takes at most `disk_share` of the free disk
+    space. It replaces files of the same source and format that hold earlier versions of the pictures. Raises RunError
+    with the reason if it cannot be made.
     """
     layout, folder = Layout(facts, form), folder or prepared_folder()
     path = folder / f"{layout.key}{SUFFIX}"
@@ -375,16 +378,16 @@ def open_prepared(
         return PreparedFile(path, layout)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError):  # of an interrupted copy, or written over
+    except (OSError, ValueError):  # an incomplete copy, or overwritten
         unusable = True
-    there = [file for file in list_prepared(folder) if file.path != path]  # which another process may just have made
+    there = [file for file in list_prepared(folder) if file.path != path]  # another process may have just made ours
     outdated = [file for file in there if file.source == _place(source) and file.form == form]
     others = sum(file.planned_bytes for file in there if file not in outdated)
     if layout.size_bytes + others > budget_bytes:
-        beside = f" beside {size_text(others)} that lie there already" if others else ""
+        beside = f" beside {size_text(others)} of other prepared pictures" if others else ""
         raise RunError(
             f"prepared pictures would take {size_text(layout.size_bytes)}{beside}, more than the "
-            f"{size_text(budget_bytes)} that are allowed (prepared_gib)"
+            f"limit of {size_text(budget_bytes)} (prepared_gib)"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -392,33 +395,33 @@ def open_prepared(
         if layout.size_bytes > disk_share * free - RESERVE_BYTES:
             raise RunError(
                 f"prepared pictures would take {size_text(layout.size_bytes)} in {folder}, whose disk has "
-                f"{size_text(free)} free; CASEBOOK_CACHE names another folder"
+                f"{size_text(free)} free; set CASEBOOK_CACHE to a folder on another disk"
             )
         if unusable:
             path.unlink(missing_ok=True)
         for file in outdated:
             file.path.unlink(missing_ok=True)
-        for leftover in folder.glob(f".*{SUFFIX}.*.tmp"):  # of a process that was killed while it made one
-            with contextlib.suppress(FileNotFoundError):  # of one that is just being made, and is there by now
+        for leftover in folder.glob(f".*{SUFFIX}.*.tmp"):  # left by a killed process
+            with contextlib.suppress(FileNotFoundError):  # renamed since: another process was just making it
                 if time.time() - leftover.stat().st_mtime > 600:
                     leftover.unlink()
         _create(path, layout, source)
         return PreparedFile(path, layout)
-    except (OSError, ValueError) as error:  # ValueError: another process has removed and remade it meanwhile
+    except (OSError, ValueError) as error:  # ValueError: another process has replaced it in the meantime
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"cannot keep prepared pictures in {folder}: {reason}") from error
 
 
 class Listed(NamedTuple):
-    """A file of prepared pictures as a listing shows it."""
+    """One file of prepared pictures, for listings."""
 
     path: Path
     source: str
-    form: StoredFormat | None  # None: not readable
+    form: StoredFormat | None  # None if unreadable
     pictures: int
     complete: int
     size_bytes: int  # on the disk
-    planned_bytes: int  # when it is complete, as far as that can be said
+    planned_bytes: int  # once it is complete, as far as known
 
     @property
     def name(self) -> str:
@@ -431,7 +434,7 @@ class Listed(NamedTuple):
 
 
 def list_prepared(folder: Path | None = None) -> list[Listed]:
-    """All files of prepared pictures, by name; a damaged one has no form."""
+    """All files of prepared pictures, sorted by name; `form` is None for a damaged one."""
     found = []
     for path in sorted((folder or prepared_folder()).glob(f"*{SUFFIX}")):
         try:
@@ -456,7 +459,7 @@ def list_prepared(folder: Path | None = None) -> list[Listed]:
 
 
 def remove_prepared(names: Iterable[str] | None = None, folder: Path | None = None) -> list[Listed]:
-    """Removes the files of these names, or all, and gives what was removed. Raises RunError for an unknown name."""
+    """Removes the named files, or all, and returns their records. Raises RunError for an unknown name."""
     there = {file.name: file for file in list_prepared(folder)}
     wanted = list(there) if names is None else list(names)
     if unknown := [name for name in wanted if name not in there]:
@@ -468,7 +471,7 @@ def remove_prepared(names: Iterable[str] | None = None, folder: Path | None = No
 
 
 def jpeg_size_bytes(source: Source, layout: Layout, samples: int = 32) -> int:
-    """What the file would take on the disk, from `samples` of its pictures."""
+    """The estimated size of the file, from encoding `samples` of its pictures."""
     good = [index for index, facts in enumerate(layout.facts) if facts.error is None]
     chosen = good[:: max(1, len(good) // samples)][:samples]
     encoded = raw = 0
@@ -484,9 +487,9 @@ def jpeg_size_bytes(source: Source, layout: Layout, samples: int = 32) -> int:
 def fill(
     source: Source, prepared: PreparedFile, *, workers: int, progress: Progress = lambda done, total: None
 ) -> dict[str, str]:
-    """Prepares every picture that is not there yet, with `workers` threads; gives those that could not be read.
+    """Prepares the missing pictures with `workers` threads; returns the unreadable ones with the reason.
 
-    May be interrupted at any time and called again. Raises RunError when the disk is full.
+    Safe to interrupt and to call again. Raises RunError when the disk is full.
     """
     facts = prepared.layout.facts
     skipped = {source.pictures[i].name: f.error for i, f in enumerate(facts) if f.error is not None}

@@ -1,7 +1,7 @@
-"""What training cuts its crops from: the content of a picture's file -> an array of bounded size, as fast as it can be.
+"""Decodes a picture file to an array of bounded size, which training cuts its crops from.
 
-OpenCV decodes ordinary JPEGs, with the same libjpeg-turbo as Pillow but without copying the pixels twice. Where
-libjpeg-turbo 3 is at hand, it decodes a window of a JPEG alone. Pillow decodes everything else.
+OpenCV decodes ordinary JPEGs, with the same libjpeg-turbo as Pillow but without copying the pixels twice. With
+libjpeg-turbo 3, only the window that a crop needs is decoded. Pillow decodes everything else.
 """
 
 import struct
@@ -53,13 +53,12 @@ def decode_reduced(
     """(H, W, channels) uint8: the upright picture, its shorter side reduced to `side`.
 
     Apart from `window`, the pixels depend only on the content. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as
-    long as `side` pixels are left. Pillow gives the same pixels where it comes with the same libjpeg-turbo as OpenCV,
-    else they differ by a few levels. A grey picture of a coloured JPEG is its stored luma; Pillow computes it from the
-    colours, which differs by at most 1 on average and by more where a colour is saturated.
+    long as `side` pixels remain. If Pillow and OpenCV contain the same libjpeg-turbo, both give the same pixels;
+    otherwise they differ by a few levels. In mode "L" a coloured JPEG gives its stored luma; Pillow computes grey from
+    the colours, which differs by at most 1 on average, and by more where a colour is saturated.
 
-    `value_range` is that of `Preprocessing`. `window` promises that only the pixels inside this box of the result will
-    be used. The others may then be anything, and damage below the box goes unnoticed. The promise changes nothing
-    where windows cannot be decoded on their own.
+    `value_range` is as in `Preprocessing`. With `window`, only the pixels inside this box of the result are valid, and
+    damage below it goes unnoticed. Where a window cannot be decoded separately, all pixels are valid.
 
     Raises PictureError.
     """
@@ -78,7 +77,7 @@ def decode_reduced(
                     pixels = _by_opencv(content, mode, side, header, turn)
     except PictureError:
         raise
-    except Exception:  # Pillow says what is wrong, or finds a way
+    except Exception:  # Pillow decodes it or names the error
         pixels = None
     if pixels is None or size is None:
         found = decode(content, name=name, mode=mode, min_side=side, value_range=value_range)
@@ -90,13 +89,13 @@ class _JpegHeader(NamedTuple):
     width: int
     height: int
     progressive: bool
-    may_be_turned: bool  # there is EXIF or XMP, either of which may hold an orientation
+    may_be_turned: bool  # it has EXIF or XMP data, which may hold an orientation
 
 
 def _by_opencv(
     content: bytes, mode: Mode, side: int, header: _JpegHeader, turn: Image.Transpose | None
 ) -> NDArray[np.uint8] | None:
-    """The upright pixels at the smallest scale that leaves `side` pixels; None if OpenCV stumbles."""
+    """The upright pixels at the smallest scale that keeps `side` pixels; None if OpenCV fails."""
     scale = _jpeg_scale((header.width, header.height), side)
     flags = OPENCV_FLAGS[mode, scale] | cv2.IMREAD_IGNORE_ORIENTATION
     pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -106,7 +105,7 @@ def _by_opencv(
 
 
 def _window(content: bytes, mode: Mode, side: int, stored: tuple[int, int], window: Box) -> NDArray[np.uint8] | None:
-    """The pixels at the same scale, decoded where the window of the reduced picture needs them; None if impossible."""
+    """The pixels at the same scale, decoded only where the window needs them; None if impossible."""
     scale, size = _jpeg_scale(stored, side), reduced_size(stored, side)
     decoded = -(-stored[0] // scale), -(-stored[1] // scale)
     left, top, right, bottom = window

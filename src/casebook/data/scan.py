@@ -1,4 +1,4 @@
-"""Reads every picture once: what it is, whether it is whole, and the fingerprints that find its copies."""
+"""Reads every picture once: its format and size, whether it is intact, and fingerprints that find copies."""
 
 import dataclasses
 import hashlib
@@ -20,13 +20,13 @@ from .decode import decode, max_pixels
 from .pictures import Source
 
 THUMBNAIL = 32  # pixels on a side
-CACHE_VERSION = 2  # of the fingerprints below: a change of theirs makes old caches worthless
+CACHE_VERSION = 2  # raise it when the fingerprints below change
 BLOCK = 256  # pictures handed to a thread at a time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """What one look at a picture gave; sizes are 0 and texts empty as far as a broken one did not say."""
+    """What scanning a picture found. A broken picture has 0 and "" for what it does not reveal."""
 
     width: int = 0  # upright, in pixels
     height: int = 0
@@ -34,10 +34,10 @@ class PictureFacts:
     mode: str = ""  # as stored: "RGB", "L", "CMYK", "I;16", ...
     size_bytes: int = 0
     sha256: str = ""  # of the file, or of the pixels in memory
-    phash: int = 0  # 64 bits; close for pictures that look alike
+    phash: int = 0  # 64 bits; similar pictures differ in few of them
     error: str | None = None  # why it cannot be used
-    low: float | None = None  # the least value of a picture of more than 8 bits; None for any other
-    high: float | None = None  # the greatest
+    low: float | None = None  # the smallest value of a picture with more than 8 bits; None for all others
+    high: float | None = None  # the largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Scan:
     """Facts and a thumbnail for each picture of a source, in the source's order."""
 
     facts: tuple[PictureFacts, ...]
-    thumbnails: NDArray[np.uint8]  # (N, 32, 32) grey, the whole picture squeezed to a square
+    thumbnails: NDArray[np.uint8]  # (N, 32, 32) grey, the whole picture squashed to a square
 
     @property
     def contents(self) -> list[str]:
@@ -54,7 +54,7 @@ class Scan:
 
     @property
     def broken(self) -> dict[int, str]:
-        """The pictures that cannot be used, with the reason."""
+        """The index of each unusable picture, with the reason."""
         return {index: facts.error for index, facts in enumerate(self.facts) if facts.error is not None}
 
 
@@ -65,11 +65,11 @@ def scan(
     progress: Callable[[int, int], None] | None = None,
     cache_dir: Path | None = None,
 ) -> Scan:
-    """Look at every picture of a source once; broken ones are facts, not errors.
+    """Scans every picture of a source. A broken picture is recorded and raises nothing.
 
-    Files whose path, size and time are known from an earlier scan with this `cache_dir` are not read again.
-    `workers` threads read (default: one for each processor; decoders run outside the interpreter's lock).
-    `progress(done, total)` is called now and then from the calling thread.
+    A file is not read again if an earlier scan with this `cache_dir` saw the same path, size and time. `workers` is
+    the number of threads (default: one per processor; decoders release the interpreter's lock). The calling thread
+    calls `progress(done, total)` now and then.
     """
     total = len(source)
     known = _Cache(cache_dir, source)
@@ -98,7 +98,7 @@ def scan(
 
 
 def _look(source: Source, index: int) -> tuple[PictureFacts, bytes]:
-    """The facts of one picture but for its hash, and the bytes of its thumbnail."""
+    """The facts about one picture without its hash, and the bytes of its thumbnail."""
     name = source.pictures[index].name
     if source.arrays is not None:
         pixels = np.ascontiguousarray(source.arrays[index])
@@ -112,11 +112,11 @@ def _look(source: Source, index: int) -> tuple[PictureFacts, bytes]:
     try:
         content = path.read_bytes()
         facts = PictureFacts(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-        # Scaled decoding reads every coded bit of a JPEG all the same, so damage shows as in a full decoding.
+        # Decoding at a smaller scale still reads every bit of a JPEG, so it finds the same damage.
         found = decode(content, name=name, mode="L", min_side=2 * THUMBNAIL)
         low, high = found.extremes or (None, None)
         if low is not None and high is not None and low < high:
-            # The range of the data set is not known yet. Its own shows what is in the picture, however dark.
+            # The range of the data set is not known yet. The picture's own range keeps dark ones visible.
             found = decode(content, name=name, mode="L", value_range=(low, high))
     except (PictureError, OSError) as error:
         reason = error.reason if isinstance(error, PictureError) else f"cannot be read: {error.strerror or error}"
@@ -133,10 +133,10 @@ def _thumbnail(grey: Image.Image) -> bytes:
 
 
 def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """(N, 32, 32) thumbnails -> (N,) hashes: the signs of the 8 x 8 lowest frequencies without the mean.
+    """(N, 32, 32) thumbnails -> (N,) hashes: the signs of the 64 lowest frequencies, without the mean.
 
-    The cosine transform ignores brightness, and its lowest frequencies change little when a picture is
-    compressed, resized or slightly cropped.
+    Without the mean, brightness does not matter; low frequencies change little when a picture is compressed, resized
+    or slightly cropped.
     """
     steps = np.arange(THUMBNAIL)
     cosines = np.cos(np.pi / THUMBNAIL * np.outer(np.arange(9), steps + 0.5)).astype(np.float32)
@@ -152,12 +152,12 @@ def perceptual_hashes(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def choose_value_range(facts: Iterable[PictureFacts]) -> tuple[float, float] | None:
-    """The range of values that a data set's pictures of more than 8 bits use, for `Preprocessing.value_range`.
+    """The range of values in a data set's pictures with more than 8 bits, for `Preprocessing.value_range`.
 
-    From 0 to the greatest number of as many bits as the values have: (0, 4095) for 12 bits, whatever the type of the
-    file. Floats between 0 and 1 have (0, 1); where values are negative, the range goes from the least to the greatest.
-    One picture in a hundred may lie beyond, so that a few broken pixels do not darken all pictures. None if there are
-    no such pictures, or if integers and floats need different ranges.
+    It goes from 0 to the largest number with as many bits as the values have: (0, 4095) for 12 bits, whatever the file
+    type. Floats between 0 and 1 give (0, 1); if there are negative values, the range is from the smallest to the
+    largest. One picture in a hundred may exceed it, so a few broken pixels do not darken every picture. None if there
+    are no such pictures, or if integers and floats need different ranges.
     """
     extremes: dict[bool, list[tuple[float, float]]] = {}
     for one in facts:
@@ -179,7 +179,7 @@ def _range_of(extremes: Sequence[tuple[float, float]]) -> tuple[float, float] | 
 
 
 class _Cache:
-    """Earlier looks at files, in a store below `folder`; None keeps nothing."""
+    """Results of earlier scans, in a store below `folder`; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None, source: Source):
         self.store = None if folder is None or source.root is None else Store("scans", folder)
@@ -194,7 +194,7 @@ class _Cache:
             self.looks[key] = PictureFacts(*json.loads(fields)), thumbnail
 
     def get(self, index: int) -> tuple[PictureFacts, bytes] | None:
-        """What an earlier scan found. Broken pictures are tried again: another limit or a new package may mend them."""
+        """The earlier result, but not of broken pictures: a higher limit or a new package may make them readable."""
         look = self.looks.get(self.keys[index]) if self.looks else None
         if look is None or look[0].error is not None or look[0].width * look[0].height > max_pixels():
             return None
@@ -213,7 +213,7 @@ class _Cache:
 
 
 def _key(path: Path) -> str:
-    """What tells whether a file is still the one that was looked at; empty where it is not there."""
+    """Path, size and time, which identify a file's version; empty for a missing file."""
     try:
         stat = path.stat()
     except OSError:

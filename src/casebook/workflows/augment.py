@@ -1,4 +1,4 @@
-"""Contact sheets: what a policy makes of a picture or of a data set, with the parameters under each result."""
+"""Contact sheets of augmented pictures, with the parameters below each."""
 
 import io
 import textwrap
@@ -27,7 +27,7 @@ INK, PAPER = (34, 34, 34), (255, 255, 255)
 MOST_PICTURES = 200
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
-# One of each operation, at a strength that shows.
+# One of each operation, strong enough to see.
 OPERATIONS: dict[str, dict[str, Any]] = {
     "mirror": {"mirror": True},
     "rotate": {"angle": 20.0},
@@ -63,27 +63,26 @@ def draw_sheet(
     columns: int = 4,
     crop_fraction: float = 0.875,
 ) -> list[dict[str, Any]]:
-    """Writes a PNG or JPEG of `count` augmented pictures and gives the parameters of each as plain data.
+    """Writes a PNG or JPEG of `count` augmented pictures and returns the parameters of each as plain data.
 
-    `data` is one picture, of which every epoch from 0 on is shown, or a data set, of which some pictures are shown as
-    they are in epoch 0 of a training with this seed for a network with inputs of `size` pixels; but principal colours
-    "of the data" are here those of all its pictures, as there is no split yet.
+    If `data` is one picture, the sheet shows it in epochs 0, 1, 2 and so on. If it is a data set, the sheet shows some
+    of its pictures as in epoch 0 of a training with this seed and inputs of `size` pixels. One thing differs: without a
+    split, principal colours "of the data" are those of all its pictures.
 
-    Raises DataError where there is nothing to show or `out` is of another kind, PictureError for a picture that cannot
-    be read.
+    Raises DataError if there is nothing to show or `out` has another suffix, PictureError for an unreadable picture.
     """
     _check_name(out)
     if not 1 <= count <= MOST_PICTURES or seed < 0 or columns < 1:
         raise DataError(
-            f"{count} pictures in {columns} columns with seed {seed} are asked for, expected 1 to {MOST_PICTURES} "
-            "pictures, at least one column and no negative seed"
+            f"got {count} pictures, {columns} columns and seed {seed}; expected 1 to {MOST_PICTURES} pictures, "
+            "at least one column and a seed of at least 0"
         )
     preprocessing = Preprocessing(size=size, crop_fraction=crop_fraction)
     components = IMAGENET_COMPONENTS
     path = None if isinstance(data, Source) else Path(data).expanduser()
     if path and path.is_file() and path.suffix.lower() not in (".csv", ".tsv"):
         if policy.pca and policy.pca_of == "data":
-            raise DataError(f"{data} is a single picture, which has no principal colours; name the data set")
+            raise DataError(f"{data} is a single picture, and pca_of=data needs a data set; give the data set instead")
         pictures = [_picture(path, path.name, policy, preprocessing)] * count
         epochs, names = list(range(count)), [f"epoch {epoch}" for epoch in range(count)]
         indices = np.zeros(count, np.int64)
@@ -115,7 +114,7 @@ def draw_sheet(
 
 
 def draw_operations(picture: str | Path, out: str | Path, *, size: int = 224, columns: int = 5) -> list[dict[str, Any]]:
-    """Writes a PNG or JPEG of one picture under one operation after the other."""
+    """Writes a PNG or JPEG that shows each operation on one picture."""
     _check_name(out)
     path = Path(picture).expanduser()
     preprocessing = Preprocessing(size=size)
@@ -133,18 +132,18 @@ def draw_operations(picture: str | Path, out: str | Path, *, size: int = 224, co
 
 def _check_name(out: str | Path) -> None:
     if Path(out).suffix.lower() not in FORMATS:
-        raise DataError(f"the sheet is to be {str(out)!r}, expected a name that ends in {', '.join(FORMATS)}")
+        raise DataError(f"out is {str(out)!r}, expected a name that ends in {', '.join(FORMATS)}")
 
 
 def _picture(path: Path, name: str, policy: Policy, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """What the policy is applied to, as the loader of a training has it. Raises PictureError."""
+    """The picture before augmentation, as training loads it. Raises PictureError."""
     if policy.crops_source:
         return decode_reduced(read_file(path, name=name), name=name, mode="RGB", side=preprocessing.decode_side)
     return preprocessing.pixels(open_picture(path, name=name, min_side=preprocessing.decode_side))
 
 
 def _of_source(source: Source, index: int, policy: Policy, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
-    """The same for a picture of a data set; None where it cannot be read."""
+    """The same for a picture of a data set; None if it cannot be read."""
     try:
         path = source.path(index)
         if path is not None:
@@ -175,7 +174,7 @@ def _mixed(results: NDArray[np.uint8], parameters: NDArray[Any]) -> NDArray[np.u
 
 
 def caption(row: Any) -> list[str]:
-    """One picture's parameters as short lines."""
+    """One picture's parameters in short lines."""
     left, top, width, height = row["window"]
     lines = [f"window {width:.0f} x {height:.0f} at {left:.0f}, {top:.0f}"]
     across, down = row["shear"]
@@ -209,12 +208,12 @@ def caption(row: Any) -> list[str]:
 
 
 def _signed(value: float) -> str:
-    """A whole number with its sign; 0 has none."""
+    """A whole number with its sign; no sign for 0."""
     return f"{round(value):+d}" if round(value) else "0"
 
 
 def save_sheet(results: NDArray[np.uint8], captions: Sequence[Sequence[str]], out: str | Path, *, columns: int) -> None:
-    """Writes (N, S, S, 3) pictures with their captions, the first line of each in bold, as a PNG or a JPEG."""
+    """Writes (N, S, S, 3) pictures with captions to a PNG or JPEG; the first line of each caption is bold."""
     size = results.shape[1]
     font = ImageFont.load_default(FONT_PIXELS)
     letters = max(12, int(size / (FONT_PIXELS * 0.52)))

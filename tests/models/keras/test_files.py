@@ -96,13 +96,13 @@ def test_values_in_other_files_are_not_fetched(h5py, tmp_path):
         path = tmp_path / f"{number}.h5"
         with h5py.File(path, "w") as file:
             file["layers"] = link
-        with pytest.raises(WeightsError, match="layers is missing or a link to elsewhere"):
+        with pytest.raises(WeightsError, match="layers is missing, or a link to another place"):
             read_keras_weights(path)
     with h5py.File(tmp_path / "external.h5", "w") as file:
         group = file.create_group("layers/dense/vars")
         group.attrs["name"] = "dense"
         group.create_dataset("0", (4,), "f4", external=[(str(tmp_path / "secret.h5"), 0, 16)])
-    with pytest.raises(WeightsError, match="keeps its values in another file"):
+    with pytest.raises(WeightsError, match="stores its values in another file"):
         read_keras_weights(tmp_path / "external.h5")
 
 
@@ -111,16 +111,16 @@ def test_files_that_are_none(name, h5py, tmp_path):
     with pytest.raises(WeightsError, match="no such file"):
         read_keras_weights(tmp_path / name)
     (tmp_path / name).write_bytes(b"neither HDF5 nor a zip archive")
-    with pytest.raises(WeightsError, match="no whole file of Keras"):
+    with pytest.raises(WeightsError, match="not a complete Keras file"):
         read_keras_weights(tmp_path / name)
 
 
 def test_files_without_layers(h5py, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["else"] = KERNEL
-    with pytest.raises(WeightsError, match="no layers in it"):
+    with pytest.raises(WeightsError, match="contains no layers"):
         read_keras_weights(tmp_path / "a.h5")
     with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(WeightsError, match=r"no whole file of Keras .*model.weights.h5"):
+    with pytest.raises(WeightsError, match=r"not a complete Keras file .*model.weights.h5"):
         read_keras_weights(tmp_path / "a.keras")

@@ -170,5 +170,5 @@ def test_a_model_that_prepares_its_pictures_does_so_as_the_card_says(keras):
 
 def test_keras_does_not_build_everything(keras):
     options = peers("nasnet_mobile")["keras"].options
-    with pytest.raises(ModelError, match=r"Keras does not build NASNetMobile for 224x224 pixels: .*torch backend"):
+    with pytest.raises(ModelError, match=r"Keras cannot build NASNetMobile for 224x224 pixels: .*torch backend"):
         to_keras_applications(create_model("nasnet_mobile", **options))

@@ -136,7 +136,7 @@ def test_missing_reshaped_and_unknown_weights_are_named():
         Match(made).ours(given._replace(values=values))
     with pytest.raises(WeightsError, match=r"do not fit .*conv_dw_1/kernel"):
         Match(made).theirs(given._replace(values=values))
-    with pytest.raises(WeightsError, match=r"another shape .*head.classifier.weight .*as many classes"):
+    with pytest.raises(WeightsError, match=r"another shape .*head.classifier.weight .*number of classes"):
         Match(network(4)).ours(given)
     assert Match(made).ours(given._replace(values=given.values | {"more/kernel": np.zeros(1)}))[1] == ["more/kernel"]
 
@@ -145,7 +145,7 @@ def test_a_network_that_is_left_alone():
     made = network()
     before = {key: value.clone() for key, value in made.state_dict().items()}
     layer = SimpleNamespace(name="conv1", weights=[SimpleNamespace(name="kernel")], get_weights=lambda: [np.zeros(3)])
-    with pytest.raises(WeightsError, match=r"the Keras model other: not the weights of mobilenet_v1_025: .* missing"):
+    with pytest.raises(WeightsError, match=r"these are not the weights of mobilenet_v1_025: .* missing"):
         load_keras_weights(made, SimpleNamespace(name="other", layers=[layer]))
     assert all(torch.equal(value, before[key]) for key, value in made.state_dict().items())
 
@@ -173,7 +173,7 @@ def test_networks_without_a_counterpart():
     ("source", "message"),
     [
         (3, "int given, expected a Keras model or a .keras or .h5 file"),
-        ("weights.pth", "weights of Keras end in .keras, .weights.h5 or .h5"),
+        ("weights.pth", "expected a file that ends in .keras, .weights.h5 or .h5"),
     ],
 )
 def test_sources_that_are_none(source, message):

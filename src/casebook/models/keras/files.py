@@ -1,7 +1,7 @@
-"""Where Keras keeps weights: a model in memory, a .keras file, a .weights.h5 or .h5 file -> values by layer and name.
+"""Reads Keras weights from a model in memory or a .keras, .weights.h5 or .h5 file, by layer and name.
 
-Files may be a stranger's. They are read as HDF5 and JSON alone: no configuration is brought to life, nothing is
-unpickled, and links that lead out of a file are refused.
+Files may come from a stranger. They are read only as HDF5 and JSON: no configuration is instantiated, nothing is
+unpickled, and links to other files are refused.
 """
 
 import io
@@ -18,13 +18,13 @@ import numpy as np
 
 from ...errors import CasebookError, WeightsError
 
-LARGEST_BYTES = 4 * 2**30  # nothing of Keras Applications has a quarter of it
+LARGEST_BYTES = 4 * 2**30  # four times the largest model of Keras Applications
 
-# Layers without a name of their own are numbered through the whole session: conv2d, conv2d_1, ...
+# Keras numbers layers without a name through the whole session: conv2d, conv2d_1, ...
 AUTOMATIC = re.compile(r"(conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|dense|normalization)(?:_(\d+))?")
-# The first release of Keras had other names for weights; some files still have them.
+# Names of weights in the first release of Keras, which some files still use.
 OLD_NAMES = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
-# What lies under the numbers 0, 1, ... in the files of Keras 3, by the kind of layer and how many there are.
+# The weights that Keras 3 stores as 0, 1, ..., by the kind of layer and their number.
 CONVOLUTION = {1: ("kernel",), 2: ("kernel", "bias")}
 NUMBERED = {
     "conv2d": CONVOLUTION,
@@ -35,7 +35,7 @@ NUMBERED = {
         3: ("depthwise_kernel", "pointwise_kernel", "bias"),
     },
     "batch_normalization": {
-        3: ("beta", "moving_mean", "moving_variance"),  # no scale: Keras Applications has none without a shift
+        3: ("beta", "moving_mean", "moving_variance"),  # no scale; Keras Applications always has the shift
         4: ("gamma", "beta", "moving_mean", "moving_variance"),
     },
     "normalization": {3: ("mean", "variance", "count")},
@@ -43,9 +43,9 @@ NUMBERED = {
 
 
 class KerasWeights(NamedTuple):
-    """Values under "LAYER/WEIGHT", with automatic layer names counted from 0 as in a fresh session.
+    """Values by "LAYER/WEIGHT"; automatic layer names count from 0, as in a fresh session.
 
-    `epsilons` has those of the batch norms by layer, as far as the source tells them.
+    `epsilons` holds the epsilon of each batch norm, where the source states it.
     """
 
     source: str
@@ -54,11 +54,11 @@ class KerasWeights(NamedTuple):
 
 
 def read_keras_weights(source: Any) -> KerasWeights:
-    """The weights of a Keras model, or in a .keras, .weights.h5 or .h5 file.
+    """The weights of a Keras model, or of a .keras, .weights.h5 or .h5 file.
 
     Raises:
-        WeightsError: for a file that is missing, damaged, or no such file.
-        CasebookError: for a file where h5py is missing.
+        WeightsError: if the file is missing, damaged or of another kind.
+        CasebookError: if reading the file needs h5py, which is missing.
     """
     if not isinstance(source, str | Path):
         if not hasattr(source, "layers"):
@@ -66,11 +66,11 @@ def read_keras_weights(source: Any) -> KerasWeights:
         return _of_model(source)
     path = Path(source).expanduser()
     if path.suffix.lower() not in (".keras", ".h5", ".hdf5"):
-        raise WeightsError(f"{path}: weights of Keras end in .keras, .weights.h5 or .h5")
+        raise WeightsError(f"{path}: expected a file that ends in .keras, .weights.h5 or .h5")
     try:
         import h5py
     except ImportError as error:
-        raise CasebookError(f"{path}: h5py reads such files ({error}): pip install 'casebook[keras]'") from error
+        raise CasebookError(f"{path}: reading this file needs h5py ({error}): pip install 'casebook[keras]'") from error
     try:
         if path.suffix.lower() != ".keras":
             with h5py.File(path, "r") as file:
@@ -80,10 +80,10 @@ def read_keras_weights(source: Any) -> KerasWeights:
         with h5py.File(io.BytesIO(weights), "r") as file:
             return _of_file(h5py, file, str(path), config)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file; give the weights' path or a Keras model") from error
+        raise WeightsError(f"{path}: no such file; give the path of the weights, or a Keras model") from error
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path}: no whole file of Keras ({reason}); copy or download it again") from error
+        raise WeightsError(f"{path}: not a complete Keras file ({reason}); copy or download it again") from error
 
 
 def _of_model(model: Any) -> KerasWeights:
@@ -99,7 +99,7 @@ def _of_model(model: Any) -> KerasWeights:
 
 
 def walk_layers(model: Any) -> Iterator[Any]:
-    """The layers that have weights, those of models within the model too."""
+    """The layers that have weights, including those of nested models."""
     for layer in model.layers:
         if hasattr(layer, "layers"):
             yield from walk_layers(layer)
@@ -108,7 +108,7 @@ def walk_layers(model: Any) -> Iterator[Any]:
 
 
 def fresh_names(names: Iterable[str]) -> dict[str, str]:
-    """Each layer's name -> what it would be in a fresh session: automatic names keep their order, from 0."""
+    """Each layer's name -> its name in a fresh session, where automatic names count from 0 in the same order."""
     fresh, numbered = {}, {}
     for name in names:
         if found := AUTOMATIC.fullmatch(name):
@@ -121,7 +121,7 @@ def fresh_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def weight_name(path: str) -> str:
-    """The last part of a weight's name, as Keras 3 has it: "Conv1/kernel:0" -> "kernel"."""
+    """The last part of a weight's name, in Keras 3's terms: "Conv1/kernel:0" -> "kernel"."""
     name = path.rpartition("/")[2].partition(":")[0]
     if found := re.fullmatch(r"(?:.*_)?(W|b|gamma|beta|running_mean|running_std)(?:_\d+)?", name):
         return OLD_NAMES.get(found[1], found[1])
@@ -129,7 +129,7 @@ def weight_name(path: str) -> str:
 
 
 def _today(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A depthwise kernel alone is a "kernel" in Keras 3; beside a pointwise one it keeps its name."""
+    """Keras 3 calls a depthwise kernel just "kernel", unless the layer has a pointwise kernel too."""
     alone = {
         key: f"{layer}/kernel"
         for key in values
@@ -140,7 +140,7 @@ def _today(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     if archive.getinfo(name).file_size > LARGEST_BYTES:
-        raise WeightsError(f"{path}: {name} in it would unpack to more than {LARGEST_BYTES >> 30} GiB")
+        raise WeightsError(f"{path}: its {name} would unpack to more than {LARGEST_BYTES >> 30} GiB")
     return archive.read(name)
 
 
@@ -158,7 +158,7 @@ def _of_file(h5py: Any, file: Any, source: str, config: str | bytes = "") -> Ker
             raise WeightsError(f"{source}: more than {LARGEST_BYTES >> 30} GiB of weights")
         values[(layer, name)] = np.asarray(dataset)
     if not values:
-        raise WeightsError(f"{source}: no layers in it, expected the weights or the model that Keras saved")
+        raise WeightsError(f"{source}: contains no layers; expected weights or a model saved by Keras")
     names = fresh_names(layer for layer, _ in values)
     epsilons: dict[str, float] = {}
     with suppress(ValueError):
@@ -171,25 +171,25 @@ def _of_file(h5py: Any, file: Any, source: str, config: str | bytes = "") -> Ker
 
 
 def _of_old_format(h5py: Any, root: Any) -> Iterator[tuple[str, str, Any]]:
-    """Layer, weight and dataset of the format before Keras 3: lists of names stand beside the groups."""
+    """Layer, weight and dataset in the format before Keras 3, where attributes list the names."""
     for layer in _texts(root.attrs, "layer_names"):
         group = _item(h5py, root, layer)
         paths = _texts(group.attrs, "weight_names")
         owners = {path.rpartition("/")[0] for path in paths}
         for path in paths:
-            owner = path.rpartition("/")[0] if len(owners) > 1 else layer  # a model within the model lists its layers
+            owner = path.rpartition("/")[0] if len(owners) > 1 else layer  # a nested model lists its own layers
             yield owner.rpartition("/")[2], weight_name(path), _item(h5py, group, path)
 
 
 def _texts(attributes: Mapping[str, Any], name: str) -> list[str]:
-    """A list of texts, which Keras splits into name0, name1, ... where it is long."""
+    """A list of texts; Keras splits a long one into name0, name1, ..."""
     numbered = takewhile(attributes.__contains__, (f"{name}{i}" for i in count()))
     chunks = [name] if name in attributes else numbered
     return [text.decode() if isinstance(text, bytes) else str(text) for chunk in chunks for text in attributes[chunk]]
 
 
 def _of_new_format(h5py: Any, group: Any, source: str, seen: set[int]) -> Iterator[tuple[str, str, Any]]:
-    """Layer, weight and dataset of Keras 3's format: layers/conv2d_3/vars/0, with the layer's name as an attribute."""
+    """Layer, weight and dataset in Keras 3's format: layers/conv2d_3/vars/0, with the layer's name as an attribute."""
     for name in group:
         item = _item(h5py, group, name)
         address = h5py.h5o.get_info(item.id).addr
@@ -214,18 +214,18 @@ def _of_new_format(h5py: Any, group: Any, source: str, seen: set[int]) -> Iterat
 
 
 def _item(h5py: Any, group: Any, path: str) -> Any:
-    """What lies at `path`, if it lies in this very file."""
+    """The item at `path`, which must be in this file itself."""
     for part in filter(None, path.split("/")):
         if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise ValueError(f"{group.name}/{part} is missing or a link to elsewhere")
+            raise ValueError(f"{group.name}/{part} is missing, or a link to another place")
         group = group[part]
     if isinstance(group, h5py.Dataset) and (group.external or group.is_virtual):
-        raise ValueError(f"{group.name} keeps its values in another file")
+        raise ValueError(f"{group.name} stores its values in another file")
     return group
 
 
 def _collect_epsilons(config: Any, found: dict[str, float]) -> None:
-    """By layer, out of a model's configuration, which is nested where models are."""
+    """Collects the epsilon of each batch norm from a model's configuration, including nested models."""
     if isinstance(config, list):
         for entry in config:
             _collect_epsilons(entry, found)

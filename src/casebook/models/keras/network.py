@@ -1,4 +1,4 @@
-"""A network becomes a Keras model: torch.export writes down its operators, and each becomes a layer."""
+"""Converts a network to a Keras model: torch.export records its operators, and each becomes a layer."""
 
 import os
 import sys
@@ -19,22 +19,22 @@ from .operators import KEEP_NONNEGATIVE, NONNEGATIVE, OPERATORS, Call
 
 __all__ = ["import_keras", "to_keras"]
 
-BATCH = 2  # of the pictures with which a network is exported; the Keras model takes any
+BATCH = 2  # batch size for the export; the Keras model accepts any
 
 
 def import_keras() -> Any:
-    """Keras 3. With neither a backend chosen nor TensorFlow there, it is told to compute with PyTorch.
+    """Imports Keras 3. It uses PyTorch unless you chose a backend or TensorFlow is installed.
 
-    Raises CasebookError when Keras, or what it computes with, is missing.
+    Raises CasebookError if Keras or its backend is missing.
     """
     if "KERAS_BACKEND" not in os.environ and find_spec("tensorflow") is None:
         os.environ["KERAS_BACKEND"] = "torch"
     try:
-        keras: Any = import_module("keras")  # by its name, which is also that of this folder
+        keras: Any = import_module("keras")  # by name, because this folder is called keras too
     except ImportError as error:
         raise CasebookError(
-            f"Keras cannot be used here ({error}), expected Keras 3.5 or newer: pip install 'casebook[keras]'; "
-            "KERAS_BACKEND=torch in the environment lets it compute with PyTorch"
+            f"cannot import Keras ({error}); install Keras 3.5 or newer with pip install 'casebook[keras]', and set "
+            "KERAS_BACKEND=torch to use it with PyTorch"
         ) from error
     if keras.__version__.startswith("2."):
         raise CasebookError(f"Keras is {keras.__version__}, expected 3.5 or newer: pip install 'keras>=3.5'")
@@ -44,14 +44,14 @@ def import_keras() -> Any:
 def to_keras(network: nn.Module, input_size: int | tuple[int, int] | None = None, name: str | None = None) -> Any:
     """A Keras model of the network in evaluation mode: normalised (B, H, W, C) float32 -> logits (B, num_classes).
 
-    Its pictures are of exactly `input_size`, one side or (height, width); without it, of the size on the network's
-    card. Layers bear the names of the modules and hold copies of their weights; they are Keras's own, so the model
-    saves to a .keras file that needs nothing of Casebook. What only training has, drop-path and auxiliary heads, is
-    left out.
+    The model takes pictures of exactly `input_size`, a side or (height, width); the default is the size on the
+    network's card. Its layers have the modules' names and copies of their weights. They are all Keras's own layers, so
+    the saved .keras file does not need Casebook. Parts that only training uses, drop-path and auxiliary heads, are left
+    out.
 
     Raises:
-        ModelError: for an operator without a counterpart, named with its module, or a size that does not fit.
-        CasebookError: where Keras is missing.
+        ModelError: for an operator without a counterpart in Keras, or a size that the network does not accept.
+        CasebookError: if Keras is missing.
     """
     keras = import_keras()
     weight = next(network.parameters())
@@ -70,7 +70,7 @@ def to_keras(network: nn.Module, input_size: int | tuple[int, int] | None = None
 def _sides(network: nn.Module, input_size: int | tuple[int, int] | None) -> tuple[int, int]:
     if input_size is None:
         if not getattr(network, "name", ""):
-            raise ModelError("the network has no card that tells its input size; give to_keras an input_size")
+            raise ModelError("the network has no card with an input size; give to_keras an input_size")
         input_size = model_card(network.name).input_size  # type: ignore[arg-type]
     return (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
 
@@ -88,7 +88,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _room_for_recursion(limit: int) -> Iterator[None]:
-    """Keras walks a model's graph by recursion, which with 1202 layers goes deeper than Python allows by itself."""
+    """Raises Python's recursion limit: Keras walks a model's graph recursively, and some have 1202 layers."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, limit))
     try:
@@ -98,17 +98,17 @@ def _room_for_recursion(limit: int) -> Iterator[None]:
 
 
 class _Translation:
-    """An exported graph on its way to a Keras model."""
+    """Translates an exported graph to a Keras model, node by node."""
 
     def __init__(self, keras: Any, network: nn.Module, exported: torch.export.ExportedProgram):
         self.keras, self.batch = keras, BATCH
         self.modules = dict(network.named_modules(remove_duplicate=False))
         self.graph = exported.graph
         self.constants = _constants(network, exported)
-        self.values: dict[fx.Node, Any] = {}  # Keras tensors; for constants, tensors of PyTorch
+        self.values: dict[fx.Node, Any] = {}  # Keras tensors; PyTorch tensors for constants
         self.nonnegative: set[fx.Node] = set()
         self.names = {"images"}
-        self.layers: dict[int, Any] = {}  # by the identity of their first weight
+        self.layers: dict[int, Any] = {}  # by the id of their first weight
 
     def run(self, shape: tuple[int, int, int], name: str) -> Any:
         images = self.keras.Input(shape, name="images", dtype="float32")
@@ -124,7 +124,7 @@ class _Translation:
     def _call(self, node: fx.Node) -> Any:
         call = Call(self, node)
         if call.operator not in OPERATORS:
-            raise call.error("has no counterpart in Keras that Casebook knows")
+            raise call.error("has no known counterpart in Keras")
         keeps = call.operator in KEEP_NONNEGATIVE and all(input in self.nonnegative for input in node.all_input_nodes)
         if keeps or call.operator in NONNEGATIVE or (call.operator == "hardtanh" and node.args[1] == 0):
             self.nonnegative.add(node)
@@ -132,7 +132,7 @@ class _Translation:
 
 
 def _constants(network: nn.Module, exported: torch.export.ExportedProgram) -> dict[str, Tensor]:
-    """Placeholder -> the network's own parameter or buffer, so that one used twice is one object."""
+    """Placeholder -> the network's own parameter or buffer; shared weights stay one object."""
     signature = exported.graph_signature
     state = dict(network.named_parameters(remove_duplicate=False)) | dict(network.named_buffers(remove_duplicate=False))
     keys = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}

@@ -1,11 +1,11 @@
-"""The weights of Keras Applications come into a network of ours, and ours go into a Keras model.
+"""Copies weights between Keras Applications and our networks, in both directions.
 
-Which network is whose, and which layer is which, stands in `models/layouts/`. Here is what differs besides the names:
+`models/layouts/` says which network and which layer corresponds to which. Besides the names, this differs:
 
-- Keras has kernels as (height, width, in, out), depthwise ones as (height, width, channels, multiplier), dense ones as
-  (in, out); a dense layer behind a feature map counts the map's channels fastest, PyTorch its columns;
-- a convolution there may have a bias that the batch norm behind it takes away again: it goes into the norm's mean;
-- a batch norm there may lack the scale, which is one, and has another epsilon, whose difference goes into the variance.
+- Keras stores kernels as (height, width, in, out), depthwise kernels as (height, width, channels, multiplier), and
+  dense kernels as (in, out). It flattens a feature map with the channels last, PyTorch with the columns last.
+- A Keras convolution may have a bias that the following batch norm cancels. We fold it into the norm's mean.
+- A Keras batch norm may lack the scale, which then is one. Its epsilon differs; we add the difference to the variance.
 """
 
 import math
@@ -28,21 +28,20 @@ from .network import import_keras
 
 __all__ = ["fill_keras_model", "load_keras_weights", "to_keras_applications"]
 
-NOT_OURS = ("normalization/",)  # the preprocessing that some Keras models have inside
+NOT_OURS = ("normalization/",)  # the preprocessing inside some Keras models
 
 
 def load_keras_weights(network: Network, source: Any) -> None:
-    """Copies weights of Keras Applications into the network, every one of whose weights must be given.
+    """Copies weights of Keras Applications into the network. The source must have every weight of the network.
 
-    Only auxiliary heads, which Keras does not have, stay as they are. `source` is the Keras model, or a .keras,
-    .weights.h5 or .h5 file, which needs h5py alone. The network must have been created with the options in
-    `peers(NAME)["keras"].options`, such as padding="same". Pictures are then to be prepared as Keras Applications
-    prepares them for that network.
+    Only auxiliary heads, which Keras does not have, stay unchanged. `source` is the Keras model, or a .keras,
+    .weights.h5 or .h5 file, for which h5py is enough. Create the network with the options in
+    `peers(NAME)["keras"].options`, such as padding="same", and prepare pictures as Keras Applications does for it.
 
     Raises:
-        ModelError: for a network that `create_model` did not make.
-        WeightsError: for weights that cannot be read, or are another network's; the network is unchanged.
-        CasebookError: for a file where h5py is missing.
+        ModelError: if `create_model` did not make the network.
+        WeightsError: if the weights cannot be read or belong to another network; the network is unchanged.
+        CasebookError: if reading the file needs h5py, which is missing.
     """
     match = Match(network)
     given = read_keras_weights(source)
@@ -50,7 +49,7 @@ def load_keras_weights(network: Network, source: Any) -> None:
     unused = [key for key in unused if not key.startswith((*NOT_OURS, *match.peer.unused))]
     if unused:
         raise WeightsError(
-            f"{given.source}: {len(unused)} weights that {network.name} has no use for ({', '.join(unused[:4])}"
+            f"{given.source}: {len(unused)} weights that {network.name} does not have ({', '.join(unused[:4])}"
             f"{', ...' if len(unused) > 4 else ''}), expected those of Keras's {match.peer.name}"
         )
     network.load_state_dict(
@@ -59,13 +58,13 @@ def load_keras_weights(network: Network, source: Any) -> None:
 
 
 def fill_keras_model(model: Any, network: Network) -> None:
-    """Copies the network's weights into the Keras model that is its counterpart; the reverse of load_keras_weights.
+    """Copies the network's weights into its counterpart in Keras; the reverse of load_keras_weights.
 
-    Where the model has its preprocessing inside, as EfficientNet's has, it is set to that on the network's card.
+    If the model contains its preprocessing, as EfficientNet's does, that is set to the one on the network's card.
 
     Raises:
-        ModelError: for a network that `create_model` did not make.
-        WeightsError: for the model of another network.
+        ModelError: if `create_model` did not make the network.
+        WeightsError: if the model is that of another network.
     """
     match = Match(network)
     layers = list(walk_layers(model))
@@ -77,20 +76,20 @@ def fill_keras_model(model: Any, network: Network) -> None:
             if len(preprocessing.mean) == network.in_channels:
                 mean, deviation = np.array(preprocessing.mean), np.array(preprocessing.std)
                 layer.set_weights([mean, deviation**2, *layer.get_weights()[2:]])
-                layer.finalize_state()  # else it computes with what it had
+                layer.finalize_state()  # otherwise it keeps using the old values
         else:
             layer.set_weights([theirs[f"{names[layer.name]}/{weight_name(weight.name)}"] for weight in layer.weights])
 
 
 def to_keras_applications(network: Network, input_size: int | None = None) -> Any:
-    """The Keras Applications model that is the network's counterpart, with the network's weights, giving logits.
+    """The network's counterpart in Keras Applications, with the network's weights; it returns logits.
 
-    It takes pictures of `input_size`, by default of the size on the network's card.
+    It takes pictures of `input_size`; the default is the size on the network's card.
 
     Raises:
-        ModelError: for a network that `create_model` did not make.
-        WeightsError: for a network that Keras Applications does not have, or has with other options.
-        CasebookError: where Keras is missing.
+        ModelError: if `create_model` did not make the network.
+        WeightsError: if Keras Applications has no such network, or only with other options.
+        CasebookError: if Keras is missing.
     """
     keras, match = import_keras(), Match(network)
     side = input_size or model_card(network.name).input_size
@@ -102,14 +101,14 @@ def to_keras_applications(network: Network, input_size: int | None = None) -> An
             classifier_activation=None,
             **match.peer.arguments,
         )
-    except ValueError as error:  # too small a size, or NASNet, which Keras does not build on PyTorch
-        raise ModelError(f"Keras does not build {match.peer.name} for {side}x{side} pixels: {error}") from error
+    except ValueError as error:  # the size is too small, or it is NASNet, which Keras cannot build on PyTorch
+        raise ModelError(f"Keras cannot build {match.peer.name} for {side}x{side} pixels: {error}") from error
     fill_keras_model(model, network)
     return model
 
 
 class _Norm(NamedTuple):
-    """A batch norm of ours, and the convolution right before it if there is one."""
+    """One of our batch norms, and the convolution directly before it, if any."""
 
     path: str
     eps: float
@@ -117,7 +116,7 @@ class _Norm(NamedTuple):
 
 
 class Match:
-    """A network of ours beside its counterpart: which weight is which, and how one becomes the other."""
+    """One of our networks and its counterpart: which weights correspond, and how to convert them."""
 
     def __init__(self, network: Network):
         self.network, self.peer = network, _peer(network)
@@ -131,7 +130,7 @@ class Match:
         self.norms = list(_norms(network))
 
     def ours(self, given: KerasWeights) -> tuple[dict[str, np.ndarray], list[str]]:
-        """Their values as a state of ours, and the names of those that are left over."""
+        """Their values as our state, and the names of their weights that are left over."""
         left, state, missing, reshaped = dict(given.values), {}, [], []
         for key, name in self.names.items():
             shape, value = self.state[key].shape, left.pop(name, None)
@@ -147,8 +146,8 @@ class Match:
             listed = [f"{len(keys)} {what} ({'; '.join(keys[:3])}{'; ...' if len(keys) > 3 else ''})"
                       for what, keys in (("missing", missing), ("with another shape", reshaped)) if keys]  # fmt: skip
             raise WeightsError(
-                f"{given.source}: not the weights of {self.network.name}: {', '.join(listed)}; expected all of Keras's "
-                f"{self.peer.name}, with its last layer and as many classes as the network"
+                f"{given.source}: these are not the weights of {self.network.name}: {', '.join(listed)}; expected all "
+                f"weights of Keras's {self.peer.name}, with its last layer and the network's number of classes"
             )
         for norm in self.norms:
             state[f"{norm.path}.running_var"] += self._epsilon(given, norm) - norm.eps
@@ -157,7 +156,7 @@ class Match:
         return state, list(left)
 
     def theirs(self, given: KerasWeights) -> dict[str, np.ndarray]:
-        """Our values under their names, for a model that now has the `given` ones."""
+        """Our values under their names, for a model whose current weights are `given`."""
         state, found = {key: value.copy() for key, value in self.state.items()}, {}
         for norm in self.norms:
             state[f"{norm.path}.running_var"] += norm.eps - self._epsilon(given, norm)
@@ -184,17 +183,19 @@ class Match:
         return given.epsilons.get(layer, usual_epsilon(self.peer.name))
 
     def _needless_bias(self, norm: _Norm, values: Mapping[str, np.ndarray]) -> str | None:
-        """Their name of a bias before the norm, where they have one and we do not."""
+        """Their name of the bias before the norm, if they have one and we do not."""
         if norm.conv is None or f"{norm.conv}.bias" in self.state:
             return None
         name = self.names[f"{norm.conv}.weight"].partition("/")[0] + "/bias"
         return name if name in values else None
 
     def _scale_before(self, norm: _Norm, state: dict[str, np.ndarray]) -> None:
-        """Takes a norm's scale into the convolution before it: it scales what comes in, and so its mean."""
+        """Folds a norm's scale into the convolution before it, which scales the norm's input and so its mean."""
         scale = state[f"{norm.path}.weight"]
         if norm.conv is None and (scale != 1).any():
-            raise WeightsError(f"Keras's {self.peer.name} has no scale for {norm.path}, and no convolution to take it")
+            raise WeightsError(
+                f"Keras's {self.peer.name} has no scale for {norm.path}, and no convolution before it to fold it into"
+            )
         if norm.conv is not None:
             state[f"{norm.conv}.weight"] *= scale.reshape(-1, 1, 1, 1)
             state[f"{norm.path}.running_mean"] *= scale
@@ -203,9 +204,9 @@ class Match:
 
 
 def _peer(network: Network) -> Peer:
-    """Its counterpart in Keras Applications, if it was built to be that."""
+    """Its counterpart in Keras Applications, if it has the options for that."""
     if not network.name:
-        raise ModelError("the network was not made by create_model, so its counterpart in Keras is not known")
+        raise ModelError("the network was not made by create_model, so its counterpart in Keras is unknown")
     peer = peers(network.name).get("keras")
     if peer is None:
         known = ", ".join(name for name in list_models() if "keras" in peers(name))
@@ -215,19 +216,19 @@ def _peer(network: Network) -> Peer:
     for option, value in peer.options.items():
         if (given := network.options.get(option, defaults[option])) != value and not option.endswith("eps"):
             raise WeightsError(
-                f"{network.name} was created with {option}={given!r}, expected {option}={value!r}, with which it "
-                f"computes what Keras's {peer.name} does"
+                f"{network.name} was created with {option}={given!r}, expected {option}={value!r}, as in "
+                f"Keras's {peer.name}"
             )
     return peer
 
 
 def usual_epsilon(application: str) -> float:
-    """That of the batch norms of an application, where a file of weights does not tell."""
+    """The epsilon of an application's batch norms, for files that do not state it."""
     return 1.001e-5 if application.startswith(("ResNet", "DenseNet")) else 1e-3
 
 
 def maps_before_linear_layers(network: Network) -> dict[str, tuple[int, int, int]]:
-    """Our key of each linear weight that sees a flattened feature map -> that map's (C, H, W)."""
+    """Our key of each linear weight after a flattened feature map -> the (C, H, W) of the map."""
     with torch.device("meta"):
         twin = create_model(network.name, **network.options).eval()
     side = model_card(network.name).input_size
@@ -264,7 +265,7 @@ def _norms(network: nn.Module) -> Iterator[_Norm]:
 
 
 def our_shape(value: np.ndarray, shape: tuple[int, ...], image: tuple[int, int, int] | None) -> np.ndarray | None:
-    """Their weight as ours of this shape; None where it cannot be."""
+    """Their weight in our shape; None if it does not fit."""
     if value.ndim == 2 and image is not None:  # dense: (height * width * channels, out)
         channels, height, width = image
         if value.shape[0] != math.prod(image):
@@ -284,7 +285,7 @@ def our_shape(value: np.ndarray, shape: tuple[int, ...], image: tuple[int, int, 
 
 
 def their_shape(value: np.ndarray, shape: tuple[int, ...], image: tuple[int, int, int] | None) -> np.ndarray | None:
-    """Our weight as theirs of this shape, the inverse of our_shape."""
+    """Our weight in their shape, the inverse of our_shape."""
     if value.size != math.prod(shape):
         return None
     if len(shape) == 2:
