@@ -107,7 +107,7 @@ def _decode(model: Model, content: bytes) -> NDArray[np.uint8] | PictureError:
     try:
         return model.answering.pixels(content)
     except PictureError as error:
-        return error
+        return PictureError(error.name, error.reason)  # without its frames, which would keep the file in a cycle
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Found:
