@@ -55,7 +55,11 @@ SECTIONS: dict[str, tuple[Drawing, ...]] = {
             "ResNet-34: equal blocks stand once with their number. A solid arc is the identity; a dashed one changes "
             "the shape, here with a 1x1 convolution.",
         ),
-        Drawing("plain34", "plain34", "The same 34 layers without shortcuts."),
+        Drawing(
+            "twins",
+            "plain34 --beside resnet34",
+            "The plain network of 34 layers, and its residual twin at the right: the same layers with shortcuts.",
+        ),
         Drawing(
             "googlenet",
             "googlenet --set auxiliary_heads=2",

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from casebook.cli import app
+from casebook.errors import ModelError
 
 RUNNER = CliRunner()
 
@@ -65,3 +66,11 @@ def test_a_wrong_ending_for_a_page(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["draw", "lenet5", "--html", "-o", str(tmp_path / "a.svg")])
     assert result.exit_code == 2
     assert "ends in .html" in result.stderr
+
+
+def test_twins_have_a_picture_and_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RUNNER.invoke(app, ["draw", "plain20", "--beside", "resnet20"]).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["plain20-beside-resnet20-strip.svg"]
+    result = RUNNER.invoke(app, ["draw", "plain20", "--beside", "resnet20", "--html"])
+    assert isinstance(result.exception, ModelError)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from casebook.drawing.beside import beside
 from casebook.drawing.draw import LEVELS, STYLES, Drawing, draw_network, drawing_of
 from casebook.drawing.facts import facts
 from casebook.drawing.fold import Structure, fold
@@ -160,3 +161,14 @@ def test_files(tmp_path: Path) -> None:
     assert written[0].read_text() == drawing.svg()
     with pytest.raises(ModelError, match=r"ends in '.png', expected .svg"):
         drawing.write(tmp_path / "a.png")
+
+
+def test_twins_stand_side_by_side() -> None:
+    left, right = draw_network("plain20"), draw_network("resnet20")
+    twins = beside(left, right)
+    sheet = twins.pages[0][1]
+    assert sheet.collisions() == []
+    assert sheet.width == left.pages[0][1].width + right.pages[0][1].width
+    assert "At the right, resnet20" in sheet.description
+    with pytest.raises(ModelError, match="resnet20 has 5 pages"):
+        beside(left, draw_network("resnet20", level="layers"))

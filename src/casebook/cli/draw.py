@@ -41,6 +41,7 @@ def network(
     options: list[str] = typer.Option(
         None, "--set", help="An option of the network, as NAME=VALUE, such as small_stem=true or num_classes=10."
     ),
+    beside: str = typer.Option(None, "--beside", metavar="NAME|RUN", help="A second network, drawn at the right."),
     html: bool = typer.Option(False, "--html", help="Write one page in which each box shows its numbers."),
     out: str = typer.Option(None, "--out", "-o", help="The file to write; default: NAME-LEVEL.svg or .html."),
 ) -> None:
@@ -51,9 +52,10 @@ def network(
         raise wrong_usage(f"--out is {out!r}, expected a name that ends in {'.html' if html else '.svg or .html'}")
     from casebook.workflows.draw import draw, write_drawing
 
-    drawing = draw(name, size, level=level, style=style, stage=stage, **settings)
+    drawing = draw(name, size, level=level, style=style, stage=stage, beside=beside, **settings)
     part = f"-{stage.replace(' ', '-')}" if stage else ""
-    for path in write_drawing(out or f"{drawing.network}-{style or drawing.level}{part}{kind}", drawing):
+    default = f"{drawing.network.replace(' ', '-')}-{style or drawing.level}{part}{kind}"
+    for path in write_drawing(out or default, drawing):
         say(f"wrote {path}")
 
 
