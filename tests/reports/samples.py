@@ -1,5 +1,6 @@
 """One page of each kind, full of hostile names."""
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,9 @@ from casebook.cost.compare import compare as networks_side_by_side
 from casebook.drawing.draw import draw_network
 from casebook.drawing.svg import Sheet
 from casebook.evaluation.comparison import Scored, compare
+from casebook.evaluation.conformal import calibrate_sets
+from casebook.evaluation.evidence import Evidence
+from casebook.evaluation.judged import judged_scores
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
 from casebook.lessons.pages import companion_page, index_page, lesson_page
@@ -19,6 +23,7 @@ from casebook.lessons.slides import slides_page
 from casebook.lessons.source import Lesson, read_lesson
 from casebook.reports import comparison, drawings, figures, frontier, networks, run, runs, steps, studies
 from casebook.reports.page import text_table
+from casebook.runner.unsure import margins
 from casebook.training.recipe import make_recipe
 
 HOSTILE = "\"'><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
@@ -53,6 +58,14 @@ def predict(num_classes: int, per_class: int, *, wrong: float = 0.2, seed: int =
     )
 
 
+def judged(predictions: Predictions, most_wrong: float = 0.4) -> dict[str, Any]:
+    """What a judge says of the predictions that made it, which is no honest figure and good enough for a page."""
+    probabilities, wrong = predictions.probabilities, predictions.predicted() != predictions.labels
+    sets = calibrate_sets(probabilities, predictions.labels)
+    evidence = Evidence(1.3, sets, None, margins(probabilities), wrong, len(wrong))
+    return judged_scores(evidence, predictions, most_wrong)
+
+
 def photo(row: int) -> Image.Image:
     image = Image.new("RGB", (160, 120), (40 * row % 256, 90, 160))
     ImageDraw.Draw(image).ellipse((40, 20, 120, 100), fill=(240, 220, 30 * row % 256))
@@ -82,6 +95,12 @@ def report_data(predictions: Predictions, **changes: Any) -> run.ReportData:
 
 def run_page() -> str:
     return run.render(report_data(predict(3, 12)))
+
+
+def run_page_that_is_unsure() -> str:
+    predictions = predict(3, 40, wrong=0.05)
+    data = report_data(predictions)
+    return run.render(dataclasses.replace(data, evaluation=data.evaluation | {"unsure": judged(predictions)}))
 
 
 def run_page_of_many_classes() -> str:
@@ -194,6 +213,7 @@ def drawing_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "run": run_page,
+    "run that is unsure": run_page_that_is_unsure,
     "run of many classes": run_page_of_many_classes,
     "run without training": run_page_without_training,
     "run of an evaluation": evaluation_page,

@@ -34,11 +34,15 @@ class Phase(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The y axis. With `num_pictures`, values are shares of so many pictures, and the chart shows what one is worth."""
+    """The y axis. With `num_pictures`, values are shares of so many pictures, and the chart shows what one is worth.
+
+    `below` is the title of the x axis.
+    """
 
     title: str
     percent: bool = False
     num_pictures: int = 0
+    below: str = "epoch"
 
     @property
     def least_span(self) -> float:
@@ -76,7 +80,7 @@ def line_chart(
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (value - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_open(label, HEIGHT), _axis_titles("epoch", axis.title, HEIGHT)]
+    parts = [_open(label, HEIGHT), _axis_titles(axis.below, axis.title, HEIGHT)]
     for tick in ticks:
         parts.append(
             f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>'

@@ -32,6 +32,7 @@ from .sections import (
     network_facts,
     training_section,
 )
+from .unsure import unsure_section
 
 NUM_MISTAKES = 12  # most confident mistakes
 NUM_EXPLAINED = 4  # of them
@@ -127,6 +128,7 @@ def render(data: ReportData) -> str:
         "explained": explain_mistakes(mistakes[:NUM_EXPLAINED], rows, data.explanations),
         "classes": classes_section(evaluation, predictions.classes),
         "calibration": calibration_section(evaluation),
+        "unsure": unsure_section(evaluation),
         "training": training_section(data.history, data.num_validation),
         "network": facts(network_facts(data.model)),
         "environment": facts(data.environment),
