@@ -153,12 +153,15 @@ def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest
     monkeypatch.setattr("casebook.deployment.litert.write_litert", lambda classifier, out: 1e-6)
     monkeypatch.setattr("casebook.deployment.coreml.write_coreml", lambda classifier, out: None)
     known = sections["casebook export"]
-    document = command(
-        "export", small_run, "--out", "small.casebook", "--web", "page.html", "--litert", "a.tflite",
-        "--coreml", "a.mlpackage", "--unsure", "0.3", "--json",
-    ).json  # fmt: skip
+    web = ("--web", "page.html", "--litert", "a.tflite", "--coreml", "a.mlpackage", "--unsure", "0.3")
+    auto = command("export", small_run, "--out", "small.casebook", *web, "--max-drop", "20", "--json").json
+    off = command("export", small_run, "--out", "small.casebook", "--int8", "off", "--json").json
     assert command("export", "small.casebook", "--web", "again.html", "--json").json["web"]["path"] == "again.html"
-    all_keys(known, check(document, known))
+    seen = [check(document, known) for document in (auto, off)]
+    for keys in seen:
+        assert must(known) <= keys
+    all_keys(known, *seen)
+    assert set(auto["networks"]) == {"float32", "int8"}
 
 
 def test_models(command: Command, sections) -> None:

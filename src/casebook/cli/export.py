@@ -18,6 +18,16 @@ def export(
         None, "--weights", "-w", help="Weights of a named network: file, run folder or published name."
     ),
     classes: str = typer.Option(None, "--classes", help="CSV of index,id,name: the names of the network's outputs."),
+    int8: str = typer.Option(
+        "auto",
+        help="An 8-bit network as well: auto (if it is good enough), off, or require (fails if it is not).",
+    ),
+    max_drop: float = typer.Option(
+        1.0,
+        "--max-drop",
+        metavar="POINTS",
+        help="Accuracy that 8 bits may cost: upper end of the 95 % interval.",
+    ),
     golden: str = typer.Option(
         None, "--golden", metavar="DIR", help="Pictures of yours to check the bundle with. They travel inside it."
     ),
@@ -47,7 +57,7 @@ def export(
 
     from ..runner.bundle import is_bundle
 
-    settings = casebook.ExportSettings(golden=golden, unsure=unsure)
+    settings = casebook.ExportSettings(golden=golden, unsure=unsure, int8=int8, max_drop=max_drop)  # type: ignore[arg-type]
     document, page, bundle = {}, None, model
     with TerminalDisplay() as display:
         if not (web and is_bundle(model)):

@@ -81,7 +81,7 @@ def card_text(manifest: dict[str, Any]) -> str:
         f"{origin.get('network', 'A network of another library')}, exported by Casebook {origin['casebook']}. It sees "
         f"pictures of {preprocessing['size']} x {preprocessing['size']} pixels in mode {preprocessing['mode']}.",
         "",
-        *_network_lines(manifest["networks"]),
+        *_network_lines(manifest["networks"], manifest["int8"]),
         "",
         "## The data",
         "",
@@ -100,9 +100,12 @@ def card_text(manifest: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _network_lines(networks: dict[str, dict[str, Any]]) -> list[str]:
+def _network_lines(networks: dict[str, dict[str, Any]], int8: dict[str, Any] | None) -> list[str]:
     lines = ["| file | probabilities differ from the trained network by at most |", "| --- | --- |"]
     lines += [f"| `{one['file']}` ({name}) | {one['worst_difference']:.1e} |" for name, one in networks.items()]
+    if int8 is not None:
+        what = "It passed its gate" if int8["accepted"] else "There is no 8-bit network"
+        lines += ["", f"{what}: {int8['reason']}."]
     return lines
 
 

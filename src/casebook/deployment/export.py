@@ -17,12 +17,15 @@ from ..runner.bundle import open_pixels
 from ..runner.engine import open_engine
 from ..runner.verify import check_network, pixels_digest
 from . import card, golden
+from .gate import Int8, Verdict, check_settings, gated
 from .graph import OPSET, export_graph
 from .judges import find_judges, judge_members
 from .parcel import runner_members
 from .writer import npy, write_bundle
 
 SUFFIX = ".casebook"
+INT8_DIFFERENCE = 0.05  # of any probability of the 8-bit network between this machine and another: an activation that
+# is rounded the other way moves it by up to 0.02, instructions that saturate by much more
 MOST_DIFFERENCE = 1e-4  # of any probability between torch's float32 and the exported network's
 AT_ONCE = 8  # golden pictures in a batch of torch's
 
@@ -35,6 +38,13 @@ class ExportSettings:
     """A folder of pictures that may travel in the bundle, beside the built-in ones."""
     unsure: float | None = None
     """The bundle says "unsure" so that at most this share of its answers is wrong; None: it always answers."""
+    int8: Int8 = "auto"
+    """Whether an 8-bit network is made as well: "auto" where it passes the gate, "require" fails where it does not."""
+    max_drop: float = 1.0
+    """Points of accuracy that 8 bits may cost: the upper end of the paired interval on validation pictures."""
+
+    def __post_init__(self) -> None:
+        check_settings(self.int8, self.max_drop)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Exported:
             "sha256": self.sha256,
             "golden": len(self.manifest["golden"]),
             "networks": self.manifest["networks"],
+            "int8": self.manifest["int8"],
         }
 
 
@@ -76,7 +87,7 @@ def export_bundle(
     Raises BundleError for a network that cannot be exported, or answers otherwise by more than MOST_DIFFERENCE.
     """
     check_target(out)
-    steps = ("decoding the golden pictures", "converting the network", "comparing it with torch", "writing")
+    steps = ("decoding the golden pictures", "converting the network", "comparing it with torch", "8 bits", "writing")
 
     def step(number: int) -> None:
         report(Advanced("export", number, len(steps), steps[min(number, len(steps) - 1)]))
@@ -102,17 +113,21 @@ def export_bundle(
             f"{pictures[worst]['file']} ({pictures[worst]['shows']}), where {MOST_DIFFERENCE:.0e} is allowed; "
             "please report this network"
         )
+    networks = {"float32": _form("float32", differences, MOST_DIFFERENCE)}
+    members = {"model.onnx": network, "golden/float32.npy": npy(expected)}
     step(3)
-    form = {
-        "file": "model.onnx", "opset": OPSET, "expected": "golden/float32.npy", "tolerance": MOST_DIFFERENCE,
-        "worst_difference": worst_difference,
-        "differences": {str(size): difference for size, difference in differences.items()},
-    }  # fmt: skip
-    networks, tables = {"float32": form}, {}
+    int8, verdict = _int8(classifier, network, settings, report)
+    if int8 is not None:
+        members |= {"model.int8.onnx": int8, "golden/int8.npy": npy(_answers(int8, pixels))}
+        compared, _ = check_network(open_engine("onnxruntime", int8), pixels, expected, sizes=(AT_ONCE,))
+        networks["int8"] = _form("int8", compared, INT8_DIFFERENCE)
     if settings.unsure is not None:
-        judges, tables = judge_members(find_judges(classifier, settings.unsure, {}, report))
+        others = {} if int8 is None else {"int8": int8}
+        judges, tables = judge_members(find_judges(classifier, settings.unsure, others, report))
+        members |= tables
         for name, judge in judges.items():
             networks[name]["unsure"] = judge
+    step(4)
     manifest: dict[str, Any] = {
         "name": out.name.removesuffix(SUFFIX),
         "casebook": casebook.__version__,
@@ -120,6 +135,7 @@ def export_bundle(
         "ids": list(classifier.ids),
         "preprocessing": classifier.preprocessing.to_dict(),
         "networks": networks,
+        "int8": verdict,
         "golden": pictures,
         "metrics": card.metrics(classifier),
         "provenance": card.provenance(classifier),
@@ -128,14 +144,46 @@ def export_bundle(
         **runner_members(),
         "MODEL_CARD.md": card.card_text(manifest).encode(),
         "LICENCES.md": card.licences(classifier).encode(),
-        "model.onnx": network,
-        "golden/float32.npy": npy(expected),
-        **tables,
+        **members,
         **{name: content for name, (_, content) in files.items()},
     }
     digest = write_bundle(out, manifest, members)
-    step(4)
+    step(5)
     return Exported(out, digest, manifest)
+
+
+def _form(name: str, differences: dict[int, float], tolerance: float) -> dict[str, Any]:
+    """What bundle.json says of a network. `differences` are those from torch's probabilities."""
+    return {
+        "file": "model.onnx" if name == "float32" else f"model.{name}.onnx",
+        "opset": OPSET,
+        "expected": f"golden/{name}.npy",
+        "tolerance": tolerance,
+        "worst_difference": float(np.max(list(differences.values()))),
+        "differences": {str(size): difference for size, difference in differences.items()},
+    }
+
+
+def _int8(
+    classifier: Classifier, network: bytes, settings: ExportSettings, report: Reporter
+) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The 8-bit network if it passes its gate, and what bundle.json says of that; None where it is not wanted."""
+    if settings.int8 == "off":
+        return None, None
+    try:
+        int8, verdict = gated(classifier, network, settings.max_drop, report)
+    except BundleError as error:
+        int8, verdict = None, Verdict(False, str(error))
+    if int8 is None and settings.int8 == "require":
+        raise BundleError(f"no 8-bit network: {verdict.reason}")
+    report(Remark(f"{'8 bits' if int8 is not None else 'no 8-bit network'}: {verdict.reason}"))
+    return int8, {**dataclasses.asdict(verdict), "max_drop": settings.max_drop}
+
+
+def _answers(network: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    engine = open_engine("onnxruntime", network)
+    parts = [engine(pixels[first : first + AT_ONCE]).probabilities for first in range(0, len(pixels), AT_ONCE)]
+    return np.concatenate(parts)
 
 
 def _golden(

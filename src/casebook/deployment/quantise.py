@@ -25,6 +25,7 @@ from ..runner.engine import open_engine
 NUM_PICTURES = 64  # whose ranges are taken
 NUM_CHOOSING = 64  # others, on which the settings are compared
 SIMILAR = 1.1  # times the least divergence: an earlier setting, which is smaller and faster, is taken up to this
+LEAST = 1e-7  # nats; a smaller divergence is the rounding of float32
 AT_ONCE = 8  # pictures; all activations of a batch are in memory together
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 HEAVY = ("Conv", "Gemm", "MatMul")
@@ -81,7 +82,7 @@ def quantise(
         except Exception as error:  # the quantiser raises what it likes
             raise BundleError(f"onnxruntime cannot quantise the network: {error}") from error
     least = min(divergences.values())
-    best = next(name for name, divergence in divergences.items() if divergence <= SIMILAR * least)
+    best = next(name for name, divergence in divergences.items() if divergence <= SIMILAR * least + LEAST)
     return Quantised(made[best], best, divergences)
 
 
@@ -94,7 +95,7 @@ def _probabilities(network: bytes, pixels: NDArray[np.uint8], threads: int) -> N
 def _divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
     """The mean Kullback-Leibler divergence of the found from the expected probabilities."""
     least = np.float32(1e-12)
-    return float((expected * np.log((expected + least) / (found + least))).sum(axis=1).mean())
+    return max(0.0, float((expected * np.log((expected + least) / (found + least))).sum(axis=1).mean()))
 
 
 @contextlib.contextmanager
@@ -145,15 +146,17 @@ def _ranges(prepared: Path, pixels: NDArray[np.uint8], percentile: float | None)
     for first in range(0, len(pixels), AT_ONCE):
         calibrator.collect_data(_Reader(pixels[first : first + AT_ONCE]))
     found = calibrator.compute_data().data
-    return {name: tuple(float(np.ravel(end)[0]) for end in tensor.range_value) for name, tensor in found.items()}
+    ends = {name: [float(np.ravel(end)[0]) for end in tensor.range_value] for name, tensor in found.items()}
+    return {name: (low, high) for name, (low, high) in ends.items()}
 
 
 def _quantised(
-    prepared: Path, ranges: dict[str, tuple[float, float]], example: NDArray[np.uint8], setting: Setting
+    prepared: Path, ranges: dict[str, tuple[float, float]], pixels: NDArray[np.uint8], setting: Setting
 ) -> bytes:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    example: Any = _Reader(pixels)
     model, path = onnx.load(prepared), prepared.with_name("quantised.onnx")
     overrides = {
         name: [{"rmin": np.float32(min(low, 0)), "rmax": np.float32(max(high, 0))}]
@@ -161,7 +164,7 @@ def _quantised(
         if max(high, 0) > min(low, 0)
     }
     quantize_static(
-        model, path, _Reader(example), quant_format=QuantFormat.QDQ, op_types_to_quantize=list(QUANTISED),
+        model, path, example, quant_format=QuantFormat.QDQ, op_types_to_quantize=list(QUANTISED),
         per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         nodes_to_exclude=_excluded(model, setting.float_ends), calibrate_method=CalibrationMethod.MinMax,
         extra_options={"TensorQuantOverrides": overrides},

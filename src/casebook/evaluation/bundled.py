@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..runner.answers import Answerer, open_answerer
+from ..runner.answers import Answerer
+from ..runner.bundle import Bundle
 from ..runner.engine import Outputs
 from ..runner.unsure import Judge
 from .classifier import Classifier
@@ -52,6 +53,9 @@ class BundleClassifier(Classifier):
 
 
 def load_bundle(path: str | Path) -> BundleClassifier:
-    """Raises BundleError for a file that is no bundle, or is damaged."""
-    answerer = open_answerer(path)
+    """The bundle's float32 network by onnxruntime, whatever `bench` chose, so that figures are the same everywhere.
+
+    Raises BundleError for a file that is no bundle, or is damaged.
+    """
+    answerer = Answerer(Bundle.open(path))
     return BundleClassifier(answerer.name, BundleNetwork(answerer), answerer.preprocessing, answerer.classes)

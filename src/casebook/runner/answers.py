@@ -16,6 +16,7 @@ from ..errors import BundleError, DataError, ModelError, PictureError, RunError,
 from ..formatting import percent_text, share_text
 from ..preprocessing import Preprocessing
 from .bundle import Bundle
+from .choice import Choice, remembered
 from .engine import DEFAULT_ENGINE, Outputs, open_engine
 from .reading import Pictures, Reading, named_pictures, read_ahead
 from .unsure import Judge
@@ -199,13 +200,21 @@ class PictureClassifier(abc.ABC):
 class Answerer(PictureClassifier):
     """A bundle that answers. `network` is "float32" or, where the bundle has it, "int8"."""
 
-    def __init__(self, bundle: Bundle, *, engine: str = DEFAULT_ENGINE, network: str = "float32", threads: int = 0):
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        engine: str = DEFAULT_ENGINE,
+        network: str = "float32",
+        threads: int = 0,
+        exact: bool = True,
+    ):
         if network not in bundle.networks:
             raise BundleError(f"{bundle.path}: has no {network!r} network; it has {', '.join(bundle.networks)}")
         self.bundle, self.network = bundle, network
         self.name, self.classes, self.preprocessing = bundle.name, bundle.classes, bundle.preprocessing
         self.judge = bundle_judge(bundle, network)
-        self.engine = open_engine(engine, bundle.read(bundle.networks[network]["file"]), threads=threads)
+        self.engine = open_engine(engine, bundle.read(bundle.networks[network]["file"]), threads=threads, exact=exact)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -245,7 +254,15 @@ def bundle_judge(bundle: Bundle, network: str) -> Judge | None:
 
 
 def open_answerer(
-    path: str | Path, *, engine: str = DEFAULT_ENGINE, network: str = "float32", threads: int = 0
+    path: str | Path, *, engine: str | None = None, network: str | None = None, threads: int = 0
 ) -> Answerer:
-    """The bundle in a file, ready to answer. Raises BundleError."""
-    return Answerer(Bundle.open(path), engine=engine, network=network, threads=threads)
+    """The bundle in a file, ready to answer. What is not given is what `bench` chose here, or else the default.
+
+    Raises BundleError.
+    """
+    bundle = Bundle.open(path)
+    choice = (remembered(bundle) if not (engine or network or threads) else None) or Choice()
+    return Answerer(
+        bundle, engine=engine or choice.engine, network=network or choice.network, threads=threads or choice.threads,
+        exact=choice.exact,
+    )  # fmt: skip

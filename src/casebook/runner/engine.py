@@ -99,7 +99,11 @@ CLASSES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
 
 
 def open_engine(engine: str, network: bytes, *, threads: int = 0, exact: bool = True) -> Engine:
-    """A loaded network; `threads` 0 means the cores that this process may use. Raises BundleError."""
+    """A loaded network; `threads` 0 means the cores that this process may use.
+
+    Unless `exact`, an engine may take a quicker way whose answers differ between machines: instructions that saturate
+    for 8 bits, bfloat16 for float32. Raises BundleError.
+    """
     if engine not in CLASSES:
         raise BundleError(f"engine is {engine!r}{did_you_mean(engine, ENGINES) or ';'} expected {' or '.join(ENGINES)}")
     return CLASSES[engine](network, threads or available_cores(), exact=exact)
