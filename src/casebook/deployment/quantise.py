@@ -25,7 +25,7 @@ from ..runner.engine import open_engine
 NUM_PICTURES = 64  # whose ranges are taken
 NUM_CHOOSING = 64  # others, on which the settings are compared
 SIMILAR = 1.1  # times the least divergence: an earlier setting, which is smaller and faster, is taken up to this
-LEAST = 1e-7  # nats; a smaller divergence is the rounding of float32
+LEAST = 1e-5  # nats; a smaller divergence makes no difference to anyone
 AT_ONCE = 8  # pictures; all activations of a batch are in memory together
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 HEAVY = ("Conv", "Gemm", "MatMul")
