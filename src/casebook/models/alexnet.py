@@ -1,9 +1,9 @@
-"""AlexNet: the two towers of 2012, the same network with full connections, and the single column of 2014.
+"""AlexNet: the two towers of 2012, a version without groups, and the single column of 2014.
 
 Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012,
 Figure 2 and section 3, https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html. The
-towers are the two groups of layers 2, 4 and 5; "alexnet_ungrouped" lets them see each other. The paper's sizes follow
-from 227x227 pixels, not from the 224 that it prints. "alexnet_owt" is the column of Krizhevsky, "One weird trick for
+towers are the two groups of layers 2, 4 and 5; "alexnet_ungrouped" has full connections there. The paper's sizes follow
+from 227x227 pixels, although it prints 224. "alexnet_owt" is the column of Krizhevsky, "One weird trick for
 parallelizing convolutional neural networks", 2014, https://arxiv.org/abs/1404.5997, with 256 channels in layer 4, as
 his code and torchvision have it, where the paper has 384.
 """
@@ -87,7 +87,7 @@ class AlexNet(Network):
         self._initialise(variant.open_layers)
 
     def _initialise(self, open_layers: tuple[str, ...]) -> None:
-        """Section 5: normal with deviation 0.01; biases 1 in the open layers, which opens their ReLUs, else 0."""
+        """Section 5: normal with deviation 0.01; biases 1 in the open layers, to keep ReLUs active, else 0."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 draw_normal(module.weight, std=0.01)

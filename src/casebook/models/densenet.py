@@ -1,9 +1,9 @@
 """DenseNet, 121 to 264 layers, and DenseNet-BC for 32x32 pictures.
 
 Source: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017, Table 1 and section 3,
-https://arxiv.org/abs/1608.06993; the growth rate of 161 and the last norm are those of the authors' code,
-https://github.com/liuzhuang13/DenseNet. `dropout` follows every convolution but the first, as where the paper
-trains without augmentation (0.2 there).
+https://arxiv.org/abs/1608.06993; the growth rate of 161 and the last norm are from the authors' code,
+https://github.com/liuzhuang13/DenseNet. `dropout` follows every convolution except the first; the paper uses 0.2 when
+it trains without augmentation.
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ class NormReLUConv(NormReLU):
 
 
 class DenseLayer(nn.Module):
-    """(B, C, H, W) -> (B, C + growth, H, W): the input, and behind it what the bottleneck branch adds."""
+    """(B, C, H, W) -> (B, C + growth, H, W): the input, followed by the new channels of the bottleneck branch."""
 
     def __init__(self, in_channels: int, growth: int, dropout: float):
         super().__init__()
@@ -46,7 +46,7 @@ def transition(in_channels: int, dropout: float) -> nn.Module:
 
 
 def dense_stages(depths: tuple[int, ...], growth: int, channels: int, dropout: float) -> tuple[nn.Sequential, int]:
-    """Dense blocks on `channels`, each but the first behind its transition, and the number of channels they give."""
+    """Dense blocks with a transition before each except the first, and the number of output channels."""
     stages = nn.Sequential()
     for depth in depths:
         stage = nn.Sequential()

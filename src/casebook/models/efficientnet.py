@@ -1,9 +1,9 @@
-"""EfficientNet, B0 to B7: one small network, scaled in width, depth and resolution together.
+"""EfficientNet, B0 to B7: one small network, scaled in width, depth and resolution at once.
 
 Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, Table 1 and
-equation 3, https://arxiv.org/abs/1905.11946. The multipliers of B1 to B7 and the rounding are those of the authors'
-code (tensorflow/tpu, models/official/efficientnet), for the paper prints no table of them. Strided convolutions are
-padded symmetrically unless `padding="same"` asks for TensorFlow's.
+equation 3, https://arxiv.org/abs/1905.11946. The multipliers of B1 to B7 and the rounding come from the authors'
+code (tensorflow/tpu, models/official/efficientnet); the paper has no table of them. Strided convolutions are padded
+symmetrically; `padding="same"` gives TensorFlow's padding.
 """
 
 import math
@@ -35,7 +35,7 @@ class ConvNormSiLU(ConvNorm):
 
 
 class Scale(NamedTuple):
-    """How far B0 is scaled; the paper's equation 3 ties the first three to one coefficient."""
+    """How far B0 is scaled; equation 3 of the paper derives the first three from one coefficient."""
 
     width: float  # channels / B0's
     depth: float  # blocks / B0's
@@ -57,7 +57,7 @@ ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15  # depth, width and resolution for one step 
 
 
 class Stage(NamedTuple):
-    """One row of Table 1, B0's, in its order."""
+    """One row of Table 1 (B0), in the order of its columns."""
 
     expansion: int
     kernel: int
@@ -88,7 +88,7 @@ SMALL_STEM = Departure(
 def mbconv(
     in_channels: int, channels: int, expansion: int, kernel: int, stride: int, drop_path: float, **options: Any
 ) -> nn.Module:
-    """Expand 1x1, filter each channel, weigh the channels, project 1x1; shortcut where the shape stays."""
+    """Expand 1x1, filter each channel, weight the channels, project 1x1; shortcut if the shape stays the same."""
     width = expansion * in_channels
     branch: OrderedDict[str, nn.Module] = OrderedDict()
     if expansion != 1:
@@ -105,8 +105,8 @@ def mbconv(
 class EfficientNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
-    `width` and `depth` multiply B0's channels and blocks. A block with a shortcut is dropped in training with the
-    probability `drop_path` times the share of blocks in front of it. The last of the `stages` is the 1x1 convolution,
+    `width` and `depth` multiply B0's channels and blocks. In training, a block with a shortcut is dropped with the
+    probability `drop_path` times the fraction of blocks before it. The last of the `stages` is the 1x1 convolution,
     and the head has B0's dropout.
 
     Raises:
@@ -151,7 +151,7 @@ class EfficientNet(Network):
 
 
 def scaled(scale: Scale) -> Callable[..., EfficientNet]:
-    """A constructor of EfficientNets with the multipliers of `scale` as defaults, and with its dropout."""
+    """A constructor of EfficientNets whose default multipliers and dropout are those of `scale`."""
 
     @wraps(EfficientNet, updated=())  # create_model reads the options from the signature
     def build(**options: Any) -> EfficientNet:

@@ -1,10 +1,10 @@
 """FractalNet with 20 and 40 layers, and its deepest column as a network of its own.
 
 Source: Larsson et al., "FractalNet: Ultra-Deep Neural Networks without Residuals", ICLR 2017, sections 3 and 4,
-https://arxiv.org/abs/1605.07648; channels, dropout, the order of pooling and last join, and the initial weights are
-those of the authors' generator, https://github.com/gustavla/fractalnet. Departures: batch norms learn a scale and a
-shift, and drop-path has to be asked for, with `drop_path=0.15` for the paper's; so has dropout in a column of its own,
-with `dropout=True`.
+https://arxiv.org/abs/1605.07648; channels, dropout, the order of pooling and last join, and the initial weights
+follow the authors' code, https://github.com/gustavla/fractalnet. Departures: batch norms learn a scale and a shift.
+Drop-path is off by default; `drop_path=0.15` gives the paper's. Dropout in a single column is off too; `dropout=True`
+adds it.
 """
 
 import math
@@ -34,12 +34,12 @@ class Unit(nn.Sequential):
 
 
 class DropPathDraw(nn.Module):
-    """Returns its input; in training also draws what the joins keep for this mini-batch, half of the time each:
+    """Returns its input. In training it also draws which paths the joins keep, in one of two equally likely ways:
 
-    - local: each join drops each of its paths with probability `p`, but keeps one at least;
-    - global: all joins keep one column, the same in the whole network.
+    - local: each join drops each of its paths with probability `p`, but keeps at least one;
+    - global: all joins keep the same single column.
 
-    Source: Larsson et al. 2017, section 3.1. All columns are computed; what is dropped has no weight in the mean.
+    Source: Larsson et al. 2017, section 3.1. All columns are computed; a dropped path has weight 0 in the mean.
     """
 
     def __init__(self, num_columns: int, p: float):
@@ -58,7 +58,7 @@ class DropPathDraw(nn.Module):
     def kept(self, num_paths: int) -> Tensor:
         """(num_paths,) bool: what a join of the `num_paths` deepest columns keeps.
 
-        If the chosen column is none of these, nothing reads the join, which then keeps all for its batch norms.
+        If the chosen column is not among them, nothing uses the join. It then keeps all paths for its batch norms.
         """
         assert self.is_global is not None
         assert self.column is not None
@@ -72,7 +72,7 @@ class DropPathDraw(nn.Module):
 
 
 class Join(nn.Module):
-    """The mean of the paths that are kept: a list of (B, C, H, W) -> (B, C, H, W)."""
+    """The mean of the kept paths: a list of (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, draw: DropPathDraw):
         super().__init__()
@@ -89,10 +89,10 @@ class Join(nn.Module):
 
 
 class FractalBlock(nn.Module):
-    """(B, in, H, W) -> (B, out, H/2, W/2): columns of units that are joined wherever several end in the same row.
+    """(B, in, H, W) -> (B, out, H/2, W/2): columns of units, joined in every row where several end.
 
-    The deepest column, number 0, has a unit in each row, the next one in every second, and so on. In the last row all
-    end: each is pooled, then they are joined.
+    The deepest column, number 0, has a unit in every row, the next one in every second row, and so on. All columns end
+    in the last row, where each is pooled before they are joined.
     """
 
     def __init__(
@@ -150,8 +150,8 @@ BLOCKS = ((64, 0.0), (128, 0.1), (256, 0.2), (512, 0.3), (512, 0.4))  # channels
 class FractalNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
-    The stem computes nothing; it draws for drop-path what a mini-batch's joins keep. `dropout` is that of BLOCKS, or
-    none.
+    The stem computes nothing; it draws the paths that drop-path keeps in a mini-batch. `dropout` uses the rates in
+    BLOCKS, or none.
 
     Raises:
         ModelError: for a `drop_path` outside [0, 1).
@@ -186,15 +186,15 @@ class FractalNet(Network):
 def single_column(
     variant: Variant, *, num_classes: int = 10, in_channels: int = 3, dropout: bool = False
 ) -> FractalNet:
-    """A FractalNet of one column, which has no joins and so no drop-path, and no dropout unless it is asked for."""
+    """A FractalNet of one column. It has no joins and so no drop-path, and by default no dropout."""
     network = FractalNet(variant, num_classes=num_classes, in_channels=in_channels, dropout=dropout)
     network.undone = ("dropout",) * dropout
     return network
 
 
 def deepest_column(network: FractalNet) -> FractalNet:
-    """The deepest column of a network that `create_model` built, as a network of its own with copies of its weights and
-    with its dropout: "fractalnet20_column" of "fractalnet20".
+    """The deepest column of a network of `create_model` as a separate network, with copies of its weights and with its
+    dropout: "fractalnet20_column" from "fractalnet20".
     """
     from . import create_model
 

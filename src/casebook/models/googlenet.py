@@ -1,15 +1,16 @@
-"""GoogLeNet: the paper's network, its batch-normalised descendant, and what it would cost without 1x1 reductions.
+"""GoogLeNet: the paper's network, its version with batch norm, and one without 1x1 reductions, to compare costs.
 
 Source: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, Table 1 and Figures 2 and 3,
-https://arxiv.org/abs/1409.4842. The table counts weights without biases, in units of 1024. Its first row (2.7K weights,
-34M operations) is that of a 7x7 convolution of each colour apart, 8 filters each, followed by a 1x1 convolution; the
-7x7 convolution that the row names has 9,408 weights and 118M multiply-adds, and is what is built here and everywhere.
-What the paper leaves open (local response normalisation, initialisation) is as in Caffe's bvlc_googlenet.
+https://arxiv.org/abs/1409.4842. The table counts weights without biases, in units of 1024. The figures of its first
+row (2.7K weights, 34M operations) fit a 7x7 convolution on each colour separately, 8 filters each, followed by a 1x1
+convolution. The 7x7 convolution that the row names has 9,408 weights and 118M multiply-adds; everyone builds that one,
+and so do we. Local response normalisation and initialisation, which the paper leaves open, follow Caffe's
+bvlc_googlenet.
 
 "googlenet_bn" is the network of torchvision's weights: batch norm instead of biases and local response normalisation,
-3x3 instead of 5x5 convolutions, 2x2 windows in the last max pooling, dropout 0.2. "googlenet_naive" is built of the
-naive module of Figure 2(a) with the filters of Table 1 and no reductions. The pooling branches keep all channels, whose
-number grows to 4,944: nobody trains it, but it shows what the 1x1 convolutions save.
+3x3 instead of 5x5 convolutions, 2x2 windows in the last max pooling, dropout 0.2. "googlenet_naive" uses the
+naive module of Figure 2(a) with the filters of Table 1 and no reductions. Its pooling branches keep all channels, so
+their number grows to 4,944. Nobody trains it; it shows what the 1x1 convolutions save.
 """
 
 import math
@@ -60,7 +61,7 @@ Convolution = Callable[..., nn.Module]  # in_channels, out_channels, kernel_size
 
 
 def reduced(convolution: Convolution, in_channels: int, f: Filters, *, large: int = 5) -> tuple[nn.Module, int]:
-    """Figure 2(b): 1x1 convolutions narrow what the large ones and the output see. Module, output channels."""
+    """The module of Figure 2(b), where 1x1 convolutions reduce the channels, and its number of output channels."""
     module = Inception(
         convolution(in_channels, f.one, 1),
         nn.Sequential(convolution(in_channels, f.reduce3, 1), convolution(f.reduce3, f.three, 3)),
@@ -71,7 +72,7 @@ def reduced(convolution: Convolution, in_channels: int, f: Filters, *, large: in
 
 
 def naive(convolution: Convolution, in_channels: int, f: Filters) -> tuple[nn.Module, int]:
-    """Figure 2(a): every filter sees every channel, and the pooling passes all of them on. Module, output channels."""
+    """The module of Figure 2(a), without reductions, and its number of output channels."""
     module = Inception(
         convolution(in_channels, f.one, 1),
         convolution(in_channels, f.three, 3),
@@ -111,7 +112,7 @@ class Variant(NamedTuple):
 
 
 def auxiliary_head(variant: Variant, in_channels: int, num_classes: int) -> Head:
-    """Section 5: (B, in_channels, 14, 14) -> logits (B, num_classes); other sizes are brought to its 4x4 averages."""
+    """Section 5: (B, in_channels, 14, 14) -> logits (B, num_classes). It averages other sizes to the same 4x4 grid."""
     hidden = nn.Sequential(
         OrderedDict(
             average=variant.auxiliary_pool(),

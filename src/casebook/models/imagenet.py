@@ -22,6 +22,6 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
 
 @cache
 def imagenet_class_names() -> tuple[str, ...]:
-    """The names alone, each different: "crane" and "maillot", which two classes share, have the WordNet id behind."""
+    """Unique names: "crane" and "maillot", which two classes share, are followed by the WordNet id."""
     shared = Counter(one.name for one in imagenet_classes())
     return tuple(f"{name} ({wnid})" if shared[name] > 1 else name for wnid, name in imagenet_classes())

@@ -4,10 +4,10 @@ Sources: Ioffe, Szegedy, "Batch Normalization: Accelerating Deep Network Trainin
 ICML 2015, Figure 5, https://arxiv.org/abs/1502.03167 (v2); Szegedy et al., "Rethinking the Inception Architecture for
 Computer Vision", CVPR 2016, Table 1, https://arxiv.org/abs/1512.00567 (v3).
 
-Neither is built as printed: v2 is the network of the public weights from Caffe, v3 that of the authors' own code,
-TF-Slim (tensorflow/models, research/slim/nets), whose letters name the modules here. The cards list the differences.
-Initialisation is TF-Slim's, as are v3's dropout and its batch norms' epsilon. The running statistics move by 0.1 a
-step, not by TF-Slim's 0.0003, with which they would be wrong for thousands of steps.
+Neither follows the paper to the letter: v2 is the network of the public weights from Caffe, v3 that of the authors' own
+code, TF-Slim (tensorflow/models, research/slim/nets), whose letters name the modules here. The cards list the
+differences. Initialisation, v3's dropout and its batch norms' epsilon are TF-Slim's. The running statistics move by 0.1
+per step; with TF-Slim's 0.0003 they would be wrong for thousands of steps.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ from .layers import ConvNormReLU, Head, Network, SameMaxPool2d, draw_truncated_n
 
 
 class BiasedUnit(ConvNormReLU):
-    """The convolution of v2: with a bias, which the batch norm behind it makes superfluous; padded where it strides."""
+    """The convolution of v2: with a bias, which the batch norm after it cancels, and padded also with a stride."""
 
     def __init__(self, in_channels: int, channels: int, kernel: int = 1, stride: int = 1):
         super().__init__(in_channels, channels, kernel, stride=stride)
@@ -47,7 +47,7 @@ class BiasedUnit(ConvNormReLU):
 
 
 class Filters(NamedTuple):
-    """One row of the table in Figure 5; a module without 1x1 strides and passes its input through a pooling."""
+    """One row of the table in Figure 5. A module without the 1x1 branch has stride 2 and pools its input."""
 
     one: int  # 1x1
     reduce: int
@@ -90,7 +90,7 @@ def module_v2(in_channels: int, f: Filters, pool: nn.Module) -> tuple[nn.Module,
 
 
 def reduction_v2(in_channels: int, f: Filters) -> tuple[nn.Module, int]:
-    """Module, output channels. At odd sizes the pooling's windows lie as the convolutions'."""
+    """Module and number of output channels. At odd sizes the pooling windows are aligned with the convolutions."""
     module = Inception(
         chain(in_channels, (f.reduce, 1), (f.three, 3, 2), unit=BiasedUnit),
         chain(in_channels, (f.reduce_double, 1), (f.double, 3), (f.double, 3, 2), unit=BiasedUnit),
@@ -161,7 +161,7 @@ def inception_e_v3(in_channels: int, pool: Callable[[], nn.Module]) -> nn.Module
 
 
 def auxiliary_head_v3(num_classes: int) -> Head:
-    """(B, 768, 17, 17) -> logits (B, num_classes); at other sizes the averages are brought to the same 5x5."""
+    """(B, 768, 17, 17) -> logits (B, num_classes). It averages other sizes to the same 5x5 grid."""
     narrow, whole = unit(768, 128), unit(128, 768, 5, padding=0)
     pool = nn.Sequential(nn.AvgPool2d(5, stride=3), nn.AdaptiveAvgPool2d(5), narrow, whole, nn.Flatten())
     initialise(narrow.modules())
@@ -174,8 +174,8 @@ def auxiliary_head_v3(num_classes: int) -> Head:
 class InceptionV3(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
-    `padding="same"` averages at the border over the pixels inside only, as TensorFlow does. Training with the auxiliary
-    head takes two pictures at least, for its last batch norm sees one pixel of each.
+    With `padding="same"`, averages at the border exclude the padding, as in TensorFlow. Training with the auxiliary
+    head needs at least two pictures, because its last batch norm sees one pixel of each.
 
     Raises:
         ModelError: for other than 0 or 1 `auxiliary_heads`, or an unknown padding.

@@ -1,6 +1,7 @@
-"""What the Inception networks share; sources and notes are with the networks.
+"""Parts that the Inception networks share; their sources are in the networks' files.
 
-GoogLeNet uses `Inception` alone. From `stem_v3` on, the modules of Inception v3 that v4 or Inception-ResNet v2 use too.
+GoogLeNet uses only `Inception`. The modules from `stem_v3` on belong to Inception v3, and v4 or Inception-ResNet v2 use
+them too.
 """
 
 import math
@@ -35,7 +36,7 @@ Unit = Callable[..., nn.Module]  # in_channels, channels, kernel, stride -> conv
 def unit(
     in_channels: int, channels: int, kernel: Kernel = 1, stride: int = 1, padding: Literal["symmetric", 0] = "symmetric"
 ) -> ConvNormReLU:
-    """The convolution of v3, v4 and Inception-ResNet: those that stride have no padding, others keep the size."""
+    """The convolution of v3, v4 and Inception-ResNet: no padding with a stride, otherwise the size stays the same."""
     padding = 0 if stride > 1 else padding
     return ConvNormReLU(in_channels, channels, kernel, stride=stride, padding=padding, eps=1e-3)
 
@@ -114,5 +115,5 @@ def reduction_b(in_channels: int, narrow: tuple[int, int], deep: tuple[int, int,
 
 
 def split(in_channels: int, channels: int) -> nn.Module:
-    """A 3x3 convolution's two halves side by side, where v3 and v4 expand the channels for the last 8x8 grid."""
+    """A 1x3 and a 3x1 convolution side by side, with which v3 and v4 widen the last 8x8 grid."""
     return Inception(unit(in_channels, channels, (1, 3)), unit(in_channels, channels, (3, 1)))

@@ -3,9 +3,9 @@
 Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning", AAAI 2017,
 Figures 3 to 9 and 15 to 19, https://arxiv.org/abs/1602.07261.
 
-Neither is built as printed, but as in the authors' own code, TF-Slim (tensorflow/models, research/slim/nets), whose
-letters name the modules here. The cards list the differences. Initialisation, dropout and the batch norms are those
-of Inception v3.
+Both follow the authors' own code, TF-Slim (tensorflow/models, research/slim/nets), rather than the printed figures; its
+letters name the modules here. The cards list the differences. Initialisation, dropout and batch norms are as in
+Inception v3.
 """
 
 from collections.abc import Callable

@@ -26,8 +26,8 @@ Padding = int | tuple[int, int] | Literal["symmetric", "same"]
 class SameConv2d(nn.Conv2d):
     """A convolution that pads as TensorFlow's "SAME" does: an odd row or column of zeros goes below or to the right.
 
-    This differs from symmetric padding only at strides above 1: on an even side, a 3x3 window with stride 2 gets no
-    zeros before the image and one after it, so every window lies one pixel further along.
+    It differs from symmetric padding only for strides above 1: with an even side, a 3x3 window and stride 2, there is
+    no zero before the image and one after it, so every window starts one pixel later.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ SAME_PADDING = Departure(
 
 
 def tensorflow_options(padding: str, norm_eps: float) -> tuple[Departure, ...]:
-    """The departures that follow from the padding and the batch norm epsilon of a network born in TensorFlow.
+    """The departures that the padding and batch norm epsilon of a network from TensorFlow cause.
 
     Raises ModelError for an unknown padding or an epsilon that is not above 0.
     """
@@ -76,7 +76,7 @@ def tensorflow_options(padding: str, norm_eps: float) -> tuple[Departure, ...]:
 
 
 class ConvReLU(nn.Sequential):
-    """Convolution with bias, then ReLU: the layer of the networks from before batch norm."""
+    """Convolution with bias, then ReLU: the layer of networks that predate batch norm."""
 
     owns_activation_input = True  # see overwriting_activations
 

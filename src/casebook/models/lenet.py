@@ -2,8 +2,8 @@
 
 Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", Proceedings of the IEEE
 86(11), 1998, section II-B, http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf. "lenet5_1998" has the partial
-connections of Table I, trainable sub-sampling, the scaled tanh and the distances to fixed bitmaps as its
-output. "lenet5" is what the name means today: full connections, parameter-free pooling and a linear output.
+connections of Table I, trainable sub-sampling, the scaled tanh, and distances to fixed bitmaps as its output. "lenet5"
+is what people mean by the name today: full connections, parameter-free pooling and a linear output.
 """
 
 import math
@@ -61,7 +61,7 @@ class SubSampling(nn.Module):
 
 
 class PartialConv(nn.Module):
-    """C3: (B, 6, H, W) -> (B, 16, H-4, W-4), each map from its own few of the inputs: 1,516 weights."""
+    """C3: (B, 6, H, W) -> (B, 16, H-4, W-4); each map reads only some of the inputs: 1,516 weights."""
 
     def __init__(self, kernel_size: int = 5):
         super().__init__()
@@ -80,7 +80,7 @@ class RBF(nn.Module):
     """(B, 84) -> (B, num_classes): the negative squared distance to each class's fixed code of +1 and -1.
 
     The paper's output is the distance, small for the right class (equation 7); its negative is a logit. The
-    ten digits have drawn bitmaps as codes, other numbers of classes have pseudo-random ones.
+    codes of the ten digits are drawn bitmaps; for another number of classes they are pseudo-random.
     """
 
     codes: Tensor
@@ -125,7 +125,7 @@ class LeNet5(Network):
 
 
 class LeNet5Of1998(Network):
-    """The same layers with the paper's parts: 60,000 weights for one input channel, whatever the classes."""
+    """The same layers with the paper's parts: 60,000 weights for one input channel and any number of classes."""
 
     fixed_input = True
 

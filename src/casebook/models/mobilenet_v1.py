@@ -1,9 +1,9 @@
 """MobileNet v1 and its width multipliers.
 
 Source: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017,
-Table 1, https://arxiv.org/abs/1704.04861. Departures: ReLU6 for ReLU, and stride 1 in the last block, where the table
-prints 2 beside sizes that stay; strided convolutions are padded symmetrically unless `padding="same"` asks for
-TensorFlow's.
+Table 1, https://arxiv.org/abs/1704.04861. Departures: ReLU6 instead of ReLU, and stride 1 in the last block, where
+the table prints 2 next to equal sizes. Strided convolutions are padded symmetrically; `padding="same"` gives
+TensorFlow's padding.
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ from .layers import ConvNormReLU6, Head, Network, initialise_convolutions, tenso
 
 
 def separable(in_channels: int, out_channels: int, stride: int, **options: Any) -> nn.Module:
-    """Filter each channel 3x3, then mix them 1x1, an activation after both: the paper's Figure 3."""
+    """Filter each channel 3x3, then mix the channels 1x1, with an activation after each: Figure 3 of the paper."""
     depthwise = ConvNormReLU6(in_channels, in_channels, 3, stride=stride, groups=in_channels, **options)
     pointwise = ConvNormReLU6(in_channels, out_channels, 1, **options)
     return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=pointwise))
@@ -43,7 +43,7 @@ SMALL_STEM = Departure(
 
 
 def thinned(channels: int, width: float) -> int:
-    """The paper's alpha times `channels`, whole, but at least 8."""
+    """`channels` times the paper's alpha, as an integer of at least 8."""
     return max(FEWEST_CHANNELS, int(channels * width))
 
 

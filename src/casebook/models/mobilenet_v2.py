@@ -1,8 +1,8 @@
-"""MobileNet v2, its width multipliers, and depth multipliers in the same manner.
+"""MobileNet v2, with its width multipliers and, in the same way, depth multipliers.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, Table 2,
 https://arxiv.org/abs/1801.04381. Departures: a block with expansion 1 has no expansion convolution, as in all
-public code, and strided convolutions are padded symmetrically unless `padding="same"` asks for TensorFlow's.
+public code, and strided convolutions are padded symmetrically; `padding="same"` gives TensorFlow's padding.
 """
 
 import math
@@ -29,7 +29,7 @@ Padding = Literal["symmetric", "same"]
 
 
 def inverted_residual(in_channels: int, out_channels: int, expansion: int, stride: int, padding: Padding) -> nn.Module:
-    """Expand 1x1, filter each channel 3x3, project 1x1 without activation; shortcut where the shape stays."""
+    """Expand 1x1, filter each channel 3x3, project 1x1 with no activation; shortcut if the shape stays the same."""
     width = expansion * in_channels
     branch = nn.Sequential()
     if expansion != 1:
@@ -77,7 +77,7 @@ class MobileNetV2(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
     `width` multiplies the channels, `depth` the blocks of each stage, rounded up. The last of the `stages` is the 1x1
-    convolution to 1280 channels, which a width below 1 does not shrink.
+    convolution to 1280 channels, which a width below 1 does not reduce.
 
     Raises:
         ModelError: for a width or depth outside (0, 4] or an unknown padding.

@@ -1,8 +1,8 @@
 """MobileNet v3, small and large.
 
 Source: Howard et al., "Searching for MobileNetV3", ICCV 2019, Tables 1 and 2, https://arxiv.org/abs/1905.02244.
-The tables' last but one layer, without batch norm, is the head's hidden layer here. Strided convolutions are padded
-symmetrically unless `padding="same"` asks for TensorFlow's.
+The second-last layer of the tables, which has no batch norm, is the hidden layer of the head here. Strided convolutions
+are padded symmetrically; `padding="same"` gives TensorFlow's padding.
 """
 
 from collections import OrderedDict
@@ -89,7 +89,7 @@ SMALL_STEM = Departure(
 
 
 def bneck(block: Block, in_channels: int, **options: Any) -> nn.Module:
-    """Expand 1x1, filter each channel, weigh the channels, project 1x1; shortcut where the shape stays."""
+    """Expand 1x1, filter each channel, weight the channels, project 1x1; shortcut if the shape stays the same."""
     kernel, width, channels, squeezes, layer, stride = block
     branch: OrderedDict[str, nn.Module] = OrderedDict()
     if width != in_channels:

@@ -1,9 +1,9 @@
 """NASNet-A, mobile (4 @ 1056) and large (6 @ 4032).
 
 Source: Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", CVPR 2018, Figures 2 and 4,
-https://arxiv.org/abs/1707.07012; widths, padding, what a cell hands on and the auxiliary head are those of the authors'
-code, https://github.com/tensorflow/models/tree/master/research/slim/nets/nasnet. Departures: a batch norm's running
-statistics follow faster, and drop-path and the auxiliary head have to be asked for.
+https://arxiv.org/abs/1707.07012; widths, padding, the outputs that a cell passes on, and the auxiliary head
+follow the authors' code, https://github.com/tensorflow/models/tree/master/research/slim/nets/nasnet. Departures: the
+running statistics of batch norms move faster, and drop-path and the auxiliary head are off by default.
 """
 
 from collections.abc import Callable, Iterator
@@ -64,8 +64,8 @@ class ReLUSeparableNorm(nn.Sequential):
 
 
 class FactorizedReduction(nn.Module):
-    """(B, in, H, W) -> (B, out, H/2, W/2), using all pixels: half of the channels read every other pixel, the others
-    their diagonal neighbours, with zeros beyond the edge.
+    """(B, in, H, W) -> (B, out, H/2, W/2), without skipping pixels: half of the channels read every other pixel, the
+    other half their diagonal neighbours, with zeros outside the image.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -82,7 +82,7 @@ class FactorizedReduction(nn.Module):
 
 
 class SameMeanPool2d(nn.Module):
-    """3x3 means at stride 2 whose windows lie as TensorFlow's "SAME" puts them, over the pixels that are there."""
+    """3x3 means with stride 2 and TensorFlow's "SAME" windows, over the pixels inside the image only."""
 
     def forward(self, x: Tensor) -> Tensor:
         padding = (x.shape[2] % 2, x.shape[3] % 2)
@@ -90,14 +90,14 @@ class SameMeanPool2d(nn.Module):
 
 
 class ZeroBorder(nn.Module):
-    """(B, C, H, W) with zeros where TensorFlow's "SAME" puts them for a 3x3 window at stride 2."""
+    """(B, C, H, W) with the zero padding of TensorFlow's "SAME" for a 3x3 window with stride 2."""
 
     def forward(self, x: Tensor) -> Tensor:
         return pad_same(x, (3, 3), (2, 2))
 
 
 class Pooling(NamedTuple):
-    """How a reduction cell pools 3x3 at stride 2; libraries disagree about the border."""
+    """How a reduction cell pools 3x3 with stride 2; libraries treat the border differently."""
 
     maximum: Callable[[], nn.Module]
     mean: Callable[[], nn.Module]
@@ -181,7 +181,7 @@ REDUCTION = Design(
 
 
 class PairBlock(nn.Module):
-    """The module of a row: the states so far -> the next one. In training it may drop the result of an operation."""
+    """The module of one row of a cell: all states so far -> the next state. Training may drop an operation's result."""
 
     def __init__(self, row: Row, channels: list[int], width: int, stride: int, pooling: Pooling, drop_path: float):
         super().__init__()
@@ -200,9 +200,9 @@ class PairBlock(nn.Module):
 
 
 class Cell(nn.Module):
-    """(last, one before) -> (this cell's output, the next cell's "one before").
+    """(previous output, the one before it) -> (this cell's output, the second input of the next cell).
 
-    With `hands_on` 0 the next cell's "one before" is the last output; with 1 it is the same "one before" again.
+    That second input is the previous output if `hands_on` is 0, and the one before it if `hands_on` is 1.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class Twice(nn.Module):
 
 
 class Last(nn.Module):
-    """The last cell's output, the first of the pair, after a ReLU."""
+    """The last cell's output, which is the first of the pair, after a ReLU."""
 
     def __init__(self):
         super().__init__()
@@ -306,7 +306,7 @@ class FeatureMap(NamedTuple):
 
 
 class PlannedCell(NamedTuple):
-    """A cell of the plan, and where it goes."""
+    """One planned cell and its place."""
 
     parent: nn.Sequential
     name: str
@@ -321,7 +321,7 @@ def stem_cells(variant: Variant, stem: nn.Sequential) -> Iterator[PlannedCell]:
 
 
 def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[PlannedCell]:
-    """Normal cells, after a reduction cell in all stages but the first; each stage doubles the width."""
+    """The cells of each stage: normal ones, preceded by a reduction cell except in the first; each stage doubles the width."""
     for number, stage in enumerate(stages):
         width = variant.channels // 24 * 2**number
         if number:
@@ -331,7 +331,7 @@ def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[Plann
 
 
 def fitting(previous: FeatureMap, current: FeatureMap, width: int) -> nn.Module:
-    """A module that gives the feature map from two cells back the size of the last one and `width` channels."""
+    """A module that brings the feature map from two cells back to the size of the last one and to `width` channels."""
     if previous.stride != current.stride:
         return FactorizedReduction(previous.channels, width)
     return ReLUConvNorm(previous.channels, width)
@@ -340,9 +340,9 @@ def fitting(previous: FeatureMap, current: FeatureMap, width: int) -> nn.Module:
 class NASNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes).
 
-    Stem, stages and cells hand on pairs of maps; the stages as a whole give one, behind a ReLU. Each cell's operations
-    are dropped with the probability `drop_path` times the cell's number divided by the number of cells. `pooling` says
-    whose border the poolings of reduction cells have: the authors' ("tensorflow"), "timm" or "keras".
+    Stem, stages and cells pass on pairs of maps; the last stage returns one, after a ReLU. A cell's operations are
+    dropped with the probability `drop_path` times the cell's number divided by the number of cells. `pooling` chooses
+    how reduction cells treat the border: like the authors ("tensorflow"), "timm" or "keras".
 
     Raises:
         ModelError: for an unknown pooling, a `drop_path` outside [0, 1), or more than one auxiliary head.

@@ -1,9 +1,9 @@
 """Network in Network, for CIFAR-10 and for ImageNet.
 
 Source: Lin, Chen, Yan, "Network In Network", ICLR 2014, sections 3 and 4.1, https://arxiv.org/abs/1312.4400. The paper
-leaves the widths to the authors' Caffe files, which these are: https://gist.github.com/mavenlin/e56253735ef32c3c296d
-(CIFAR-10) and https://gist.github.com/mavenlin/d802a5849de39225bcc6 (ImageNet). As in Caffe, pooling windows may hang
-over the edge, which gives ImageNet's last map its 6x6 pixels.
+does not state the widths; they come from the authors' Caffe files, https://gist.github.com/mavenlin/e56253735ef32c3c296d
+(CIFAR-10) and https://gist.github.com/mavenlin/d802a5849de39225bcc6 (ImageNet). As in Caffe, pooling windows may
+extend past the edge, so the last map for ImageNet has 6x6 pixels.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from .layers import ConvHead, ConvReLU, Network, draw_normal
 
 
 class MLPConv(NamedTuple):
-    """A convolution and the 1x1 convolutions on it, each with a ReLU, then 3x3 pooling with stride 2 and dropout."""
+    """A convolution and 1x1 convolutions, each followed by a ReLU, then 3x3 pooling with stride 2 and dropout."""
 
     channels: tuple[int, ...]
     kernel_size: int
@@ -79,7 +79,7 @@ def mlpconv(in_channels: int, block: MLPConv) -> nn.Sequential:
 
 
 class NiN(Network):
-    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes), none of them negative.
+    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes), all of them non-negative.
 
     The stem is the first block, the stages are the others.
     """

@@ -1,4 +1,4 @@
-"""What the residual networks share: shortcuts, blocks, pre-activation, and the network of four stages.
+"""Parts that the residual networks share: shortcuts, blocks, pre-activation, and the network of four stages.
 
 Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, Table 1 and Figure 3,
 https://arxiv.org/abs/1512.03385; for pre-activation "Identity Mappings in Deep Residual Networks", ECCV 2016,
@@ -46,14 +46,14 @@ class ZeroPadShortcut(nn.Module):
 
 
 def zero_padding(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The paper's option A: the identity where the shape does not change, else a shortcut without weights."""
+    """The paper's option A: the identity if the shape does not change, otherwise zero padding without weights."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return ZeroPadShortcut(out_channels - in_channels, stride)
 
 
 def projection(in_channels: int, out_channels: int, stride: int, kernel_size: int = 1) -> nn.Module:
-    """The paper's option B: the identity where the shape does not change, else a 1x1 convolution."""
+    """The paper's option B: the identity if the shape does not change, otherwise a 1x1 convolution."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return ConvNorm(in_channels, out_channels, kernel_size, stride=stride)
@@ -173,7 +173,7 @@ class PreActivated(nn.Module):
 
 
 class Projecting(PreActivated):
-    """As PreActivated, but the shortcut, a projection, shares the pre-activation."""
+    """Like PreActivated, but the projection shortcut starts from the pre-activation too."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.preactivation(x)
@@ -181,7 +181,7 @@ class Projecting(PreActivated):
 
 
 def preactivated(in_channels: int, out_channels: int, stride: int, branch: nn.Module) -> PreActivated:
-    """The branch beside the identity where the shape does not change, else beside a 1x1 convolution."""
+    """The branch with an identity shortcut if the shape does not change, otherwise with a 1x1 convolution."""
     if stride == 1 and in_channels == out_channels:
         return PreActivated(NormReLU(in_channels), branch, nn.Identity())
     shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)

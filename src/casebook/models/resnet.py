@@ -1,10 +1,10 @@
 """ResNet, 18 to 152 layers, and the plain networks it is compared with.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, Table 1 and Figure 3,
-https://arxiv.org/abs/1512.03385. Departures: a bottleneck strides in its 3x3 convolution, not in its first 1x1, as
-most published weights do; "resnet50_v1" strides as the paper does. Shortcuts are the paper's option B also below 50
-layers, where it has A; `shortcut="A"` and "C" give the others. The paper has no multipliers: `width` and `depth` are
-those of MobileNet v2 and EfficientNet.
+https://arxiv.org/abs/1512.03385. Departures: a bottleneck has its stride in the 3x3 convolution instead of the first
+1x1, like most published weights; "resnet50_v1" follows the paper. Shortcuts are the paper's option B also below 50
+layers, where the paper uses A; `shortcut="A"` and "C" give the others. The multipliers `width` and `depth` are not in
+the paper; they work as in MobileNet v2 and EfficientNet.
 """
 
 import math
@@ -63,7 +63,7 @@ def resnet(
     width: float = 1.0,
     depth: float = 1.0,
 ) -> ResNet:
-    """A ResNet with shortcuts of the paper's option A (below 50 layers its own), B (its own from 50 on) or C.
+    """A ResNet with shortcuts of option A (the paper's choice below 50 layers), B (its choice from 50 on) or C.
 
     `width` multiplies the channels of the stem and the stages, to multiples of 8, and `depth` the blocks of each stage,
     rounded up. Raises ModelError for another option, or a width or depth outside (0, 4].

@@ -5,11 +5,12 @@ https://arxiv.org/abs/1512.03385: 6n + 2 layers in three stages of 16, 32 and 64
 parameter-free shortcuts of option A, so that a residual network has exactly its plain twin's weights;
 `shortcut="B"` and "C" give the other options of section 4.1.
 
-Initialisation: He's, as in the paper. With it the gradient of a plain network grows by a fifth a layer on its way back,
-to many million times in 110 layers, which then do not learn. That is the work of batch norm and ReLU together, and it
-weakens as units come near their linear part: Yang et al., "A Mean Field Theory of Batch Normalization", ICLR 2019,
-https://arxiv.org/abs/1902.08129. `linear_start=True` begins nearer to it, and near the identity, from which Zagoruyko
-and Komodakis train deep plain networks in "DiracNets", https://arxiv.org/abs/1706.00388, by other means.
+Initialisation is He's, as in the paper. With it, the gradient of a plain network grows by a fifth per layer on the way
+back: over 110 layers by a factor of many millions, so the network does not learn. Batch norm and ReLU cause this
+together, and the effect is weaker the closer units are to their linear part: Yang et al., "A Mean Field Theory of Batch
+Normalization", ICLR 2019, https://arxiv.org/abs/1902.08129. `linear_start=True` starts closer to that part and close to
+the identity. Zagoruyko and Komodakis train deep plain networks from the identity too, by other means, in "DiracNets",
+https://arxiv.org/abs/1706.00388.
 """
 
 from functools import partial
@@ -71,7 +72,7 @@ class CifarResNet(Network):
 def cifar_resnet(
     variant: Variant, *, num_classes: int = 10, in_channels: int = 3, shortcut: Option = "A"
 ) -> CifarResNet:
-    """A residual network with shortcuts of the paper's option A (its own here), B or C.
+    """A residual network with shortcuts of option A (the paper's choice here), B or C.
 
     Raises ModelError for another option.
     """
@@ -84,7 +85,7 @@ def cifar_resnet(
 def cifar_plain(
     variant: Variant, *, num_classes: int = 10, in_channels: int = 3, linear_start: bool = False
 ) -> CifarResNet:
-    """A plain network; with `linear_start` one that starts nearly linear, which deep ones need to learn."""
+    """A plain network. With `linear_start` it starts nearly linear, which deep ones need in order to learn."""
     network = CifarResNet(variant, num_classes=num_classes, in_channels=in_channels)
     if linear_start:
         network.departures = (LINEAR_START,)
@@ -94,7 +95,7 @@ def cifar_plain(
 
 @torch.no_grad()
 def start_nearly_linear(network: CifarResNet) -> None:
-    """5 of 6 normalised units are above -1, so with a shift of 1 in the part where a ReLU is the identity."""
+    """Shifts normalised units by 1, so that 5 of 6 are positive, where a ReLU is the identity."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.bias.fill_(1.0)

@@ -1,9 +1,9 @@
 """ResNet v2: normalisation and ReLU before each convolution, nothing after the sum.
 
 Source: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, Figure 4 (e),
-https://arxiv.org/abs/1603.05027. Departures: the first activation follows the pooling, not the first convolution, and
-bottlenecks stride in their 3x3 convolution, both as timm's weights have it. The variants for Keras stride in the last
-block of a stage, have biases where no batch norm follows, and pool with a border of zeros.
+https://arxiv.org/abs/1603.05027. Departures: the first activation follows the pooling instead of the first
+convolution, and bottlenecks have their stride in the 3x3 convolution; timm's weights do both. The Keras variants have
+their stride in the last block of a stage, biases wherever no batch norm follows, and zero padding in the pooling.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ keras_conv_norm_relu = partial(ConvNormReLU, eps=KERAS_EPS, momentum=KERAS_MOMEN
 
 
 def bottleneck_keras(in_channels: int, width: int, stride: int) -> PreActivated:
-    """The shortcut takes every other pixel where the branch strides."""
+    """If the branch has a stride, the shortcut takes every other pixel."""
     branch = nn.Sequential(
         keras_conv_norm_relu(in_channels, width, 1),
         keras_conv_norm_relu(width, width, 3, stride=stride),
@@ -56,12 +56,12 @@ def pool() -> nn.Module:
 
 
 def pool_zeros() -> nn.Module:
-    """Max pooling that takes the border for zeros, which win over negative neighbours."""
+    """Max pooling with zero padding; a padded zero exceeds negative neighbours."""
     return nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3, stride=2))
 
 
 class Style(NamedTuple):
-    """How a library builds what the paper leaves open."""
+    """How a library builds the parts that the paper leaves open."""
 
     strides: tuple[int, ...]  # of the stages
     strided: int  # the block of a stage that strides

@@ -1,8 +1,8 @@
-"""SE-ResNet-50 and SENet-154: residual networks whose branches weigh their channels.
+"""SE-ResNet-50 and SENet-154: residual networks whose branches weight their channels.
 
 Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, Table 1 and the appendix on SENet-154,
 https://arxiv.org/abs/1709.01507, and the authors' Caffe models, hujie-frank/SENet. Departure: a bottleneck of
-SE-ResNet-50 strides in its 3x3 convolution, not in its first 1x1, as timm's weights do.
+SE-ResNet-50 has its stride in the 3x3 convolution instead of the first 1x1, like timm's weights.
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ def se_bottleneck(in_channels: int, width: int, stride: int) -> Residual:
 
 
 def senet_bottleneck(in_channels: int, width: int, stride: int) -> Residual:
-    """ResNeXt's 64x4d, with half the channels in the first convolution and a 3x3 projection where it strides."""
+    """ResNeXt's 64x4d block with half the channels in the first convolution; with a stride, its projection is 3x3."""
     branch = nn.Sequential(
         ConvNormReLU(in_channels, 2 * width, 1),
         ConvNormReLU(2 * width, 4 * width, 3, stride=stride, groups=64),

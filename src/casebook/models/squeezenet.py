@@ -2,7 +2,7 @@
 
 Source: Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size", 2016,
 Table 1, https://arxiv.org/abs/1602.07360. Version 1.1, with the first weights of both, is in the authors' repository,
-https://github.com/forresti/SqueezeNet. As in Caffe, pooling windows may hang over the edge.
+https://github.com/forresti/SqueezeNet. As in Caffe, pooling windows may extend past the edge.
 """
 
 import math
@@ -53,7 +53,7 @@ SMALL_STEM = Departure(
 
 
 class SqueezeNet(Network):
-    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes), none of them negative."""
+    """Normalised images (B, in_channels, H, W) -> logits (B, num_classes), all of them non-negative."""
 
     def __init__(self, variant: Variant, *, num_classes: int = 1000, in_channels: int = 3, small_stem: bool = False):
         super().__init__(in_channels=in_channels, smallest_input=8 if small_stem else variant.smallest_input)
@@ -82,7 +82,7 @@ def pool() -> nn.Module:
 
 
 def initialise(modules: Iterable[nn.Module]) -> None:
-    """Caffe's "xavier", which looks at the inputs alone: uniform with variance 1 / fan-in; biases 0."""
+    """Caffe's "xavier", which depends only on the inputs: uniform with variance 1 / fan-in; biases 0."""
     for module in modules:
         if isinstance(module, nn.Conv2d):
             bound = math.sqrt(3 / module.weight[0].numel())

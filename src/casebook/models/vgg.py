@@ -1,8 +1,8 @@
-"""VGG, 11 to 19 layers, with and without batch norm, and the fifteen layers that lectures print as VGG-16.
+"""VGG, 11 to 19 layers, with and without batch norm, and a 15-layer version that lectures show as VGG-16.
 
 Source: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015, Table 1
 (columns A, B, D and E), https://arxiv.org/abs/1409.1556. Batch norm is a later addition, as in torchvision: after each
-convolution, which keeps its bias. Weights start as a note in section 3.1 allows, after Glorot and Bengio.
+convolution, which keeps its bias. Weights are initialised after Glorot and Bengio, as a note in section 3.1 allows.
 """
 
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from .layers import ConvReLU, Network, dense_head
 
 
 class BiasedConvNormReLU(nn.Sequential):
-    """3x3 convolution with bias, batch norm, ReLU: the norm makes the bias idle, but public weights have it."""
+    """3x3 convolution with bias, batch norm, ReLU. The norm cancels the bias, but public weights have it."""
 
     owns_activation_input = True  # see layers.overwriting_activations
 

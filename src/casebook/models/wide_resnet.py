@@ -21,7 +21,7 @@ VARIANTS = {
 
 
 def wide_basic(in_channels: int, width: int, stride: int, *, dropout: float) -> PreActivated:
-    """Two 3x3 convolutions with dropout in front of the second (Figure 1 (d))."""
+    """Two 3x3 convolutions with dropout before the second (Figure 1 (d))."""
     branch = nn.Sequential(
         ConvNormReLU(in_channels, width, 3, stride=stride),
         nn.Dropout(dropout),
@@ -36,8 +36,8 @@ STAGES = ((16, 1), (32, 2), (64, 2))  # width before widening, stride of the fir
 class WideResNet(Network):
     """Normalised images (B, in_channels, H, W) -> logits (B, num_classes): WRN-`depth`-`widening` for small pictures.
 
-    `branch_dropout` is the share of a block's inner activations that training drops; the paper has 0.3 for its CIFAR
-    networks with dropout. The last stage ends with `final`, the normalisation and ReLU after the last sum.
+    `branch_dropout` is the fraction of a block's inner activations that training drops; the paper uses 0.3 for its
+    CIFAR networks with dropout. The last stage ends with `final`, the normalisation and ReLU after the last sum.
 
     Raises:
         ModelError: for a dropout outside [0, 1).

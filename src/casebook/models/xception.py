@@ -1,8 +1,8 @@
-"""Xception: Inception's separation of channels and space taken to its end.
+"""Xception: Inception's separation of channels and space, taken to the extreme.
 
 Source: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017, Figure 5,
-https://arxiv.org/abs/1610.02357; what the figure leaves open is as in the author's code in Keras. Pooling is padded
-symmetrically unless `padding="same"` asks for TensorFlow's.
+https://arxiv.org/abs/1610.02357; details that the figure leaves open follow the author's Keras code. Pooling is padded
+symmetrically; `padding="same"` gives TensorFlow's padding.
 """
 
 from typing import Any, Literal
@@ -25,7 +25,7 @@ Padding = Literal["symmetric", "same"]
 
 
 class SeparableConvNorm(nn.Sequential):
-    """Filter each channel 3x3, then mix them 1x1, with no activation between (section 4.7), then batch norm."""
+    """Filter each channel 3x3, mix the channels 1x1 with no activation in between (section 4.7), then batch norm."""
 
     def __init__(self, in_channels: int, out_channels: int, **norm: Any):
         super().__init__()
@@ -76,7 +76,7 @@ def pooling(stride: int, padding: Padding) -> nn.Module:
 def changing(
     in_channels: int, widths: tuple[int, int], first: nn.Module, stride: int, padding: Padding, **norm: Any
 ) -> Residual:
-    """Two separable convolutions and a pooling beside a 1x1 convolution, both strided; `first` begins the branch."""
+    """Two separable convolutions and a pooling, with a 1x1 shortcut, both with stride 2; `first` starts the branch."""
     branch = nn.Sequential(
         first,
         SeparableConvNormReLU(in_channels, widths[0], **norm),
@@ -87,7 +87,7 @@ def changing(
 
 
 def keeping(channels: int, **norm: Any) -> Residual:
-    """Three separable convolutions beside the identity."""
+    """Three separable convolutions with an identity shortcut."""
     branch = nn.Sequential(
         nn.ReLU(),
         SeparableConvNormReLU(channels, channels, **norm),

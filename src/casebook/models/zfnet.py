@@ -1,9 +1,10 @@
-"""ZFNet, its wider variant (b), and the network that lectures print under this name.
+"""ZFNet, its wider variant (b), and the network that lectures show under this name.
 
 Source: Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, Figure 3 and Table 2,
-https://arxiv.org/abs/1311.2901. AlexNet with smaller and denser first windows, in one tower. The padding of layer 1 and
-pooling windows that may hang over the edge follow from the sizes in Figure 3. "zfnet_wide" has variant (b)'s channels,
-a second layer that does not stride and 227x227 pixels: 354 million of its weights are in the first dense layer.
+https://arxiv.org/abs/1311.2901. It is AlexNet with smaller, denser windows in the first layers, and with one tower. The
+padding of layer 1, and pooling windows that extend past the edge, follow from the sizes in Figure 3. "zfnet_wide" has
+the channels of variant (b), stride 1 in the second layer, and 227x227 pixels: its first dense layer alone has 354
+million weights.
 """
 
 from functools import partial

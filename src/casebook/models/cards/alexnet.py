@@ -1,4 +1,4 @@
-"""AlexNet. The figures of 2012 are those of its abstract and of Tables 1 and 2, for one network."""
+"""AlexNet. The figures of 2012 are from the abstract and Tables 1 and 2, for one network."""
 
 from ..card import Departure, Figure, ModelCard, Paper
 from .published import errors
@@ -20,14 +20,17 @@ COLUMN_PAPER = Paper(
 PREPARE = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 INPUT = Departure(
-    "input", "the mean of each pixel is subtracted", "mean and deviation of each channel", "as public weights"
+    "input",
+    "subtracts the mean of each pixel",
+    "normalises each channel by mean and deviation",
+    "the public weights do so",
 )
 SIDE = Departure("input size", "224x224", "227x227", "the paper's 55x55 maps follow from 227 pixels")
-TOWERS = Departure("towers", "layers 2, 4 and 5 see one tower's maps", "they see all maps", "today's usual form")
-FOURTH = Departure("fourth layer", "384 channels", "256 channels", "as the author's code and torchvision")
-NORM = Departure("normalisation", "the layers of 2012 have it after layers 1 and 2", "none", "as torchvision")
+TOWERS = Departure("towers", "layers 2, 4 and 5 see one tower's maps", "they see all maps", "the usual form today")
+FOURTH = Departure("fourth layer", "384 channels", "256 channels", "the author's code and torchvision do so")
+NORM = Departure("normalisation", "after layers 1 and 2, as in 2012", "none", "torchvision does so")
 START = Departure(
-    "initialisation", "not stated", "that of 2012 with biases of 0", "biases of 1 hardly start to learn here"
+    "initialisation", "not stated", "as in 2012, but with biases of 0", "with biases of 1 it hardly starts to learn"
 )
 
 

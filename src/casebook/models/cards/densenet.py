@@ -1,7 +1,7 @@
 """DenseNet.
 
-The paper's ImageNet errors are its Table 3, its CIFAR figures Table 2; the error of DenseNet-161 stands in the
-authors' README (liuzhuang13/DenseNet). Accuracies of published weights are those of torchvision 0.28 and of timm's
+The paper's ImageNet errors are from Table 3 and its CIFAR figures from Table 2; the error of DenseNet-161 is from the
+authors' README (liuzhuang13/DenseNet). Accuracies of published weights are from torchvision 0.28 and from timm's
 results file.
 """
 
@@ -21,8 +21,8 @@ RA_PREPARE = PREPARE | {"size": 288, "crop_fraction": 0.95, "interpolation": "bi
 
 LAST_NORM = Departure(
     "last norm",
-    "the last dense block's output is pooled and classified",
-    "batch norm and ReLU come before the pooling",
+    "pooling follows the last dense block directly",
+    "batch norm and ReLU before the pooling",
     "as the authors' code and public weights",
 )
 

@@ -1,7 +1,7 @@
 """EfficientNet.
 
-The paper's figures are those of its Table 2, one network with one crop at its own resolution. Accuracies of published
-weights are those of timm's results file.
+The paper's figures are from Table 2: one network, one crop at its own resolution. Accuracies of published weights are
+from timm's results file.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper
@@ -25,9 +25,9 @@ TRAININGS = {
 DEPARTURES = (
     Departure(
         "initialisation of the last layer",
-        "not stated; the authors' code draws evenly up to 1 / sqrt(classes)",
+        "not stated; uniform up to 1 / sqrt(classes) in the authors' code",
         "normal with deviation 0.01",
-        "with few classes the logits would start large",
+        "with few classes, the logits would start large",
     ),
 )
 

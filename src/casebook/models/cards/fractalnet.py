@@ -1,7 +1,7 @@
 """FractalNet and its deepest columns, on CIFAR-10.
 
-The paper's errors are those of its Table 1, which belongs to 20 layers. Table 2 of the DenseNet paper repeats them, and
-from there they were read, but for the one with heavy augmentation.
+The paper's errors are those of its Table 1, for 20 layers. They are quoted from Table 2 of the DenseNet paper, except
+the one with heavy augmentation.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper
@@ -17,27 +17,27 @@ PAPER = Paper(
 
 NORM = Departure(
     "batch norm",
-    "no learnt scale and shift, in the authors' generator",
+    "no learnt scale or shift, in the authors' code",
     "both",
-    "as batch norm was proposed, and as others build it",
+    "batch norm was proposed so, and others build it so",
 )
 DROP_PATH = Departure(
     "drop-path",
-    "half of the mini-batches drop paths at 0.15, half keep one column",
-    "none unless drop_path is given, 0.15 for the paper's",
-    "a mini-batch in which a column is dropped teaches it nothing, which short trainings cannot spare",
+    "in half of the mini-batches each path drops with probability 0.15; the others keep one column",
+    "off by default; drop_path=0.15 gives the paper's",
+    "a dropped column learns nothing from its mini-batch, which a short training cannot afford",
 )
 DROPOUT = Departure(
     "dropout",
-    "0, 0.1, 0.2, 0.3 and 0.4 in the five blocks, in the authors' generator",
-    "none unless dropout=True",
-    "behind 32 layers with dropout in a row so little is left of a picture that 40 layers hardly learn",
+    "0, 0.1, 0.2, 0.3 and 0.4 in the five blocks, in the authors' code",
+    "off by default; dropout=True gives it",
+    "after 32 consecutive layers with dropout, too little of a picture is left for 40 layers to learn",
 )
 CHANNELS = Departure(
     "channels",
-    "no widths are stated for 40 layers on CIFAR-10",
+    "not stated for 40 layers on CIFAR-10",
     "those of 20 layers: 64, 128, 256, 512, 512",
-    "so that the number of columns is the only difference",
+    "keeps the number of columns the only difference",
 )
 
 
@@ -68,7 +68,7 @@ def card(name: str, parameters: int, multiply_adds: int, *departures: Departure,
         input_size=32,
         num_classes=10,
         smallest_input=32,
-        recipe="classic" if CHANNELS in departures else "scratch",  # SGD at 0.05 starts 40 layers too slowly
+        recipe="classic" if CHANNELS in departures else "scratch",  # SGD at 0.05 starts too slowly for 40 layers
     )
 
 

@@ -1,7 +1,7 @@
 """GoogLeNet, its batch-normalised descendant, and the network of naive modules.
 
-The paper's costs are the sums of its Table 1, its errors those of Tables 2 and 3. The weights of googlenet_bn are
-torchvision's (cards/torchvision.py), which want pictures between -1 and 1.
+The paper's costs are the sums of Table 1, its errors are from Tables 2 and 3. The weights of googlenet_bn are
+torchvision's (cards/torchvision.py) and expect pixels between -1 and 1.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper
@@ -19,24 +19,26 @@ PREPARE_BN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 HEADS = Departure(
     "auxiliary heads",
     "two in training, after 4a and 4d",
-    "none unless auxiliary_heads=2",
-    "half the memory of training",
+    "off by default; auxiliary_heads=2 adds them",
+    "training needs half the memory",
 )
-INPUT = Departure("input", "the mean is subtracted", "mean and deviation of each channel", "as public weights")
+INPUT = Departure(
+    "input", "subtracts the mean", "normalises each channel by mean and deviation", "the public weights do so"
+)
 BATCH_NORM = Departure(
     "norm",
     "biases; local response normalisation after the first pooling and before the second",
     "batch norm after each convolution, no biases, no local response normalisation",
-    "as torchvision's weights",
+    "torchvision's weights do so",
 )
-SMALL_KERNELS = Departure("5x5 branch", "5x5 convolutions", "3x3 convolutions", "as torchvision's weights")
-LAST_POOL = Departure("last max pooling", "3x3 windows", "2x2 windows", "as torchvision's weights")
-DROPOUT = Departure("dropout", "0.4 before the last layer", "0.2", "as torchvision's")
+SMALL_KERNELS = Departure("5x5 branch", "5x5 convolutions", "3x3 convolutions", "torchvision's weights do so")
+LAST_POOL = Departure("last max pooling", "3x3 windows", "2x2 windows", "torchvision's weights do so")
+DROPOUT = Departure("dropout", "0.4 before the last layer", "0.2", "torchvision does so")
 NAIVE = Departure(
     "modules",
-    "1x1 convolutions narrow the input of the large ones and the output of the pooling (Figure 2b)",
-    "none (Figure 2a), with the filters that Table 1 has for the branches' ends",
-    "to count what the reductions save",
+    "1x1 convolutions before the larger ones and after the pooling (Figure 2b)",
+    "none (Figure 2a), with the filters of Table 1 for the last layer of each branch",
+    "shows what the reductions save",
 )
 
 

@@ -1,8 +1,8 @@
 """Inception v2 and v3.
 
 Errors are on the ImageNet validation set: v2's from section 4.2 of its paper, v3's from the abstract. Accuracies of
-published weights are those of timm's results file, commit aa4b5850. timm's copies of weights from TensorFlow are
-measured there with zeros in v3's averages at the border, which TensorFlow leaves out (`padding="same"`).
+published weights are from timm's results file, commit aa4b5850. For weights from TensorFlow, timm measures with zeros
+in v3's averages at the border, which TensorFlow leaves out (`padding="same"`).
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
@@ -24,32 +24,40 @@ PAPER_V3 = Paper(
 )
 PREPARE_V2 = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 PREPARE = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-CODE = "as the authors' code and all public weights"
-CAFFE = "as the public weights from Caffe"
+CODE = "the authors' code and all public weights do so"
+CAFFE = "the public weights from Caffe do so"
 
 DEPARTURES_V2 = (
-    Departure("first convolution", "7x7 of each colour apart, 8 filters each, then 1x1", "a whole 7x7", CAFFE),
+    Departure("first convolution", "7x7 on each colour separately, 8 filters each, then 1x1", "an ordinary 7x7", CAFFE),
     Departure(
         "pooling of 4c and 4d",
-        "128 filters after it, beside 576 channels in all, which would take 96 (Figure 5)",
-        "128, so 608 leave",
+        "128 filters after it, but 576 output channels, which leave 96 (Figure 5)",
+        "128, so the output has 608",
         CAFFE,
     ),
-    Departure("convolution bias", "none, for the batch norm would take it away", "in every convolution", CAFFE),
+    Departure("convolution bias", "none, because the batch norm would cancel it", "in every convolution", CAFFE),
 )
 DEPARTURES_V3 = (
     Departure(
         "stem",
-        "after the first pooling 3x3 convolutions to 80, to 192 with stride 2, and to 288 channels",
-        "a 1x1 convolution to 80, 3x3 to 192, and max pooling with stride 2",
+        "after the first pooling, 3x3 convolutions to 80, 192 (stride 2) and 288 channels",
+        "1x1 convolution to 80, 3x3 to 192, max pooling with stride 2",
         CODE,
     ),
-    Departure("35x35 modules", "no kernel above 3x3 (Figure 5)", "one branch of 5x5", CODE),
+    Departure("35x35 modules", "no kernel above 3x3 (Figure 5)", "one 5x5 branch", CODE),
     Departure(
-        "average pooling", "not stated", "zeros at the border count; padding='same' leaves them out", "as PyTorch"
+        "average pooling",
+        "not stated",
+        "includes the zeros at the border; padding='same' excludes them",
+        "PyTorch's default",
     ),
-    Departure("auxiliary head", "one in training, on the 17x17 grid", "none unless auxiliary_heads=1", "less memory"),
-    Departure("dropout", "not stated", "0.2 before the last layer", "as the authors' code"),
+    Departure(
+        "auxiliary head",
+        "one in training, on the 17x17 grid",
+        "off by default; auxiliary_heads=1 adds it",
+        "less memory",
+    ),
+    Departure("dropout", "not stated", "0.2 before the last layer", "the authors' code does so"),
 )
 
 

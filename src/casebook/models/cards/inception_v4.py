@@ -21,13 +21,18 @@ DEPARTURES_V4 = (
 DEPARTURES_RESNET = (
     Departure(
         "stem",
-        "that of Inception v4, which ends in 384 channels",
-        "that of Inception v3 and one Inception module, which ends in 320",
+        "as in Inception v4, with 384 output channels",
+        "as in Inception v3, plus one Inception module, with 320 output channels",
         CODE,
     ),
     Departure("depth", "5, 10 and 5 residual modules", "10, 20 and 10", CODE),
-    Departure("channels", "1,152 (printed 1,154) on the 17x17 grid, 2,144 (2,048) on the 8x8", "1,088 and 2,080", CODE),
-    Departure("last module", "as the others", "not scaled, without ReLU, then a 1x1 convolution to 1,536", CODE),
+    Departure(
+        "channels",
+        "1,152 (misprinted as 1,154) on the 17x17 grid, 2,144 (as 2,048) on the 8x8",
+        "1,088 and 2,080",
+        CODE,
+    ),
+    Departure("last module", "like the others", "no scaling and no ReLU, then a 1x1 convolution to 1,536", CODE),
 )
 
 CARDS = {

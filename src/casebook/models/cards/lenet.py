@@ -1,4 +1,4 @@
-"""LeNet-5. The paper's figures were read in its section II-B and III."""
+"""LeNet-5. The paper's figures are from sections II-B and III."""
 
 from ..card import Departure, Figure, ModelCard, Paper
 
@@ -21,15 +21,17 @@ CARDS = {
         multiply_adds=416_520,
         prepare=PREPARE,
         departures=(
-            Departure("C3", "each map sees 3, 4 or 6 of the 6 maps before", "all 6", "today's usual form"),
+            Departure(
+                "C3", "each map sees 3, 4 or 6 of the 6 preceding maps", "each sees all 6", "the usual form today"
+            ),
             Departure(
                 "sub-sampling",
                 "trained coefficient and bias",
                 "average pooling",
-                "today's usual form",
+                "the usual form today",
             ),
-            Departure("activation", "1.7159 tanh(2x/3)", "ReLU", "today's usual form"),
-            Departure("output", "distances to fixed bitmaps", "linear layer", "today's usual form"),
+            Departure("activation", "1.7159 tanh(2x/3)", "ReLU", "the usual form today"),
+            Departure("output", "distances to fixed bitmaps", "linear layer", "the usual form today"),
             Departure("initialisation", "uniform within 2.4 / fan-in", "He et al. 2015", "made for ReLU"),
         ),
         input_size=32,
@@ -52,8 +54,15 @@ CARDS = {
             Figure("test_error", 0.8, "%", "MNIST test, trained with distortions", "section III"),
         ),
         departures=(
-            Departure("output", "distance, small for the right class", "its negative", "logits are large"),
-            Departure("bitmaps", "the ASCII set of Figure 3", "our own drawings", "the paper has no list"),
+            Departure(
+                "output",
+                "distance, smallest for the right class",
+                "its negative",
+                "logits are largest for the right class",
+            ),
+            Departure(
+                "bitmaps", "the ASCII set of Figure 3", "our own drawings", "the paper does not list their pixels"
+            ),
         ),
         input_size=32,
         in_channels=1,

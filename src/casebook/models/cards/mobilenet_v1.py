@@ -1,6 +1,6 @@
 """MobileNet v1.
 
-The paper's figures are those of its Table 6. Accuracies of published weights are those of timm's results file.
+The paper's figures are from Table 6, accuracies of published weights from timm's results file.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper
@@ -18,19 +18,19 @@ PREPARE = {"mean": HALF, "std": HALF}
 TABLE = "Table 6"
 
 DEPARTURES = (
-    Departure("activation", "ReLU", "ReLU6", "the authors' code and all public weights have it"),
+    Departure("activation", "ReLU", "ReLU6", "the authors' code and all public weights use it"),
     Departure(
         "last block",
-        "stride 2 in the last depthwise row of Table 1, whose input and output are 7x7",
+        "stride 2 in the last depthwise row of Table 1, although its input and output are 7x7",
         "stride 1",
-        "the sizes of the table and all public code",
+        "matches the sizes in the table and all public code",
     ),
-    Departure("dropout", "not stated", "0.001 before the last layer", "as the authors' code"),
+    Departure("dropout", "not stated", "0.001 before the last layer", "the authors' code does so"),
     Departure(
         "norm statistics",
-        "not stated; the authors' code keeps 0.9997 of the old at a step",
-        "0.99",
-        "trainings of a few thousand steps, as Keras",
+        "not stated; the authors' code keeps 0.9997 of the old value per step",
+        "keeps 0.99",
+        "suits trainings of a few thousand steps; Keras does so",
     ),
 )
 

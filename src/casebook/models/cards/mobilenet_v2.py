@@ -1,8 +1,7 @@
 """MobileNet v2.
 
-The paper's figures are those of its Table 4; where it has none, the authors' README (tensorflow/models,
-research/slim/nets/mobilenet). Accuracies of published weights are those of timm's results file, commit
-aa4b5850.
+The paper's figures are from Table 4, or else from the authors' README (tensorflow/models,
+research/slim/nets/mobilenet). Accuracies of published weights are from timm's results file, commit aa4b5850.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
@@ -19,8 +18,10 @@ PREPARE = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 README = "the authors' README, tensorflow/models"
 
 DEPARTURES = (
-    Departure("expansion 1", "a 1x1 expansion convolution in every block", "none where t = 1", "as all public code"),
-    Departure("dropout", "not stated", "0.2 before the last layer", "as torchvision's"),
+    Departure(
+        "expansion 1", "a 1x1 expansion convolution in every block", "none where t = 1", "all public code does so"
+    ),
+    Departure("dropout", "not stated", "0.2 before the last layer", "torchvision does so"),
 )
 
 

@@ -1,7 +1,7 @@
 """MobileNet v3.
 
-The paper's figures are those of its Table 3, in the last version on arXiv. Accuracies of published weights are those
-of timm's results file.
+The paper's figures are from Table 3 of the last version on arXiv. Accuracies of published weights are from timm's
+results file.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
@@ -20,8 +20,8 @@ PREPARE = {"mean": HALF, "std": HALF}
 TABLE = "Table 3"
 
 DEPARTURES = (
-    Departure("initialisation", "not stated", "He et al. 2015", "made for ReLU and its kin"),
-    Departure("dropout", '"dropout of 0.8"', "0.2 of the features dropped", "the authors' code keeps 0.8"),
+    Departure("initialisation", "not stated", "He et al. 2015", "made for ReLU and similar activations"),
+    Departure("dropout", '"dropout of 0.8"', "drops 0.2 of the features", "the authors' code keeps 0.8"),
 )
 
 

@@ -19,21 +19,21 @@ TIMM_PREPARE = PREPARE | {"size": 331, "crop_fraction": 0.911, "interpolation": 
 
 MOMENTUM = Departure(
     "batch-norm momentum",
-    "a batch counts 0.0003 in the running statistics, in the authors' code",
+    "running statistics move by 0.0003 per batch, in the authors' code",
     "0.1",
-    "in a training of a few thousand steps they would stay near their first values",
+    "in a few thousand steps they would stay near their initial values",
 )
 AUXILIARY = Departure(
     "auxiliary head",
     "one in training, with weight 0.4",
-    "none unless auxiliary_heads=1",
-    "only training needs it, and it adds 2.4 million weights to the mobile network's 5.3",
+    "off by default; auxiliary_heads=1 adds it",
+    "only training needs it, and it adds 2.4 million weights to the 5.3 million of nasnet_mobile",
 )
 DROP_PATH = Departure(
     "drop-path",
-    "the last cell's rises to 0.3 over the training, earlier cells' in proportion",
-    "none unless drop_path is given, then the same from the start",
-    "a network does not know how far its training is",
+    "rises during training to 0.3 in the last cell, and in proportion in earlier cells",
+    "off by default; drop_path gives the final rates from the start",
+    "a network does not know how far training has come",
 )
 
 

@@ -26,9 +26,9 @@ CARDS = {
         departures=(
             Departure(
                 "input",
-                "contrast normalisation of each picture, then whitening",
-                "mean and deviation of each channel",
-                "any data set",
+                "contrast normalisation per picture, then whitening",
+                "normalises each channel by mean and deviation",
+                "works for any data set",
             ),
         ),
         input_size=32,
@@ -45,13 +45,13 @@ CARDS = {
         prepare={"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
         departures=(
             Departure(
-                "layers", "no network for ImageNet", "the authors' Caffe model", "the authors published it later"
+                "layers", "no network for ImageNet", "the authors' Caffe model", "they published it after the paper"
             ),
             Departure(
                 "input",
-                "the mean of each pixel is subtracted (the authors' Caffe model)",
-                "mean and deviation of each channel",
-                "as for other networks",
+                "subtracts the mean of each pixel (the authors' Caffe model)",
+                "normalises each channel by mean and deviation",
+                "as for the other networks",
             ),
         ),
         options=("small_stem",),

@@ -1,4 +1,4 @@
-"""What cards of several families say in the same words: published errors, and weights on the Hugging Face hub."""
+"""Helpers for cards of several families: published errors, and weights on the Hugging Face hub."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +70,7 @@ def on_hub(
     licence: str = "Apache-2.0",
     **known: Any,
 ) -> PublishedWeights:
-    """Weights in timm's layout in the hub's `timm/REPOSITORY`, which is their `name` too unless they have another."""
+    """Weights in timm's layout from `timm/REPOSITORY` on the hub; `name` defaults to the repository."""
     revision, sha256 = PINNED.get(repository, ("", None))
     known = {"revision": revision, "sha256": sha256} | known
     return PublishedWeights(

@@ -1,7 +1,7 @@
 """ResNet and its plain twins on ImageNet.
 
-The paper's multiply-adds are Table 1 ("FLOPs"), its errors Tables 2 to 4 on the ImageNet validation set.
-Accuracies of published weights are those of torchvision 0.28 and of timm's results file, commit aa4b5850.
+The paper's multiply-adds ("FLOPs") are from Table 1, its errors on the ImageNet validation set from Tables 2 to 4.
+Accuracies of published weights are from torchvision 0.28 and from timm's results file, commit aa4b5850.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper, PublishedWeights
@@ -18,15 +18,20 @@ PREPARE = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 A1_PREPARE = PREPARE | {"size": 288, "crop_fraction": 1.0, "interpolation": "bicubic"}
 
 INPUT = Departure(
-    "input", "the mean of each pixel is subtracted", "mean and deviation of each channel", "as public weights"
+    "input",
+    "subtracts the mean of each pixel",
+    "normalises each channel by mean and deviation",
+    "the public weights do so",
 )
 PROJECTION = Departure(
     "shortcuts",
     "option A (zeros) up to 34 layers",
     "option B (1x1 projection)",
-    "as public weights",
+    "the public weights do so",
 )
-STRIDE = Departure("bottleneck stride", "in the first 1x1 convolution", "in the 3x3 convolution", "as public weights")
+STRIDE = Departure(
+    "bottleneck stride", "in the first 1x1 convolution", "in the 3x3 convolution", "the public weights do so"
+)
 
 
 def cost(multiply_adds: float) -> Figure:

@@ -1,4 +1,4 @@
-"""ResNet and its plain twins on CIFAR-10. The paper's figures are those of its Table 6."""
+"""ResNet and its plain twins on CIFAR-10. The paper's figures are from Table 6."""
 
 from ..card import Departure, Figure, ModelCard, PublishedWeights
 from .resnet import PAPER
@@ -10,9 +10,9 @@ PREPARE = {
 }
 INPUT = Departure(
     "input",
-    "the mean of each pixel is subtracted",
-    "mean and deviation of each channel",
-    "any data set",
+    "subtracts the mean of each pixel",
+    "normalises each channel by mean and deviation",
+    "works for any data set",
 )
 
 
@@ -86,7 +86,7 @@ CARDS = {
     "resnet44": card("resnet44", 658_586, 97_174_144, *table6(0.66e6, 7.17)),
     "resnet56": card("resnet56", 853_018, 125_485_696, *table6(0.85e6, 6.97)),
     "resnet110": card("resnet110", 1_727_962, 252_887_680, *table6(1.7e6, 6.43, ", best of 5 runs (6.61 +- 0.16)")),
-    # SGD at the rate of the others throws the sum of 600 branches far off in its first steps.
+    # At the others' learning rate, the first steps of SGD throw the sum of 600 branches far off.
     "resnet1202": card("resnet1202", 19_421_274, 2_829_238_912, *table6(19.4e6, 7.93), recipe="classic"),
     "plain20": plain("plain20", 269_722, 40_551_040),
     "plain32": plain("plain32", 464_154, 68_862_592),

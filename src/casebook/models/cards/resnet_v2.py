@@ -18,32 +18,39 @@ PREPARE = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bi
 
 FIRST = Departure(
     "first activation",
-    "right after the first convolution, for shortcut and branch alike",
-    "after the pooling, in the first block, for its branch and its projection",
-    "as public weights",
+    "directly after the first convolution, for both shortcut and branch",
+    "after the pooling, inside the first block, for its branch and projection",
+    "the public weights do so",
 )
-STRIDE = Departure("bottleneck stride", "in the first 1x1 convolution", "in the 3x3 convolution", "as public weights")
+STRIDE = Departure(
+    "bottleneck stride", "in the first 1x1 convolution", "in the 3x3 convolution", "the public weights do so"
+)
 KERAS = (
     FIRST,
     Departure(
         "strided block",
         "the first of a stage, in its first 1x1 convolution",
-        "the last of all stages but the last, in its 3x3 convolution; the shortcut takes every other pixel",
-        "as Keras Applications' weights",
+        "the last of each stage except the last stage, in its 3x3 convolution; the shortcut takes every other pixel",
+        "the weights of Keras Applications do so",
     ),
     Departure(
         "biases",
         "none in convolutions",
-        "in the first, in the last of a branch and in projections",
-        "as Keras Applications' weights",
+        "in the first convolution, in the last of each branch, and in projections",
+        "the weights of Keras Applications do so",
     ),
-    Departure("pooling", "not stated", "its border counts as zeros", "as Keras Applications' weights"),
-    Departure("norms", "not stated", "epsilon 1.001e-5, momentum 0.99 of the old", "as Keras Applications' weights"),
+    Departure("pooling", "not stated", "pads with zeros", "the weights of Keras Applications do so"),
+    Departure(
+        "norms",
+        "not stated",
+        "epsilon 1.001e-5, keeps 0.99 of the old statistics",
+        "the weights of Keras Applications do so",
+    ),
 )
 
 
 def depth(layers: int) -> Departure:
-    return Departure("depth", "152 and 200 layers on ImageNet", f"{layers} layers", "as public weights")
+    return Departure("depth", "152 and 200 layers on ImageNet", f"{layers} layers", "the public weights do so")
 
 
 def timm(repository: str, recipe: str, top1: float, top5: float) -> PublishedWeights:

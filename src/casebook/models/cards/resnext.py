@@ -73,7 +73,9 @@ CARDS = {
         "resnext101_32x8d",
         88_791_336,
         16_414_015_488,
-        departures=(Departure("groups", "32 of 4 or 64 of 4 channels", "32 of 8 channels", "as public weights"),),
+        departures=(
+            Departure("groups", "32 of 4 or 64 of 4 channels", "32 of 8 channels", "the public weights do so"),
+        ),
         weights=(torchvision("resnext101_32x8d", 0.79312, 0.94526),),
     ),
     "resnext101_64x4d": card(

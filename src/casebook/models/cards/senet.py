@@ -1,7 +1,7 @@
 """SE-ResNet-50 and SENet-154 on ImageNet.
 
-Accuracies of published weights are those of timm's results file, commit aa4b5850. The weights of SENet-154 that timm
-loads are not on the Hugging Face hub; their file can be given by its path.
+Accuracies of published weights are those of timm's results file, commit aa4b5850. timm's weights of SENet-154 are
+not on the Hugging Face hub; give their file by its path.
 """
 
 from ..card import Departure, Figure, ModelCard, Paper
@@ -17,7 +17,10 @@ PAPER = Paper(
 )
 REPOSITORY = "the authors' repository, hujie-frank/SENet"
 INPUT = Departure(
-    "input", "the mean of each channel is subtracted", "mean and deviation of each channel", "as public weights"
+    "input",
+    "subtracts the mean of each channel",
+    "normalises each channel by mean and deviation",
+    "the public weights do so",
 )
 
 CARDS = {

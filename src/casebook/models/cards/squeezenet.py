@@ -13,21 +13,21 @@ PREPARE = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 INPUT = Departure(
     "input",
-    "the mean of each channel is subtracted (the authors' Caffe model)",
-    "mean and deviation of each channel",
-    "as public weights",
+    "subtracts the mean of each channel (the authors' Caffe model)",
+    "normalises each channel by mean and deviation",
+    "the public weights do so",
 )
 SIDE = Departure(
     "first map",
-    "111x111, from the authors' 227x227 pixels",
-    "109x109, from the 224x224 that are printed",
-    "as torchvision",
+    "111x111, for the authors' 227x227 pixels",
+    "109x109, for the printed 224x224",
+    "torchvision does so",
 )
 LATER = Departure(
     "layers",
     "7x7 stem with 96 channels; pooling after layers 1, 4 and 8",
     "3x3 stem with 64 channels; pooling after layers 1, 3 and 5",
-    "the authors' version 1.1: the same accuracy at 2.4 times less cost",
+    "the authors' version 1.1: the same accuracy at 1 / 2.4 of the cost",
 )
 
 

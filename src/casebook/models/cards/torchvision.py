@@ -1,4 +1,4 @@
-"""Where torchvision keeps its ImageNet weights, for every network of ours that it has too.
+"""The addresses of torchvision's ImageNet weights, for every network that both have.
 
 Read from the metadata of torchvision 0.28: the file, whose name ends in the first eight digits of its SHA-256; how
 pictures are resized and cropped; top-1 and top-5 in % on the 50,000 pictures of the ImageNet validation set, one crop.

@@ -18,16 +18,19 @@ PAPER = Paper(
 PREPARE = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 INPUT = Departure(
-    "input", "the mean of each channel is subtracted", "mean and deviation of each channel", "as public weights"
+    "input",
+    "subtracts the mean of each channel",
+    "normalises each channel by mean and deviation",
+    "the public weights do so",
 )
 START = Departure(
     "initialisation",
-    "normal, and the deeper networks from the trained VGG-11",
+    "normal; deeper networks start from the trained VGG-11",
     "uniform after Glorot and Bengio",
-    "a note of the paper's section 3.1 found that it does as well",
+    "a note in the paper's section 3.1 says that it works without pre-training",
 )
-NORM = Departure("batch norm", "none", "after each convolution", "as public weights")
-LECTURE = Departure("third block", "three convolutions in VGG-16", "two", "as lectures list it")
+NORM = Departure("batch norm", "none", "after each convolution", "the public weights do so")
+LECTURE = Departure("third block", "three convolutions in VGG-16", "two", "lectures list it so")
 
 
 def size(parameters: float) -> Figure:

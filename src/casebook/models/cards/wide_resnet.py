@@ -48,7 +48,7 @@ CARDS = {
         parameters=126_886_696,
         multiply_adds=22_753_050_624,
         prepare=PREPARE,
-        departures=(Departure("depth", "50 layers, doubly wide", "101 layers", "as torchvision's"),),
+        departures=(Departure("depth", "50 layers at double width", "101 layers", "torchvision does so"),),
         weights=(torchvision("wide_resnet101_2", 0.78848, 0.94284),),
         options=("small_stem",),
     ),

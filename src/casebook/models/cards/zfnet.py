@@ -13,12 +13,15 @@ PAPER = Paper(
 PREPARE = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 INPUT = Departure(
-    "input", "the mean of each pixel is subtracted", "mean and deviation of each channel", "as for other networks"
+    "input",
+    "subtracts the mean of each pixel",
+    "normalises each channel by mean and deviation",
+    "as for the other networks",
 )
 NORM = Departure("contrast normalisation", "constants not stated", "those of AlexNet", "the paper builds on it")
 LECTURE = (
-    Departure("layer 2", "stride 2", "stride 1", "as lectures list it"),
-    Departure("input size", "224x224", "227x227", "as lectures list it"),
+    Departure("layer 2", "stride 2", "stride 1", "lectures list it so"),
+    Departure("input size", "224x224", "227x227", "lectures list it so"),
 )
 
 
