@@ -321,7 +321,7 @@ def stem_cells(variant: Variant, stem: nn.Sequential) -> Iterator[PlannedCell]:
 
 
 def stage_cells(variant: Variant, stages: list[nn.Sequential]) -> Iterator[PlannedCell]:
-    """The cells of each stage: normal ones, preceded by a reduction cell except in the first; each stage doubles the width."""
+    """The cells of each stage: a reduction cell, except in the first stage, then normal cells; widths double."""
     for number, stage in enumerate(stages):
         width = variant.channels // 24 * 2**number
         if number:
