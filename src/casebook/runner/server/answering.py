@@ -69,7 +69,7 @@ class Service:
 
     async def answer_files(self, model: Model, files: Sequence[bytes]) -> list[PictureAnswer | PictureError]:
         """What the model says of each picture, or why it cannot be read. Raises Refused (503) after the time limit."""
-        return await self._counted(model, [self._answer_file(model, content) for content in files])
+        return await self._counted(model, [self._start_file(model, content) for content in files])
 
     async def answer_pixels(self, model: Model, pixels: NDArray[np.uint8]) -> list[PictureAnswer | PictureError]:
         """What the model says of (B, H, W, C) pixels. Raises Refused (503) after the time limit."""
@@ -96,18 +96,37 @@ class Service:
             self.metrics.count("casebook_pictures_total", model=model.name, version=model.version, outcome=outcome)
         return found
 
-    async def _answer_file(self, model: Model, content: bytes) -> PictureAnswer | PictureError:
-        started = time.perf_counter()
-        pixels = await asyncio.get_running_loop().run_in_executor(self.decoders, _decode, model, content)
-        model.counts.decode_seconds += time.perf_counter() - started
-        return pixels if isinstance(pixels, PictureError) else await model.batcher.submit(pixels)
+    def _start_file(self, model: Model, content: bytes) -> "asyncio.Future[PictureAnswer | PictureError]":
+        """Decodes in a thread, which hands the pixels on to the engine's thread."""
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+
+        def decode() -> None:
+            if answer.done():  # the client left
+                return
+            started = time.perf_counter()
+            try:
+                pixels = model.answering.pixels(content)
+            except PictureError as error:
+                # Without the error's frames, which would keep the file in a cycle.
+                loop.call_soon_threadsafe(_settle, answer, PictureError(error.name, error.reason))
+            except Exception as error:
+                loop.call_soon_threadsafe(_settle, answer, error)
+            else:
+                model.batcher.submit(pixels, answer)
+            model.counts.add_decoding(time.perf_counter() - started)
+
+        self.decoders.submit(decode)
+        return answer
 
 
-def _decode(model: Model, content: bytes) -> NDArray[np.uint8] | PictureError:
-    try:
-        return model.answering.pixels(content)
-    except PictureError as error:
-        return PictureError(error.name, error.reason)  # without its frames, which would keep the file in a cycle
+def _settle(answer: asyncio.Future, found: Exception) -> None:
+    if answer.done():
+        return
+    if isinstance(found, PictureError):
+        answer.set_result(found)
+    else:
+        answer.set_exception(found)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Found:

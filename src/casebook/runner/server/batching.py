@@ -2,10 +2,10 @@
 
 import asyncio
 import dataclasses
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -54,78 +54,72 @@ class Batcher(Generic[Result]):
     """Calls `infer` in one thread of its own, with the pictures that wait, at most `batching.max_pictures` at a time.
 
     `infer` takes (B, H, W, C) uint8 and gives B results. While the engine is busy, pictures gather for the next call;
-    while it is free, the first picture waits up to `batching.wait_ms` for others.
+    while it is free, the first picture waits up to `batching.wait_ms` for others. The thread takes its pictures itself:
+    the engine never waits for the event loop, which may be busy with other requests.
     """
 
     def __init__(self, infer: Callable[[NDArray[np.uint8]], Sequence[Result]], batching: Batching):
         self._infer, self._batching = infer, batching
-        self._waiting: deque[_Waiting] = deque()
-        self._came = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "engine")
-        self._loop_task = asyncio.create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()  # None ends the thread
         self.statistics = BatchStatistics()
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """Pictures that no call has taken yet."""
-        return len(self._waiting)
+    def submit(
+        self, pixels: NDArray[np.uint8], answer: "asyncio.Future[Result] | None" = None
+    ) -> "asyncio.Future[Result]":
+        """(H, W, C) uint8 -> its answer. A future that is cancelled in time costs no call.
 
-    def submit(self, pixels: NDArray[np.uint8]) -> "asyncio.Future[Result]":
-        """(H, W, C) uint8 -> its answer. A future that is cancelled in time costs no call."""
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(pixels, answer, time.perf_counter()))
-        self._came.set()
+        With a future of the loop's, any thread may call it.
+        """
+        answer = answer or self._loop.create_future()
+        self._waiting.put(_Waiting(pixels, answer, time.perf_counter()))
         return answer
 
     async def close(self) -> None:
-        """Ends the thread; pictures that still wait are cancelled."""
-        self._loop_task.cancel()
-        await asyncio.gather(self._loop_task, return_exceptions=True)
-        for one in self._waiting:
-            one.answer.cancel()
-        self._waiting.clear()
-        await asyncio.to_thread(self._thread.shutdown)
+        """Answers what waits, then ends the thread."""
+        self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
 
-    async def _run(self) -> None:
-        while True:
-            batch = await self._next_batch()
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch = self._batch(first)
             if not batch:
                 continue
-            started = time.perf_counter()
-            self.statistics.queue_seconds += sum(started - one.since for one in batch)
+            started, results, failure = time.perf_counter(), (), None
             try:
-                pixels = np.stack([one.pixels for one in batch])
-                results = await asyncio.get_running_loop().run_in_executor(self._thread, self._infer, pixels)
+                results = self._infer(np.stack([one.pixels for one in batch]))
             except Exception as error:
-                self.statistics.failures += len(batch)
-                for one in batch:
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
-                continue
-            self.statistics.add(len(batch), time.perf_counter() - started)
-            for one, result in zip(batch, results, strict=True):
-                if not one.answer.done():
-                    one.answer.set_result(result)
+                failure = error
+            ended = time.perf_counter()
+            self._loop.call_soon_threadsafe(self._deliver, batch, results, failure, started, ended)
 
-    async def _next_batch(self) -> list[_Waiting]:
+    def _batch(self, one: _Waiting | None) -> list[_Waiting]:
         """The pictures of the next call; none where all of them were cancelled."""
-        await self._wait()
-        deadline = time.perf_counter() + self._batching.wait_ms / 1000
-        while len(self._waiting) < self._batching.max_pictures and (left := deadline - time.perf_counter()) > 0:
-            self._came.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await self._came.wait()
-            except TimeoutError:
-                break
         batch: list[_Waiting] = []
-        while self._waiting and len(batch) < self._batching.max_pictures:
-            one = self._waiting.popleft()
+        deadline = time.perf_counter() + self._batching.wait_ms / 1000
+        while one is not None:
             if not one.answer.done():
                 batch.append(one)
+            if len(batch) == self._batching.max_pictures:
+                return batch
+            left = deadline - time.perf_counter()
+            try:
+                one = self._waiting.get(timeout=left) if left > 0 else self._waiting.get_nowait()
+            except Empty:
+                return batch
+        self._waiting.put(None)  # for `_work`
         return batch
 
-    async def _wait(self) -> None:
-        while not self._waiting:
-            self._came.clear()
-            await self._came.wait()
+    def _deliver(
+        self, batch: list[_Waiting], results: Sequence[Result], failure: Exception | None, started: float, ended: float
+    ) -> None:
+        self.statistics.queue_seconds += sum(started - one.since for one in batch)
+        if failure is not None:
+            self.statistics.failures += len(batch)
+        else:
+            self.statistics.add(len(batch), ended - started)
+        for place, one in enumerate(batch):
+            if not one.answer.done():
+                one.answer.set_result(results[place]) if failure is None else one.answer.set_exception(failure)

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +104,12 @@ class Counts:
     decode_seconds: float = 0.0
     last_ms: int = 0
     """Unix time in milliseconds of the last answer."""
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
+
+    def add_decoding(self, seconds: float) -> None:
+        """From any thread."""
+        with self._lock:
+            self.decode_seconds += seconds
 
 
 class Models:
