@@ -149,7 +149,9 @@ def run_clients(port: int, number: int, seconds: float, requests: list[bytes]) -
 def casebook_server(bundle: Path, *options: str) -> Iterator[tuple[subprocess.Popen, int]]:
     """The process and its port."""
     command = [sys.executable, "-m", "casebook", "serve", str(bundle), "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(  # Linux shares a busy processor between sessions: each server gets one
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stderr is not None
     found = re.search(r"http://127\.0\.0\.1:(\d+)", process.stderr.readline())
     assert found, process.stderr.read()
