@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import lecture_pictures
+
 from casebook.cli import app
 
 FOLDER = Path(__file__).parent / "drawings"
@@ -241,6 +243,13 @@ def page() -> str:
         for drawing in drawings:
             lines += [f"![{drawing.words.partition(':')[0].partition('. ')[0]}]({drawing.name}.svg)\n",
                       f"{drawing.words}\n", f"    {drawing.whole_command}\n"]  # fmt: skip
+    known = {drawing.name for drawings in SECTIONS.values() for drawing in drawings}
+    lines += [
+        "## The pictures of the lectures\n",
+        "All drawings are our own; none is traced. This is every picture of the lectures with the drawing that shows "
+        "the same, or the reason why there is none.\n",
+        lecture_pictures.table(known),
+    ]
     return "\n".join(lines)
 
 
