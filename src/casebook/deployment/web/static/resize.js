@@ -45,7 +45,8 @@ export function pixels(picture, preprocessing) {
   const cutY = roundHalfEven((canvas[1] - size) / 2);
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
-      const [fromX, fromY] = [x + cutX - left, y + cutY - top];
+      const fromX = x + cutX - left;
+      const fromY = y + cutY - top;
       const inside = fromX >= 0 && fromX < inner[0] && fromY >= 0 && fromY < inner[1];
       for (let c = 0; c < channels; c++) {
         out[(y * size + x) * channels + c] = inside ? resized[(fromY * inner[0] + fromX) * channels + c] : fill[c];
@@ -116,13 +117,13 @@ export function resize(picture, [width, height], interpolation, channels) {
   const downFirst = fewerRows > 0 && fewerRows > 2 * (picture.width - width);
   const rowLength = (downFirst || !across ? picture.width : width) * channels;
   const sums = down && new Int32Array(height * rowLength).fill(HALF);
-  let found = new Uint8Array(down ? 0 : picture.height * rowLength);
+  const found = new Uint8Array((down ? height : picture.height) * rowLength);
   eachStrip(picture, channels, (bytes, top, count) => {
     const strip = across && !downFirst ? passAcross(bytes, picture.width, width, count, channels, across) : bytes;
     if (down) addDown(strip, sums, rowLength, top, count, down);
     else found.set(strip, top * rowLength);
   });
-  if (down) found = Uint8Array.from(sums, byte);
+  if (down) for (let i = 0; i < sums.length; i++) found[i] = byte(sums[i]);
   return across && downFirst ? passAcross(found, picture.width, width, height, channels, across) : found;
 }
 
@@ -185,17 +186,20 @@ function byte(sum) {
 
 function passAcross(source, fromWidth, toWidth, height, channels, { first, counts, weights, length }) {
   const target = new Uint8Array(height * toWidth * channels);
-  let to = 0;
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < toWidth; x++) {
-      const start = (y * fromWidth + first[x]) * channels;
-      for (let c = 0; c < channels; c++) {
-        let sum = HALF;
-        for (let i = 0, at = start + c; i < counts[x]; i++, at += channels) {
-          sum = (sum + Math.imul(source[at], weights[x * length + i])) | 0;
-        }
-        target[to++] = byte(sum);
+  const [second, third] = channels === 3 ? [1, 2] : [0, 0];  // all channels in one go: half the time
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < toWidth; x++, to += channels) {
+      const end = x * length + counts[x];
+      let [a, b, c] = [HALF, HALF, HALF];
+      for (let i = x * length, at = (y * fromWidth + first[x]) * channels; i < end; i++, at += channels) {
+        const weight = weights[i];
+        a = (a + Math.imul(source[at], weight)) | 0;
+        b = (b + Math.imul(source[at + second], weight)) | 0;
+        c = (c + Math.imul(source[at + third], weight)) | 0;
       }
+      target[to + third] = byte(c);
+      target[to + second] = byte(b);
+      target[to] = byte(a);
     }
   }
   return target;
