@@ -102,7 +102,8 @@ def _write_folder(manifest: dict[str, Any], files: Mapping[str, bytes], out: Pat
 
 def single_file(manifest: dict[str, Any], files: Mapping[str, bytes]) -> str:
     """The page with everything inside it."""
-    embedded = {name: base64.b64encode(_packed(content)).decode("ascii") for name, content in files.items()}
+    packed = {name: content if name.endswith(".gz") else _packed(content) for name, content in files.items()}
+    embedded = {name: base64.b64encode(content).decode("ascii") for name, content in packed.items()}
     code, style = _text("static", "page.js"), _text("static", "style.css")
     policy = {
         "default-src": "'none'",
@@ -187,8 +188,8 @@ def _service_worker(files: Mapping[str, bytes]) -> str:
 
 
 def _packed(content: bytes) -> bytes:
-    """gzip, the same bytes each time; what is packed already stays as it is."""
-    return content if content.startswith(b"\x1f\x8b") else gzip.compress(content, 9, mtime=0)
+    """gzip, the same bytes each time."""
+    return gzip.compress(content, 9, mtime=0)
 
 
 def _digest(text: str) -> str:

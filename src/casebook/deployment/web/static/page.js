@@ -2,6 +2,7 @@
 // A folder's files are fetched; those of a single file stand in it as base64.
 
 const MAX_SHOWN = 200;
+const MAX_POSSIBLE = 8;
 const find = (id) => document.getElementById(id);
 const manifest = JSON.parse(find("manifest").textContent);
 const waiting = new Map();  // number of a request -> its promise's functions
@@ -13,8 +14,8 @@ let lastId = 0;
 async function bytesOf(name) {
   const embedded = find(`file:${name}`);
   const bytes = embedded ? fromBase64(embedded.textContent) : await fetched(name);
-  const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;  // a server may have unpacked it already
-  if (!packed) return bytes.buffer;
+  const isPacked = (embedded || name.endsWith(".gz")) && bytes[0] === 0x1f && bytes[1] === 0x8b;
+  if (!isPacked) return bytes.buffer;  // some servers unpack a .gz by themselves
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
@@ -93,10 +94,18 @@ function headline(answer) {
   return answer.why ? "Unsure" : answer.classes[0][0];
 }
 
+// The prediction set, where there is one of several classes.
+function possible(answer) {
+  const shown = answer.possible.slice(0, MAX_POSSIBLE).join(", ");
+  const more = answer.possible.length > MAX_POSSIBLE ? ` and ${answer.possible.length - MAX_POSSIBLE} more` : "";
+  return `Possible: ${shown}${more} (the true class is among those named for ${percent(manifest.unsure.sets.coverage)} of pictures)`;
+}
+
 function showAnswer(card, answer) {
   card.classList.toggle("unsure", Boolean(answer.why));
   card.querySelector(".says").replaceChildren(element("strong", "", headline(answer)));
   if (answer.reason) card.querySelector(".says").append(element("span", "reason", answer.reason));
+  if (answer.possible.length > 1) card.querySelector(".says").append(element("span", "reason", possible(answer)));
   const rows = answer.classes.map(([name, share]) => {
     const row = element("li");
     const bar = element("span", "bar");

@@ -51,6 +51,7 @@ async function answer(classifier, { id, file, bitmap, wantsAll, wantsThumbnail }
     self.postMessage(
       {
         id, milliseconds, thumbnail, size: [picture.width, picture.height], why: judged.why, reason: judged.reason,
+        possible: judged.candidates.map((k) => classes[k]),
         classes: first.map((k) => [classes[k], judged.probabilities[k]]),
         ...(wantsAll && { probabilities, pixels: input, isReduced: source !== picture }),
       },
