@@ -16,6 +16,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ import casebook
 from casebook.augmentation.policy import LAWS, POLICIES, Policy
 from casebook.cli import app
 from casebook.cli.train import train
+from casebook.drawing.draw import draw_network
 from casebook.models import FAMILIES, model_card
 from casebook.models.card import PublishedWeights
+from casebook.reports.strips import without_numbers
 from casebook.training.recipe import RECIPES, Recipe
 
 DOCS = Path(__file__).parent
@@ -90,7 +93,8 @@ def networks_page() -> str:
         "Parameters are trainable weights; multiply-adds are those of convolutions and linear layers for one picture "
         "at the input size, one multiplication with its addition counted once. Both are counted by a test on every "
         "network. A published figure stands beside ours with what it refers to; where they differ, a departure or "
-        "the rounding of the source is the reason.\n",
+        "the rounding of the source is the reason. Each family shows the strip of one network; `casebook draw NAME` "
+        "draws any.\n",
     ]
     for family, names in FAMILIES.items():
         cards = [model_card(name) for name in names]
@@ -98,6 +102,8 @@ def networks_page() -> str:
         lines.append(f"## {family}\n")
         for paper in papers:
             lines.append(f"{paper.authors}: *{paper.title}*, {paper.venue} ({paper.year}), <{paper.link}>\n")
+        drawn = DRAWN.get(family, names[0])
+        lines.append(f"![{drawn} as a strip, from its input to its output](strips/{family}.svg)\n")
         rows = [["network", "parameters", "multiply-adds", "input", "classes", "smallest input", "options"]]
         for card in cards:
             shape = f"{card.in_channels} x {card.input_size} x {card.input_size}"
@@ -370,12 +376,21 @@ def notebook() -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
+# The network of a family whose strip stands in the table; default: the first.
+DRAWN = {"vgg": "vgg16", "resnet": "resnet34", "inception": "inception_v3"}
+
+
+def strip(name: str) -> str:
+    return without_numbers(draw_network(name).svg())
+
+
 PAGES = {
     "reference/cli.md": cli_page,
     "reference/networks.md": networks_page,
     "reference/python.md": python_page,
     "reference/recipes.md": recipes_page,
     "python.ipynb": notebook,
+    **{f"reference/strips/{name}.svg": partial(strip, DRAWN.get(name, nets[0])) for name, nets in FAMILIES.items()},
     **gallery.PAGES,
 }
 
@@ -399,6 +414,7 @@ def main(arguments: list[str]) -> int:
             print(f"docs/{name} is stale; run: python docs/generate.py", file=sys.stderr)
         return 1 if names else 0
     for name, page in PAGES.items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(page(), encoding="utf-8")
     return 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,9 @@ from .conftest import Command, one_line
 
 def test_the_document_is_the_summary(command: Command) -> None:
     document = command("summary", "resnet18", "--json").json
+    structure = document.pop("structure")
+    assert structure[:2] == ["input 224x224x3", "stem:"]
+    assert "  x 2" in structure
     assert document == casebook.count("resnet18").to_dict()
     assert (document["total"]["parameters"], document["total"]["multiply_adds"]) == (11_689_512, 1_814_073_344)
 
@@ -30,6 +34,7 @@ def test_every_option_reaches_the_library(command: Command) -> None:
         "mobilenet_v2", (64, 96), batch_size=8, num_classes=10, in_channels=1, padding="same", small_stem=True,
         optimiser="adamw", traced=True,
     )  # fmt: skip
+    assert document.pop("structure")[1:3] == ["stem:", "  conv 3x3 + batch norm + ReLU6 -> 64x96x32"]
     assert document == found.at_depth(2).to_dict("HWC")
     assert document["input_shape"] == [64, 96, 1]
     assert document["traced"]["agrees"]
@@ -46,6 +51,12 @@ def test_text_names_what_it_counts(command: Command) -> None:
     assert [line for line in lines if line.endswith(":")] == ["stem:", *(f"stage {n}:" for n in range(1, 5)), "head:"]
     assert "64x112x112" in command("summary", "resnet50").out
     assert "112x112x64" in command("summary", "resnet50", "--hwc").out
+
+
+def test_a_page_with_the_strip(command: Command, tmp_path: Path) -> None:
+    result = command("summary", "lenet5", "--num-classes", 7, "--html", tmp_path / "lenet.html")
+    assert "page: " in result.err
+    assert ">FC 7<" in (tmp_path / "lenet.html").read_text(encoding="utf-8")
 
 
 def test_the_legend_comes_on_request(command: Command) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import casebook
+from casebook.cost.compare import compare
 from casebook.drawing.draw import draw_network
-from casebook.reports import drawings
+from casebook.reports import drawings, networks, strips
 
 
 def test_the_table_has_the_numbers_of_the_boxes() -> None:
@@ -60,3 +61,25 @@ def test_pointing_and_tapping_show_the_numbers(page: Any) -> None:
     assert "110,720" in page.locator("#fact-lines").inner_text()
     page.locator("[data-box]").nth(0).click()
     assert "28 x 28 x 64 x (1 x 1 x 192) = 9,633,792" in page.locator("#fact-arithmetic").inner_text()
+
+
+def test_a_report_shows_the_strip_of_its_network_in_few_bytes() -> None:
+    picture = strips.strip_picture("resnet34", {"num_classes": 3}, 224)
+    assert picture is not None
+    assert len(picture.uri) < 20_000
+    assert "stage 3: residual block, residual block x 5" in picture.words
+    assert strips.strip_picture("resnet34", {"unheard_of": 1}) is None
+    assert strips.strip_picture("no such network", {}) is None
+    pages = networks.render(compare(["resnet18", "plain18"]))
+    assert pages.count('class="strip"') == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    casebook.draw("mobilenet_v2", out=tmp_path / "a.html")
+    opened = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    opened.goto((tmp_path / "a.html").as_uri())
+    found = axe.Axe().run(opened).response["violations"]
+    opened.close()
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []

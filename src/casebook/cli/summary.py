@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from .output import WIDE, left_out, print_json, table_width, wrong_usage
+from .output import WIDE, left_out, print_json, say, table_width, wrong_usage
 
 
 def summary(
@@ -28,6 +28,7 @@ def summary(
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
     csv: bool = typer.Option(False, "--csv", help="Print the layers as CSV."),
     markdown: bool = typer.Option(False, "--markdown", help="Print the tables as a Markdown page."),
+    html: str = typer.Option(None, "--html", metavar="FILE", help="Write the strip with the numbers of each box."),
 ) -> None:
     """Count what a network costs, layer by layer: parameters, multiply-adds, additions, memory, receptive field."""
     if json_ + csv + markdown > 1:
@@ -36,13 +37,22 @@ def summary(
 
     from casebook.cost.count import count
 
+    structure: tuple[str, ...] = ()
+    if html or json_:
+        from casebook.workflows.draw import draw
+
+        channels = {"in_channels": in_channels, "num_classes": num_classes}
+        given = {key: value for key, value in channels.items() if value is not None}
+        structure = draw(name, size, out=html, **given, **settings).outline
+        if html:
+            say(f"page: {html}")
     found = count(
         name, size, in_channels=in_channels, num_classes=num_classes, batch_size=batch, optimiser=optimiser,
         traced=traced, **settings,
     )  # fmt: skip
     found, order = found.at_depth(depth) if depth else found, "HWC" if hwc else "CHW"
     if json_:
-        print_json(found.to_dict(order))
+        print_json(found.to_dict(order) | {"structure": list(structure)})
     elif csv:
         print(found.csv(order))
     elif markdown:

@@ -19,6 +19,7 @@ from .facts import Fact
 from .fold import Structure, fold
 from .graph import trace_graph
 from .maps import draw_volumes
+from .outline import outline
 from .panels import draw_blocks, draw_layers
 from .pieces import Drawn
 from .strip import draw_strip
@@ -59,6 +60,8 @@ class Drawing:
     level: str
     pages: tuple[tuple[str, Sheet], ...]
     facts: dict[int, Fact]
+    outline: tuple[str, ...]
+    """The whole folded network as lines of text."""
 
     def svg(self, page: int = 0) -> str:
         """A page as the text of an SVG file."""
@@ -108,7 +111,7 @@ def draw_network(
 def drawing_of(structure: Structure, style: str, stage: str | None = None) -> Drawing:
     """The drawing of a structure in one style."""
     drawn = STYLES[style].draw(structure, stage)
-    return Drawing(structure.graph.network, STYLES[style].level, drawn.pages, drawn.facts)
+    return Drawing(structure.graph.network, STYLES[style].level, drawn.pages, drawn.facts, tuple(outline(structure)))
 
 
 def style_of(level: str | None, style: str | None) -> str:

@@ -10,6 +10,7 @@ from ..formatting import giga
 from . import figures
 from .labels import Circle, add_labels
 from .page import Cell, Table, page, svg_uri, text_table, write
+from .strips import StripPicture, strip_picture
 
 TITLE = "Published error against multiply-adds"
 FEW = 24  # networks that fit the smaller drawing
@@ -98,7 +99,16 @@ def render(rows: Sequence[Compared], which: str = "top1") -> str:
         top=which[3:],
         num_networks=len(rows),
         table=_page_table(table(rows)),
+        strips=_strips(rows),
     )
+
+
+def _strips(rows: Sequence[Compared]) -> list[tuple[str, StripPicture]]:
+    """The name and strip of each network, if they are few enough for one page."""
+    if len(rows) > FEW:
+        return []
+    found = ((row.name, strip_picture(row.name, {}, row.input_size)) for row in rows)
+    return [(name, picture) for name, picture in found if picture]
 
 
 def _page_table(lines: Sequence[Sequence[str]]) -> Table:

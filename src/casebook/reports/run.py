@@ -32,6 +32,7 @@ from .sections import (
     network_facts,
     training_section,
 )
+from .strips import StripPicture, strip_picture
 from .unsure import unsure_section
 
 NUM_MISTAKES = 12  # most confident mistakes
@@ -131,6 +132,7 @@ def render(data: ReportData) -> str:
         "unsure": unsure_section(evaluation),
         "training": training_section(data.history, data.num_validation),
         "network": facts(network_facts(data.model)),
+        "strip": _strip_of(data.model),
         "environment": facts(data.environment),
     }
     return page(
@@ -150,6 +152,14 @@ def render(data: ReportData) -> str:
         recipe=facts(data.recipe),
         **sections,
     )
+
+
+def _strip_of(model: dict[str, Any]) -> StripPicture | None:
+    """The strip of the network that model.json names."""
+    if "architecture" not in model:
+        return None
+    size = (model.get("preprocessing") or {}).get("size")
+    return strip_picture(str(model["architecture"]), model.get("options") or {}, size)
 
 
 def most_confident_mistakes(predictions: Predictions, most: int) -> list[int]:
