@@ -22,6 +22,9 @@ def train(
     ),
     transfer: str = typer.Option(None, help="What learns with given weights: head, last:K, full, none or auto."),
     two_phase: bool = typer.Option(None, "--two-phase", help="First the head on frozen features, then fine-tune."),
+    time_budget: str = typer.Option(
+        None, "--time-budget", help="Time that training may take with --transfer auto, such as 10m (default) or 1h."
+    ),
     recipe: str = typer.Option(None, "--recipe", "-r", help="TOML file or named recipe; 'casebook recipes' lists all."),
     out: str = typer.Option(None, "--out", "-o", help="Run folder; default runs/DATA-MODEL-N."),
     resume: str = typer.Option(
@@ -69,7 +72,7 @@ def train(
         "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by, "label_from": label_from,
         "list_root": root, "list_suffix": suffix, "list_columns": columns, "class_list": classes,
         "device": device, "precision": precision, "workers": workers, "compile": compile_, "tensorboard": tensorboard,
-        "strict": strict,
+        "strict": strict, "time_budget_minutes": None if time_budget is None else minutes(time_budget),
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None} | parsed_settings(settings or [])
     if resume and (others := [name for name, value in (("recipe", recipe), ("out", out)) if value]):
@@ -106,6 +109,19 @@ def _how_to_go_on(run: str | None) -> str:
     if run is not None and (Path(run) / "last.ckpt").is_file():
         return f"Interrupted; 'casebook train --resume {shlex.quote(run)}' goes on from the last checkpoint."
     return "Interrupted before the first checkpoint; start the training again."
+
+
+def minutes(text: str) -> float:
+    """A time such as 90s, 10m, 1.5h or 10 (minutes) in minutes."""
+    units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        value = float(number) * unit
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise wrong_usage(f"--time-budget is {text!r}, expected a time above 0 such as 90s, 10m or 1h")
+    return value
 
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:

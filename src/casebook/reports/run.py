@@ -9,6 +9,7 @@ import numpy as np
 
 from ..evaluation.predictions import Predictions
 from ..formatting import percent_text
+from ..training.selection import kept_phase
 from .album import Album, Thumbnails
 from .confusion import (
     HINT,
@@ -130,7 +131,7 @@ def render(data: ReportData) -> str:
         "classes": classes_section(evaluation, predictions.classes),
         "calibration": calibration_section(evaluation),
         "unsure": unsure_section(evaluation),
-        "training": training_section(data.history, data.num_validation),
+        "training": training_section(data.history, data.num_validation, kept_phase(data.model)),
         "network": facts(network_facts(data.model)),
         "strip": _strip_of(data.model),
         "environment": facts(data.environment),

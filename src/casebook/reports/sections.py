@@ -123,8 +123,13 @@ class TrainingSection(NamedTuple):
     table: Table
 
 
-def training_section(history: Sequence[dict[str, Any]], num_validation: int = 0) -> TrainingSection | None:
-    """`history` are the rows of metrics.jsonl; None without any. `num_validation` counts the validation pictures."""
+def training_section(
+    history: Sequence[dict[str, Any]], num_validation: int = 0, phase: str = ""
+) -> TrainingSection | None:
+    """`history` are the rows of metrics.jsonl; None without any. `num_validation` counts the validation pictures.
+
+    `phase` is the one whose weights were kept, where only one of several counts.
+    """
     if not history:
         return None
     names = [str(row.get("phase", "train")) for row in history]
@@ -137,7 +142,7 @@ def training_section(history: Sequence[dict[str, Any]], num_validation: int = 0)
     for place, (row, name) in enumerate(zip(history, names, strict=True)):
         of_phase = f" ({PHASES.get(name, name)})" if len(phases) > 1 else ""
         places.append(f"epoch {place + 1 if row.get('epoch') is None else row['epoch']}{of_phase}")
-    kept = kept_epoch(history)
+    kept = kept_epoch(history, phase)
 
     def line(name: str, style: str, key: str) -> Line:
         return Line(name, style, [row.get(key) for row in history])

@@ -59,8 +59,14 @@ class Recipe(BaseModel):
 
     # Transfer learning
     transfer: Transfer = Field("auto", description="none, head, last:K, full or auto")
+    time_budget_minutes: float = Field(
+        10, gt=0, description="with transfer = auto, fine-tuning gets what the head leaves of these minutes"
+    )
     two_phase: bool = Field(False, description="train the head on frozen features first, then fine-tune")
     head_epochs: int = Field(10, ge=1, description="epochs of the first of two phases")
+    keep_head: bool = Field(
+        False, description="of two phases, keep the fine-tuned weights only where validation is clearly better"
+    )
     feature_views: int = Field(1, ge=1, le=64, description="cached views of each picture; above 1 they are augmented")
     backbone_scale: float = Field(0.1, gt=0, le=1, description="learning rate of the last stage / the head's")
     stage_decay: float = Field(0.5, gt=0, le=1, description="learning rate of a stage / that of the stage above")

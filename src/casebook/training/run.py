@@ -65,6 +65,11 @@ class Run:
         return Preprocessing.from_dict(self.model["preprocessing"])
 
     @property
+    def choice(self) -> dict[str, Any]:
+        """What learned ("strategy"), why ("reason"), and the strategies that were "tried", with their validation."""
+        return {**self.model["transfer"], "tried": self.model.get("tried", [])}
+
+    @property
     def history(self) -> list[dict[str, Any]]:
         """metrics.jsonl: one record an epoch."""
         try:

@@ -12,10 +12,23 @@ def is_better(top1: float, loss: float, best_top1: float, best_loss: float) -> b
     return loss < UNUSABLE_LOSS and (top1, -loss) > (best_top1, -best_loss)
 
 
-def kept_epoch(history: Sequence[dict[str, Any]]) -> int | None:
-    """The place in `history` (rows of metrics.jsonl) of the epoch whose weights were kept, None when there is none."""
+PHASE_OF = {"head": "head", "full": "tune"}  # strategy that a measured choice kept -> the phase that made its weights
+
+
+def kept_phase(model: dict[str, Any]) -> str:
+    """The phase whose weights a measured choice kept, by a run's model.json; "" where nothing was chosen so."""
+    return PHASE_OF[model["transfer"]["strategy"]] if "tried" in model else ""
+
+
+def kept_epoch(history: Sequence[dict[str, Any]], phase: str = "") -> int | None:
+    """The place in `history` (rows of metrics.jsonl) of the epoch whose weights were kept, None when there is none.
+
+    With a `phase`, only its epochs count.
+    """
     kept, best_top1, best_loss = None, -1.0, math.inf
     for place, row in enumerate(history):
+        if phase and row.get("phase") != phase:
+            continue
         top1, loss = row.get("val_top1"), row.get("val_loss")
         if not isinstance(top1, int | float) or not isinstance(loss, int | float):
             continue

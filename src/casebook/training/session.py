@@ -33,16 +33,17 @@ from ..device import (
 from ..errors import CasebookError, DataError, RecipeError, RunError
 from ..files import write_json
 from ..models import model_card
-from ..models.weights import read_weights
+from ..models.weights import read_weights, save_weights
 from ..progress import Remark, Reporter, RunOpened, TrainingStarted, silent
 from .batch_size import choose_batch_size, is_small, step_fits
 from .checkpoint import read_checkpoint
 from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
+from .fine_tuning import HEAD_FILE, TIMED_PICTURES, Forecast, forecast, judge_run, plan_transfer
 from .pipeline import choose_crops, choose_format
 from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe, validated
-from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, write_model_file
+from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, portable_state, write_model_file
 from .trainer import MACHINE_SETTINGS, Phase, Trainer
 from .transfer import Choice, Frozen, choose_transfer, parts
 
@@ -183,7 +184,7 @@ def _train(
     if has_checkpoint:
         choice, notes = Choice(**run.model["transfer"]), list(run.model["notes"])
     else:
-        choice = choose_transfer(recipe, len(data.split.train) / len(data.source.classes))
+        recipe, choice = _choose_transfer(recipe, data, setup, device, world)
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
@@ -237,6 +238,8 @@ def _train(
             if number and not trainer.is_resumed:
                 state, _ = read_weights(run.path / "model.safetensors")  # the second phase starts from the best head
                 network.load_state_dict(state)
+                if recipe.keep_head and world.is_first:
+                    save_weights(run.path / HEAD_FILE, portable_state(network), {})
             if strategy == "head":
                 feed, features = _feed_features(plan, number, report, tuner)
                 with using_threads(recipe.threads or 1):  # a head is small work
@@ -250,11 +253,53 @@ def _train(
             skipped |= feed.train.skipped | feed.validation.skipped
             for weight in network.parameters():
                 weight.requires_grad_(True)
+    if recipe.keep_head and len(plan.strategies) == 2:
+        choice = _judge(plan, run, report)
     for others in gather_from_all(skipped, world):
         skipped |= others
     if recipe.strict and skipped:
         raise DataError(f"{len(skipped)} pictures could not be read, the first: {next(iter(skipped.items()))}")
     return Outcome(run, data, world, device, choice, tuple(notes), skipped, features)
+
+
+def _choose_transfer(
+    recipe: Recipe, data: PictureData, setup: ModelSetup, device: torch.device, world: World
+) -> tuple[Recipe, Choice]:
+    """What learns, and the recipe with it; `transfer = "auto"` is decided by what this machine affords."""
+    num_train, num_val = len(data.split.train), len(data.split.val)
+    if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
+        return recipe, choose_transfer(recipe, num_train / len(data.source.classes))
+    preprocessing = setup.preprocessing
+    dtype = choose_precision(recipe.precision, device, preprocessing.size)
+    timed = recipe.model_copy(update={"batch_size": TIMED_PICTURES * world.world_size})
+    with using_threads(_threads(timed, setup, device, world).number):
+        mine = forecast(setup.network, preprocessing.size, preprocessing.channels, device, dtype)
+    everyones = gather_from_all(mine, world)
+    slowest = Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
+    changes, choice = plan_transfer(recipe, slowest, num_train, num_val)
+    return recipe.model_copy(update=changes), choice
+
+
+def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:
+    """Keeps the head alone where fine-tuning is not better, and says in model.json what was found.
+
+    A training that goes on after this was done finds nothing more to do.
+    """
+    network, head = plan.setup.network, run.path / HEAD_FILE
+    if any(not (folder / HEAD_FILE).is_file() for folder in gather_from_all(run.path, plan.world)):
+        return Choice(**run.model["transfer"])
+    stream = _feed_pictures(plan, "full", 1, report).validation
+    judgement = judge_run(network, run.path, stream, plan.device, plan.dtype, plan.world)
+    choice = Choice("full" if judgement.accepted else "head", judgement.reason)
+    wait_for_all(plan.world)
+    if plan.world.is_first:
+        if not judgement.accepted:
+            save_weights(run.path / "model.safetensors", portable_state(network), {})
+        write_json(run.path / "model.json", run.model | {"transfer": choice._asdict(), "tried": judgement.tried})
+        head.unlink(missing_ok=True)
+    wait_for_all(plan.world)
+    report(Remark(choice.reason))
+    return choice
 
 
 def _resolved(

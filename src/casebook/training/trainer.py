@@ -167,6 +167,8 @@ class Trainer:
             self.position = dataclasses.replace(
                 self.position, phase=phase.number + 1, epoch=0, batch=0, step=0, stale=0, loss_sum=0.0, num_seen=0
             )
+            if self.recipe.keep_head:  # each phase has its own best weights, which are compared later
+                self.position = dataclasses.replace(self.position, best_top1=-1.0, best_loss=math.inf)
         for stream in streams:
             stream.close()
         return self.history[rows_before:]

@@ -24,7 +24,7 @@ class Choice(NamedTuple):
 
 
 def choose_transfer(recipe: Recipe, pictures_per_class: float) -> Choice:
-    """What `transfer = "auto"` means for this many training pictures of each class."""
+    """What learns without a measurement: as the recipe says, or the rule of thumb for so many training pictures."""
     if recipe.transfer != "auto":
         return Choice(recipe.transfer, "as the recipe says")
     if not recipe.weights:

@@ -102,7 +102,7 @@ def _scaled(*, family: str = "efficientnet", work: float = 2.0, result: str | Pa
 def _freeze(
     *, network: str = "mobilenet_v2", num_classes: int = 2, pictures_per_class: Sequence[int] = (100, 1000, 5000)
 ) -> "Sheet":
-    """What `transfer = "auto"` chooses for so many training pictures of each class, and what learns then."""
+    """What the rule of thumb chooses for so many training pictures of each class, and what learns then."""
     import torch
 
     from ..cost.count import count

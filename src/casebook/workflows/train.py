@@ -21,7 +21,7 @@ from ..progress import Reporter, RunComplete, ScoringStarted, reporting
 from ..reports.run import ReportData, write_report
 from ..training.recipe import Recipe, make_recipe
 from ..training.run import Run
-from ..training.selection import kept_epoch
+from ..training.selection import kept_epoch, kept_phase
 from ..training.session import Outcome, resume_run, train_run
 from ..training.transfer import after_training
 
@@ -80,7 +80,7 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
         return
     unsure = _judged(classifier, data, predictions, report)
     history = run.history
-    kept = kept_epoch(history)
+    kept = kept_epoch(history, kept_phase(model))
     best = history[kept if kept is not None else -1]
     seconds = sum(row["seconds"] + row["validation_seconds"] for row in history)
     document = {
@@ -97,7 +97,10 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
         "total_seconds": round(watch.seconds, 3),
         "features": outcome.features,
         "skipped": [{"picture": name, "reason": reason} for name, reason in (outcome.skipped | skipped).items()],
-        "notes": after_training(outcome.notes, outcome.transfer.strategy),
+        "notes": [
+            *([outcome.transfer.reason] if "tried" in model else []),
+            *after_training(outcome.notes, outcome.transfer.strategy),
+        ],
     }
     left_out = [f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"]]
     report_data = ReportData(

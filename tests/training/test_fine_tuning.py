@@ -1,0 +1,136 @@
+"""Transfer by measurement: what is affordable, when fine-tuning is kept, and what a run says of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import casebook
+from casebook.errors import Interrupted
+from casebook.models import create_model
+from casebook.progress import EpochEnded, Event
+from casebook.training.fine_tuning import HEAD_FILE, Forecast, Losses, forecast, judge, plan_transfer
+from casebook.training.recipe import make_recipe
+
+RECIPE = make_recipe("transfer", data="x", weights="w", model="resnet20")  # 20 epochs, 10 minutes
+SETTINGS: dict[str, Any] = {
+    "model": "resnet20", "weights": "cifar10", "batch_size": 8, "epochs": 5, "workers": 0, "device": "cpu",
+    "precision": "fp32", "near_duplicates": False, "threads": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "epochs"),
+    [(0.001, 20), (0.05, 11), (0.13, 4), (0.15, 0)],
+)
+def test_fine_tuning_gets_the_epochs_that_the_budget_affords(step_seconds: float, epochs: int) -> None:
+    """1,000 training and 200 validation pictures; the head takes 12 s of the 600, an epoch 1,000 steps and 2 s."""
+    changes, choice = plan_transfer(RECIPE, Forecast(step_seconds, 0.01), 1000, 200)
+    assert changes.get("epochs", 0) == epochs
+    assert choice.strategy == ("full" if epochs else "head")
+    if epochs:
+        assert changes["head_epochs"] == 20
+        assert f"{epochs} epochs" in choice.reason
+    else:
+        assert "beyond the time budget of 10 min" in choice.reason
+
+
+def test_a_recipe_of_few_epochs_is_not_refused_for_it() -> None:
+    short = RECIPE.model_copy(update={"epochs": 2, "warmup_epochs": 0.4})
+    assert plan_transfer(short, Forecast(0.001, 0.001), 100, 20).changes["epochs"] == 2
+
+
+def test_a_forecast_changes_nothing() -> None:
+    network = create_model("resnet20", num_classes=3).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = forecast(network, 32, 3, torch.device("cpu"), torch.float32)
+    assert 0 < found.forward_seconds < found.step_seconds
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert not network.training
+    assert all(weight.grad is None for weight in network.parameters())
+
+
+def losses(values: Any) -> Losses:
+    values = np.asarray(values, float)
+    return Losses(values, values < np.log(2))
+
+
+def test_equal_weights_keep_the_head() -> None:
+    found = judge(losses([0.1, 0.5, 2.0]), losses([0.1, 0.5, 2.0]))
+    assert (found.accepted, found.gain, found.error) == (False, 0, 0)
+    assert "the head alone was kept" in found.reason
+    assert [tried["kept"] for tried in found.tried] == [True, False]
+
+
+def test_a_clear_gain_is_accepted_with_its_figures() -> None:
+    found = judge(losses([1.0, 0.5, 0.9, 0.4]), losses([0.4, 0.1, 0.2, 0.1]))
+    assert found.accepted
+    assert found.gain == pytest.approx(0.5)
+    assert found.error == pytest.approx(np.std([0.6, 0.4, 0.7, 0.3], ddof=1) / 2)
+    assert "50.0% right" in found.reason
+    assert "100.0%" in found.reason
+
+
+def test_fewer_right_answers_are_never_accepted() -> None:
+    assert not judge(losses([0.6, 0.6, 0.6]), losses([0.8, 0.01, 0.01])).accepted
+
+
+@pytest.mark.parametrize(("truly_better", "least", "most"), [(-0.1, 0.0, 0.05), (0.0, 0.05, 0.25), (0.3, 0.85, 1.0)])
+def test_how_often_noise_decides(truly_better: float, least: float, most: float) -> None:
+    """200 validation sets of 100 pictures. The losses of both strategies share what makes a picture hard."""
+    generator = np.random.default_rng(0)
+    accepted = 0
+    for _ in range(200):
+        hard = generator.exponential(0.6, 100)
+        head = np.maximum(0, hard + generator.normal(0, 0.4, 100))
+        tuned = np.maximum(0, hard * (1 - truly_better) + generator.normal(0, 0.4, 100))
+        accepted += judge(losses(head), losses(tuned)).accepted
+    assert least <= accepted / 200 <= most
+
+
+def bits(run: casebook.Run) -> bytes:
+    return (run.path / "model.safetensors").read_bytes()
+
+
+def test_a_run_says_what_it_tried_and_its_recipe_repeats_it(photo_folder: Path, tmp_path: Path) -> None:
+    run = casebook.train(photo_folder, out=tmp_path / "auto", **SETTINGS)
+    tried = run.choice["tried"]
+    kept = next(one for one in tried if one["kept"])
+    assert [one["strategy"] for one in tried] == ["head", "full"]
+    assert run.choice["strategy"] == kept["strategy"]
+    assert run.choice["reason"] in run.evaluation["notes"]
+    row = run.history[run.evaluation["validation"]["epoch"] - 1]
+    assert row["phase"] == {"head": "head", "full": "tune"}[kept["strategy"]]
+    assert row["val_loss"] == pytest.approx(kept["val_loss"], abs=1e-4)
+    assert not (run.path / HEAD_FILE).exists()
+    assert (run.recipe.transfer, run.recipe.keep_head, run.recipe.head_epochs) == ("full", True, 5)
+    again = casebook.train(recipe=run.path / "recipe.toml", out=tmp_path / "again")
+    assert bits(again) == bits(run)
+    assert again.choice == run.choice
+
+
+def test_a_choice_goes_on_after_a_kill(photo_folder: Path, tmp_path: Path) -> None:
+    whole = casebook.train(photo_folder, out=tmp_path / "whole", **SETTINGS)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, EpochEnded) and event.phase == "tune":
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        casebook.train(photo_folder, out=tmp_path / "cut", progress=stop, checkpoint_seconds=0, **SETTINGS)
+    assert (tmp_path / "cut" / HEAD_FILE).is_file()
+    resumed = casebook.train(resume=tmp_path / "cut")
+    assert bits(resumed) == bits(whole)
+    assert resumed.choice == whole.choice
+
+
+def test_no_time_leaves_the_head(photo_folder: Path, tmp_path: Path) -> None:
+    run = casebook.train(photo_folder, out=tmp_path / "run", time_budget_minutes=1e-4, **SETTINGS)
+    assert run.choice["strategy"] == "head"
+    assert run.choice["tried"] == []
+    assert "time budget" in run.choice["reason"]
+    assert {row["phase"] for row in run.history} == {"head"}
+    assert json.loads((run.path / "model.json").read_text())["transfer"]["strategy"] == "head"
