@@ -180,7 +180,7 @@ def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
     if recipe.padding is not None:
         changes["padding"] = recipe.padding
     changes |= recipe.augment
-    if not recipe.mirror or recipe.data in UNMIRRORED:
+    if recipe.mirror is False or recipe.data in UNMIRRORED:
         changes["mirror"] = 0.0
     return policy.changed(changes)
 

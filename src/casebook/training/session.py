@@ -40,6 +40,7 @@ from .checkpoint import read_checkpoint
 from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
 from .fine_tuning import HEAD_FILE, TIMED_PICTURES, Forecast, forecast, judge_run, plan_transfer
+from .mirroring import try_mirroring
 from .pipeline import choose_crops, choose_format
 from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe, validated
@@ -188,6 +189,8 @@ def _train(
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
+        recipe, remark = _choose_mirroring(recipe, choice, data, setup, world)
+        notes += remark
         recipe = _resolved(recipe, choice, setup, len(data.split.train), device, world)
     plan = Plan(recipe, data, setup, choice, device, world)
     if world.is_first and not has_checkpoint:
@@ -278,6 +281,20 @@ def _choose_transfer(
     slowest = Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
     changes, choice = plan_transfer(recipe, slowest, num_train, num_val)
     return recipe.model_copy(update=changes), choice
+
+
+def _choose_mirroring(
+    recipe: Recipe, choice: Choice, data: PictureData, setup: ModelSetup, world: World
+) -> tuple[Recipe, list[str]]:
+    """The recipe without mirror images where a trial says that they hurt, and what must be said about it."""
+    sees_views = choice.strategy != "head" or recipe.feature_views > 1
+    if recipe.mirror != "auto" or not sees_views or not choose_policy(recipe, setup.preprocessing).mirror:
+        return recipe, []
+    found = try_mirroring(data.source, data.split.train, setup.preprocessing) if world.is_first else None
+    found = gather_from_all(found, world)[0]
+    if found is None or not found.hurts:
+        return recipe, []
+    return recipe.model_copy(update={"mirror": False}), [found.reason]
 
 
 def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:

@@ -39,6 +39,7 @@ CARDS = {
         num_classes=10,
         smallest_input=32,
         fixed_input=True,
+        recipe="small",
     ),
     "lenet5_1998": ModelCard(
         name="lenet5_1998",
@@ -69,5 +70,6 @@ CARDS = {
         num_classes=10,
         smallest_input=32,
         fixed_input=True,
+        recipe="small",
     ),
 }
