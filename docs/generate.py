@@ -213,7 +213,7 @@ def setting_type(info: Any) -> str:
     """The allowed values in words: "integer, 1 to 1024", "sgd or adamw"."""
     kind = info.annotation
     if typing.get_origin(kind) is typing.Literal:
-        *others, last = typing.get_args(kind)
+        *others, last = (str(value).lower() if isinstance(value, bool) else value for value in typing.get_args(kind))
         return f"{', '.join(others)} or {last}"
     if typing.get_origin(kind) is dict:
         return "table"

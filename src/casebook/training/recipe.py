@@ -85,7 +85,7 @@ class Recipe(BaseModel):
         None, description="share of the picture that a resized crop takes; default: the policy's"
     )
     padding: int | None = Field(None, ge=0, le=64, description="pixels that a padded crop may move; default: 4")
-    mirror: Literal["auto"] | bool = Field(
+    mirror: Literal["auto", True, False] = Field(
         "auto", description="false: no mirror images, as for digits; auto: the policy's, unless a quick trial says no"
     )
 
