@@ -28,7 +28,7 @@ def run(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_folder_holds_what_is_promised(run: Run) -> None:
     assert {entry.name for entry in run.path.iterdir()} == {
         "recipe.toml", "model.safetensors", "model.json", "last.ckpt", "metrics.jsonl", "environment.json",
-        "split.csv", "evaluation.json", "report.html",
+        "split.csv", "evaluation.json", "report.html", "judgement.json", "judgement.safetensors",
     }  # fmt: skip
     assert run.classes == ("digit_0", "digit_1", "digit_2", "digit_3")
     assert run.model["options"] == {"num_classes": 4, "in_channels": 1}
