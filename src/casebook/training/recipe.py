@@ -267,7 +267,7 @@ RECIPES = {
             label_smoothing=0.05, clip_norm=1.0, ema_decay=0.99, transfer="none",
         ),
         "LeNet-5 and other networks of less than a million weights without batch norm, from random weights",
-        "LeNet-5 on 1,200 digits of MNIST: 96 % of 300 others; on 1,050 photographs of signed digits: 97 % of 220 others",
+        "LeNet-5 on 1,200 digits of MNIST: 96 % of 300 others; on 1,050 photos of signed digits: 97 % of 220 others",
     ),
     "transfer": NamedRecipe(
         dict(
