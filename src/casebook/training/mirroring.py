@@ -25,11 +25,11 @@ CHANCE = 0.01  # mirror images are left out where the difference would be this r
 
 
 class MirrorTrial(NamedTuple):
-    """What a linear classifier got right of `count` pictures that it had not learnt from."""
+    """What a linear classifier got right of `num_pictures` pictures that it had not learnt from."""
 
     plain: float  # share right without mirror images
     mirrored: float  # with them
-    count: int
+    num_pictures: int
     p_value: float  # that mirror images do no harm: of the paired exact test
 
     @property
@@ -41,7 +41,7 @@ class MirrorTrial(NamedTuple):
         """The sentence that a reader of the run sees."""
         return (
             f"mirror images are left out: with them a linear classifier on small pictures gets {self.mirrored:.0%} of "
-            f"{self.count} training pictures right, without them {self.plain:.0%}; --set mirror=true brings them back"
+            f"{self.num_pictures} training pictures right, without them {self.plain:.0%}; --set mirror=true brings them back"
         )
 
 
