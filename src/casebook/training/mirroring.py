@@ -41,7 +41,7 @@ class MirrorTrial(NamedTuple):
         """The sentence that a reader of the run sees."""
         return (
             f"mirror images are left out: with them a linear classifier on small pictures gets {self.mirrored:.0%} of "
-            f"{self.num_pictures} training pictures right, without them {self.plain:.0%}; --set mirror=true brings them back"
+            f"{self.num_pictures} training pictures right, without them {self.plain:.0%}; --set mirror=true keeps them"
         )
 
 
