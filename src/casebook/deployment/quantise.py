@@ -182,7 +182,7 @@ def _excluded(model: Any, float_ends: bool) -> list[str]:
     single = [
         node.name
         for node in heavy
-        if node.op_type == "Conv" and (dims := shapes.get(node.output[0])) and _is_single_pixel(dims)
+        if node.op_type == "Conv" and (dims := shapes.get(node.input[0])) and _is_single_pixel(dims)
     ]
     return [*single, heavy[0].name, heavy[-1].name] if float_ends else single
 
