@@ -87,6 +87,7 @@ def test_a_network_without_the_promise_is_refused(careful: Path) -> None:
     bundle.networks["int8"] = bundle.networks["float32"] | {"unsure": None}
     with pytest.raises(BundleError, match="its promise does not hold for the 'int8' network"):
         Answerer(bundle, network="int8")
+    assert site_of(bundle).manifest["unsure"] is not None  # the page takes the network that keeps the promise
     bundle.networks["float32"]["unsure"]["temperature"] = 0
     with pytest.raises(BundleError, match="damaged"):
         bundle_judge(bundle, "float32")

@@ -13,10 +13,11 @@ NOT_IN_BROWSERS = (b"II*\0", b"MM\0*")  # how a TIFF begins
 def site_of(bundle: Bundle, network: str | None = None) -> Site:
     """The parts of a page that answers as the bundle does.
 
-    `network` is "float32" or "int8"; by default int8 where the bundle has it, because it is a quarter of the size.
+    `network` is "float32" or "int8"; by default int8 where the bundle has it and it keeps the bundle's promise, because
+    it is a quarter of the size.
     Golden pictures of kinds that no browser reads are left out.
     """
-    chosen = network or ("int8" if "int8" in bundle.networks else "float32")
+    chosen = network or ("int8" if _keeps_promise(bundle, "int8") else "float32")
     if chosen not in bundle.networks:
         raise BundleError(f"{bundle.path}: has no {chosen!r} network; it has {', '.join(bundle.networks)}")
     expected = expected_probabilities(bundle, chosen) if bundle.manifest.get("golden") else []
@@ -35,3 +36,9 @@ def site_of(bundle: Bundle, network: str | None = None) -> Site:
     unsure = None if judge is None else judge.to_dict()
     manifest |= {"files": {"network": "model.onnx", "kept": kept}, "unsure": unsure}
     return Site(manifest, files, golden)
+
+
+def _keeps_promise(bundle: Bundle, network: str) -> bool:
+    """Whether the bundle has the network, and its judge where the bundle has one."""
+    promised = any(form.get("unsure") for form in bundle.networks.values())
+    return network in bundle.networks and (not promised or bool(bundle.networks[network].get("unsure")))
