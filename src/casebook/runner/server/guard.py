@@ -29,7 +29,7 @@ DISCARD_SECONDS = 2.0  # a client that is still sending sees an early answer onl
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src blob: data:; frame-ancestors 'none'; base-uri 'none'",
     "Referrer-Policy": "no-referrer",
 }
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}

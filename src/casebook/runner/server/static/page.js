@@ -79,8 +79,9 @@ async function classify(files) {
 async function listModels() {
   const response = await fetch("/v1/models", { headers: headers() }).catch(() => null);
   byId("token-row").hidden = !(response && response.status === 401) && !byId("token").value;
+  const answer = response && await response.json();  // read in any case, or the browser keeps the request open
   if (!response || !response.ok) return;
-  const { models } = await response.json();
+  const { models } = answer;
   byId("model").replaceChildren(...models.map((model) => {
     const option = element("option", "", `${model.name} (version ${model.version}, ${model.classes.length} classes)`);
     option.value = JSON.stringify([model.name, model.version]);
