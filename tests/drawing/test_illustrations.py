@@ -94,7 +94,7 @@ def test_crops_are_where_they_were_given() -> None:
     sheet = boxes("one crop", [panel], ["1 view"])
     assert sheet.collisions() == []
     assert "top-left" in words(sheet)
-    scale = 1.6
+    scale = 546 / 341
     assert f'width="{round(scale * 224)}" height="{round(scale * 224)}" class="edge clear"' in sheet.svg()
 
 

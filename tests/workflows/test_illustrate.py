@@ -53,6 +53,12 @@ def test_the_boxes_of_10_crop_lie_in_the_corners_and_the_centre() -> None:
     assert "5 boxes, each as it is and mirrored: 10 views of a picture of 500x375" in words(illustrate("boxes"))
 
 
+@pytest.mark.parametrize("protocol", ["10-crop", "144-crop", "scales=256+288;crops=corners+centre;mirror=yes"])
+def test_crops_for_small_pictures_and_own_protocols_have_no_overlaps(protocol: str) -> None:
+    for size in (32, 299):
+        assert illustrate("boxes", protocol=protocol, size=size, picture_size=(300, 800)).collisions() == []
+
+
 def test_a_picture_of_ones_own_stands_in_the_drawing(tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), "red").save(tmp_path / "red.png")
     sheet = illustrate("boxes", picture=tmp_path / "red.png")

@@ -7,7 +7,7 @@ from .svg import Sheet
 from .text import text_width
 
 MARGIN, GAP, WORD_SIZE = 20, 26, 13
-WIDTH = 1000
+WIDTH, WIDEST = 1000, 546  # pixels of the sheet, and of a single picture
 Box = tuple[int, int, int, int]
 
 
@@ -46,7 +46,7 @@ def boxes(title: str, panels: Sequence[Panel], remarks: Sequence[str] = (), phot
     """The drawing. Without a photo, a scene of our own stands for it."""
     most = max(panel.size[0] for panel in panels)
     columns = 1 if len(panels) == 1 else min(3, len(panels))
-    scale = min(1.6, (WIDTH - 2 * MARGIN - GAP * (columns - 1)) / columns / most)
+    scale = min(WIDEST, (WIDTH - 2 * MARGIN - GAP * (columns - 1)) / columns) / most
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     top = MARGIN + 24 + 18 * len(remarks)
     heights = [max(round(scale * panel.size[1]) for panel in row) + 52 for row in rows]

@@ -255,7 +255,8 @@ def style_sheet(classes: set[str]) -> str:
     used = [name for name in PALETTE if name in classes]
     root, ink, paper = ".casebook-drawing", VARIABLES["ink"][0], VARIABLES["paper"][0]
     rules = [
-        f"{root}{{{_values(0, used)};font-family:{FONTS};max-width:100%;height:auto}}",
+        f"{root}{{{_values(0, used)};font-family:{FONTS}}}",
+        f":where({root}){{max-width:100%;height:auto}}",
         f"@media screen and (prefers-color-scheme:dark){{{root}{{{_values(1, used)}}}}}",
         f"{root} .paper{{fill:{paper};fill:var(--cb-paper)}}",
         f"{root} text{{fill:{ink};fill:var(--cb-ink);stroke:none}}",

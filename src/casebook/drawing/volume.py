@@ -15,7 +15,8 @@ PAGE_WIDTH, MARGIN = 980, 20
 NAME_SIZE, WORD_SIZE = 18, 13
 GAP_EDGE = 8  # pixels between a label and the boxes beside it
 VECTOR_WIDTH = 16
-ROW_GAP = 26
+ROW_GAP = 24
+LINE = 17  # pixels from one line of words to the next
 
 
 class Map(NamedTuple):
@@ -61,11 +62,11 @@ def volumes(name: str, maps: Sequence[Map], remarks: Sequence[str] = ()) -> Shee
     """The drawing; the first map is the input. `remarks` are lines below the name, such as the sums of the counts."""
     rows = _rows(maps)
     top = MARGIN + NAME_SIZE + 12 + 18 * len(remarks)
-    tops, heights = [], []
+    axes: list[int] = []
     for row in rows:
-        tops.append(top)
-        heights.append(_row_height([maps[number] for number in row]))
-        top += heights[-1] + ROW_GAP
+        above, below = _extent([maps[number] for number in row])
+        axes.append(top + above)
+        top += above + below + ROW_GAP
     described = f"From left to right, and in {len(rows)} rows" if len(rows) > 1 else "From left to right"
     steps = "; ".join(f"{' '.join(one.words)} gives {one.label}" if one.words else one.label for one in maps)
     width = 2 * MARGIN + max(sum(_needed(maps, number) for number in row) for row in rows)
@@ -73,8 +74,8 @@ def volumes(name: str, maps: Sequence[Map], remarks: Sequence[str] = ()) -> Shee
     sheet = Sheet(width, top + MARGIN, f"{name} as volumes", f"{described}, height x width x channels: {steps}.")
     sheet.text(MARGIN, MARGIN + NAME_SIZE - 4, name, "strong", size=NAME_SIZE)
     sheet.lines(MARGIN, MARGIN + NAME_SIZE + 16, remarks, "faint", size=WORD_SIZE)
-    for place, (row, row_top, height) in enumerate(zip(rows, tops, heights, strict=True)):
-        _draw_row(sheet, [maps[number] for number in row], row_top + (height - 20) // 2, place < len(rows) - 1)
+    for place, (row, axis) in enumerate(zip(rows, axes, strict=True)):
+        _draw_row(sheet, [maps[number] for number in row], axis, place < len(rows) - 1)
     words = "Sides and channels on a log scale. The patch on a face is the window of the next layer."
     sheet.text(MARGIN, sheet.height - MARGIN + 4, words, "faint", size=12)
     return sheet.widen(MARGIN)
@@ -122,10 +123,18 @@ def _rows(maps: Sequence[Map]) -> list[list[int]]:
     return rows
 
 
-def _row_height(maps: Sequence[Map]) -> int:
-    tallest = max(solid(one.shape).total_height for one in maps)
-    lines = max(max(len(one.words), len(one.counts)) for one in maps)
-    return max(tallest, 2 * (26 + 17 * lines)) + 30
+def _extent(maps: Sequence[Map]) -> tuple[int, int]:
+    """How far a row reaches above and below its axis: boxes with their labels, and the words of the arrows."""
+    above, below, before = 0, 0, None
+    for one in maps:
+        half, reach = solid(one.shape).total_height // 2, 12
+        if before is not None and one.kernel_size is not None and len(before.shape) == 3:
+            window = min(_side(max(one.kernel_size)), solid(before.shape).height)
+            reach = window // 2 + solid(before.shape).up // 2 + 1
+        above = max(above, half, reach + 6 + LINE * len(one.words))
+        below = max(below, half + 24, reach + 4 + LINE * len(one.counts))
+        before = one
+    return above, below
 
 
 def _draw_row(sheet: Sheet, maps: Sequence[Map], axis: int, leads_on: bool) -> None:
@@ -172,8 +181,7 @@ def _draw_step(sheet: Sheet, one: Map, where: tuple[tuple[Map, int, int] | None,
     else:
         sheet.arrow(start + 4 if before is None else start, axis, end - 3, axis)
     middle = start + _gap(one) // 2
-    step = round(1.3 * WORD_SIZE)
-    sheet.lines(middle, axis - reach - 6 - step * (len(one.words) - 1), one.words, size=WORD_SIZE, anchor="middle")
+    sheet.lines(middle, axis - reach - 6 - LINE * (len(one.words) - 1), one.words, size=WORD_SIZE, anchor="middle")
     sheet.lines(middle, axis + reach + 16, one.counts, "faint", size=WORD_SIZE, anchor="middle")
 
 
