@@ -30,6 +30,13 @@ EVERY = [
 ]
 
 
+def need_keras(lesson: Lesson, request: pytest.FixtureRequest) -> None:
+    if lesson.needs_keras:
+        request.getfixturevalue("keras")
+    if lesson.name == "keras-data":
+        pytest.importorskip("grain")
+
+
 def run_blocks(lesson: Lesson) -> None:
     namespace: dict = {}
     for block in lesson.blocks:
@@ -57,8 +64,7 @@ def run_notebook(lesson: Lesson) -> dict:
 @pytest.mark.parametrize("name", EVERY)
 def test_a_lesson_prints_what_it_shows(name: str, request: pytest.FixtureRequest) -> None:
     lesson = read_lesson(name)
-    if lesson.needs_keras:
-        request.getfixturevalue("keras")
+    need_keras(lesson, request)
     kinds = {block.kind for block in lesson.blocks} - {"heading", "text"}
     assert kinds <= SHOWN | NOT_RUN
     assert kinds & SHOWN
@@ -69,8 +75,7 @@ def test_a_lesson_prints_what_it_shows(name: str, request: pytest.FixtureRequest
 def test_a_notebook_runs_from_top_to_bottom(name: str, request: pytest.FixtureRequest) -> None:
     """Its answer cells are empty, so its last cell finds every answer open."""
     lesson = read_lesson(name)
-    if lesson.needs_keras:
-        request.getfixturevalue("keras")
+    need_keras(lesson, request)
     namespace = run_notebook(lesson)
     if "my_answers" in namespace:
         assert namespace["one"].outcome == "open"

@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,18 @@ from casebook.lessons import LESSONS
 from casebook.lessons.drawings import directive, draw
 from casebook.lessons.source import read_lesson
 
+
+def slow(text: str) -> Any:
+    """Some take seconds: those that measure networks at several sizes."""
+    return pytest.param(text, marks=[pytest.mark.slow] if text.startswith("scaled") else [])
+
+
 BLOCKS = sorted(
     {block.text for name in LESSONS for block in read_lesson(name).blocks if block.kind == "draw"}
 )  # the same network is drawn in several lessons
 
 
-@pytest.mark.parametrize("text", BLOCKS, ids=lambda text: text.partition("\n")[0])
+@pytest.mark.parametrize("text", [slow(text) for text in BLOCKS], ids=lambda text: text.partition("\n")[0])
 def test_a_drawing_is_that_of_the_command(text: str, tmp_path: Path) -> None:
     drawn, asked = draw(text), directive(text)
     assert drawn.caption

@@ -15,4 +15,9 @@ LESSONS = (
     "state-of-computer-vision",
     "alexnet-to-resnet",
     "top-5-error",
+    "keras-residual-blocks",
+    "keras-classic-networks",
+    "keras-data",
+    "keras-augmentation",
+    "keras-transfer-learning",
 )

@@ -1,5 +1,6 @@
 """The drawings of a lesson: a block "draw" holds the arguments of `casebook draw` and a caption."""
 
+import functools
 import shlex
 from typing import Any, NamedTuple
 
@@ -48,6 +49,7 @@ def directive(text: str) -> Directive:
     return Directive(command, name, settings, " ".join(caption.split()))
 
 
+@functools.lru_cache(maxsize=128)  # pages and slides of several lessons show the same ones
 def draw(text: str) -> Drawn:
     """The drawing of a block, of a network its first page. Raises DataError, or ModelError for what cannot be drawn."""
     asked = directive(text)

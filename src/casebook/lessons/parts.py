@@ -55,10 +55,10 @@ def _parts(blocks: Sequence[Block]) -> Iterable[Part]:
     place = 0
     while place < len(blocks):
         block = blocks[place]
-        if block.kind == "heading" and (heading := HEADING.fullmatch(block.text)):
+        if _is_exercise(block):
             end = next((i for i in range(place + 1, len(blocks)) if blocks[i].kind == "heading"), len(blocks))
             inside = tuple(_plain_parts(blocks[place + 1 : end]))
-            yield Part("exercise", title=block.text, anchor=slug(heading[2]), parts=inside)
+            yield Part("exercise", title=block.text, anchor=slug(block.text), parts=inside)
         else:
             end = next((i for i in range(place + 1, len(blocks)) if _is_exercise(blocks[i])), len(blocks))
             yield from _plain_parts(blocks[place:end])
