@@ -1,10 +1,12 @@
 """Imports point one way, and what must be light stays light."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -85,6 +87,8 @@ def test_commands_import_what_is_heavy_inside_the_command(path: Path) -> None:
         "casebook.files",
         "casebook.models",
         "casebook.data",
+        "casebook.augmentation",
+        "casebook.cost",
     ],
 )
 def test_what_must_be_light_imports_nothing_heavy(module: str) -> None:
@@ -116,3 +120,18 @@ def test_public_names_are_there() -> None:
         assert getattr(casebook, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = casebook.nonsense  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("room", ["augmentation", "cost", "device", "models", "reports"])
+def test_a_room_exports_its_public_names(room: str) -> None:
+    module = importlib.import_module(f"casebook.{room}")
+    for path in (PACKAGE / room).glob("[a-z]*.py"):  # an imported module hides a name of the package that is its own
+        importlib.import_module(f"casebook.{room}.{path.stem}")
+    for name in module.__all__:
+        found = getattr(module, name)
+        assert not isinstance(found, ModuleType), name
+        home = getattr(found, "__module__", f"casebook.{room}")  # constants have none
+        assert home.startswith(f"casebook.{room}"), f"{name} is of {home}"
+        assert name in dir(module)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = module.nonsense
