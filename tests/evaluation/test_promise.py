@@ -71,6 +71,27 @@ def test_the_promise_holds_as_often_as_it_says(law: ErrorRate, n: int) -> None:
         assert given > 0.8 * DRAWS  # the promise is not kept by never giving one
 
 
+def test_the_promise_holds_with_the_unlike_pictures_refused() -> None:
+    """Strange pictures are wrong more often; the limit that refuses 5 % comes from the pictures that promise."""
+    rng, broken, given = np.random.default_rng(0), 0, 0
+
+    def pictures(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        margin, strange = rng.random(n), rng.random(n)
+        return margin, strange, rng.random(n) < 0.001 + 0.25 * (1 - margin) ** 4 + 0.5 * strange**30
+
+    new, draws = pictures(100_000), 500
+    for _ in range(draws):
+        margin, strange, wrong = pictures(400)
+        limit = np.sort(strange)[400 - 20]
+        promise = find_promise(margin[strange < limit], wrong[strange < limit], 0.05)
+        if promise is not None:
+            given += 1
+            answered = (new[1] < limit) & (new[0] > promise.least_margin)
+            broken += new[2][answered].mean() > 0.05
+    assert stats.binom.sf(broken - 1, draws, 0.05) > 1e-4, f"{broken} of {given} broken"
+    assert given > 0.8 * draws
+
+
 def test_a_rule_without_the_guarantee_fails_this_simulation() -> None:
     """The largest coverage whose validation error is at most 5 %, breaks the promise far more often."""
     rng, rates, broken = np.random.default_rng(0), true_rate(waves), 0

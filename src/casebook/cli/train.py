@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from ..progress import TerminalDisplay
+from .evaluate import print_unsure
 from .output import accuracy_lines, next_step, print_json, say, skipped_lines, wrong_usage
 from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX
 
@@ -101,6 +102,7 @@ def train(
     print(f"test: {accuracy_lines(document['test'])[0]}")
     for line in accuracy_lines(document["test"])[1:]:
         print(f"test: {line}")
+    print_unsure(document)
     print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s")
     next_step(f"casebook predict {shlex.quote(str(run.path))} PICTURES", "classifies new pictures")
 
