@@ -18,8 +18,8 @@ def serve(
         help="Another name under which a server without a token is called; repeatable.",
     ),
     workers: int = typer.Option(1, "--workers", min=1, max=64, help="Processes."),
-    engine: str = typer.Option("onnxruntime", "--engine", help="onnxruntime or openvino."),
-    network: str = typer.Option("float32", "--network", help="float32 or int8."),
+    engine: str = typer.Option(None, "--engine", help="onnxruntime or openvino; default: what 'bench' chose here."),
+    network: str = typer.Option(None, "--network", help="float32 or int8; default: what 'bench' chose here."),
     threads: int = typer.Option(0, "--threads", min=0, help="Engine threads of each process; 0: the cores, shared."),
     max_batch: int = typer.Option(8, "--max-batch", min=1, max=1024, help="Pictures in one call of the engine."),
     batch_wait_ms: float = typer.Option(

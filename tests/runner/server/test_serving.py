@@ -168,6 +168,24 @@ def test_a_reload_by_signal_drops_no_request(
     assert Bundle.open(served).name in err
 
 
+def test_what_bench_chose_is_served_unless_something_else_is_asked_for(small_bundle: Path) -> None:
+    from casebook.device.limits import available_cores
+    from casebook.runner.bundle import Bundle
+    from casebook.runner.choice import Choice, remember
+    from casebook.runner.server.opening import _chosen
+
+    bundle, cores = Bundle.open(small_bundle), available_cores()
+    assert _chosen(bundle, ServerSettings()) == Choice(threads=cores)
+    path = remember(bundle, Choice("openvino", "float32", 1, exact=False))
+    try:
+        assert _chosen(bundle, ServerSettings()) == Choice("openvino", "float32", 1, exact=False)
+        assert _chosen(bundle, ServerSettings(engine="onnxruntime")) == Choice(threads=cores)
+        assert _chosen(bundle, ServerSettings(threads=3)) == Choice(threads=3)
+        assert _chosen(bundle, ServerSettings(workers=64)).threads == 1
+    finally:
+        path.unlink()
+
+
 def rewritten(bundle: Path, path: Path, change: Callable[[str, bytes], bytes]) -> Path:
     """A whole bundle, with members that a change made others."""
     from casebook.deployment.writer import write_bundle

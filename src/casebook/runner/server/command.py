@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--port", int, access.port, "0 takes a free one"),
         ("--token-file", str, None, "a file with the token that clients send; or set CASEBOOK_TOKEN"),
         ("--workers", int, 1, "processes"),
-        ("--network", str, "float32", "float32 or int8"),
+        ("--network", str, None, "float32 or int8; default: what bench chose, else float32"),
         ("--threads", int, 0, "of the engine in each process; 0: all cores, shared by the processes"),
         ("--max-batch", int, batching.max_pictures, "pictures in one call of the engine"),
         ("--batch-wait-ms", float, batching.wait_ms, "how long the first picture waits for others"),
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     ):
         shown = text if default is None else f"{text} (default {default})"
         parser.add_argument(name, type=kind, default=default, help=shown)
-    parser.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE, help=f"default {DEFAULT_ENGINE}")
+    parser.add_argument("--engine", choices=ENGINES, help=f"default: what bench chose, else {DEFAULT_ENGINE}")
     parser.add_argument("--cors", action="append", default=[], metavar="ORIGIN", help="lets pages of this origin call")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="another name of this machine"

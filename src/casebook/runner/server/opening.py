@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from ...device.limits import available_cores
 from ...errors import BundleError
 from ..answers import Answerer
+from ..bench import LOOSE, difference_from
 from ..bundle import Bundle
-from ..verify import NetworkCheck, check_network, expected_probabilities, golden_pixels
+from ..choice import Choice, remembered
+from ..verify import expected_probabilities, golden_pixels
 from .models import Answering, Opener, PictureAnswer, Source
 from .settings import ServerSettings
 
@@ -53,24 +55,35 @@ def bundle_opener(settings: ServerSettings) -> Opener:
 
 
 def _open(settings: ServerSettings, source: Source) -> Answering:
-    threads = settings.threads or max(1, available_cores() // settings.workers)
     bundle = Bundle.open(source.path)
-    answerer = Answerer(bundle, engine=settings.engine, network=settings.network, threads=threads)
-    _check(answerer, sizes=sorted({1, settings.batching.max_pictures}))
+    choice = _chosen(bundle, settings)
+    answerer = Answerer(bundle, **choice._asdict())
+    _check(answerer, choice)
     return BundleAnswering(answerer)
 
 
-def _check(answerer: Answerer, sizes: Sequence[int]) -> None:
-    """Raises BundleError unless the golden pictures give the pixels and probabilities that they should."""
-    bundle, network = answerer.bundle, answerer.network
-    pictures, pixels, others = golden_pixels(bundle)
+def _chosen(bundle: Bundle, settings: ServerSettings) -> Choice:
+    """What the settings say; without them what `bench` chose here, or else the default. Workers share the cores."""
+    is_given = settings.engine or settings.network or settings.threads
+    choice = (None if is_given else remembered(bundle)) or Choice(
+        settings.engine or Choice().engine, settings.network or Choice().network, settings.threads
+    )
+    share = max(1, available_cores() // settings.workers)
+    return choice._replace(threads=min(choice.threads or share, share) if not settings.threads else settings.threads)
+
+
+def _check(answerer: Answerer, choice: Choice) -> None:
+    """Raises BundleError unless golden pictures give the pixels and, by `bench`'s measure, the answers they should."""
+    bundle = answerer.bundle
+    _, pixels, others = golden_pixels(bundle)
     for name, reason in others.items():
         raise BundleError(f"{bundle.path}: is not served, because golden picture {name}, {reason}")
-    tolerance = float(bundle.networks[network]["tolerance"])
-    differences, worst = check_network(answerer.engine, pixels, expected_probabilities(bundle, network), sizes)
-    check = NetworkCheck(network, answerer.engine.name, tolerance, differences, pictures[worst]["file"])
-    if not check.is_passed:
+    is_float32 = choice.network == "float32" and choice.exact
+    allowed = float(bundle.networks["float32"]["tolerance"]) if is_float32 else LOOSE
+    expected = expected_probabilities(bundle, choice.network)
+    difference = difference_from(expected, answerer.engine, pixels, mean=not is_float32)
+    if not difference <= allowed:
         raise BundleError(
-            f"{bundle.path}: is not served, because {network} by {check.engine} differs by {check.worst:.1e} from what "
-            f"it gave where the bundle was made, most at {check.picture}; {tolerance:.0e} is allowed"
+            f"{bundle.path}: is not served, because {choice} differs by {difference:.1e} from what it gave where the "
+            f"bundle was made; {allowed:.0e} is allowed"
         )

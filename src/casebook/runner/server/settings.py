@@ -104,10 +104,10 @@ class ServerSettings:
     access: Access = dataclasses.field(default_factory=Access)
     limits: Limits = dataclasses.field(default_factory=Limits)
     batching: Batching = dataclasses.field(default_factory=Batching)
-    engine: str = "onnxruntime"
-    network: str = "float32"
+    engine: str | None = None
+    network: str | None = None
     threads: int = 0
-    """Of the engine; 0 means the cores that the process may use."""
+    """Of the engine. Without engine, network and threads, `bench`'s choice counts, or the default."""
     decoders: int = 0
     """Threads that decode pictures; 0 means one for each core, at most four."""
     workers: int = 1
