@@ -53,7 +53,7 @@ def test_flags_of_a_data_set_need_one(command: Command, photo_folder: Path) -> N
     assert "--classes needs the data" in one_line(command("augment", "--classes", "names.txt"), code=2)
 
 
-def test_mistakes_are_said_in_one_line(command: Command, photo_folder: Path, tmp_path: Path) -> None:
+def test_mistakes_give_errors_of_one_line(command: Command, photo_folder: Path, tmp_path: Path) -> None:
     data, out = str(photo_folder), str(tmp_path / "a.png")
     assert "unknown policy 'strng'; did you mean 'strong'?" in one_line(
         command("augment", data, "-p", "strng", "-o", out)

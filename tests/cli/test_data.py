@@ -26,7 +26,7 @@ def test_a_clean_folder(command: Command, digit_folder: Path) -> None:
     assert "160 pictures in 4 classes" in result.out
 
 
-def test_leaks_are_said_and_fatal_when_strict(command: Command, leaking: Path) -> None:
+def test_leaks_are_reported_and_fatal_when_strict(command: Command, leaking: Path) -> None:
     relaxed = command("data", "check", leaking, "--json")
     assert relaxed.code == 0
     assert relaxed.json["leaks"] == 2
@@ -47,7 +47,7 @@ def test_broken_pictures_are_named(command: Command, digit_folder: Path) -> None
     assert "digit_0/000.png is empty (0 bytes)" in result.out
 
 
-def test_what_a_user_can_mend_is_one_line(command: Command) -> None:
+def test_an_error_that_the_user_can_fix_is_one_line(command: Command) -> None:
     assert "there is no folder or list 'nowhere'" in one_line(command("data", "check", "nowhere"))
 
 
@@ -163,7 +163,7 @@ def photos(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("photos")
 
 
-def test_preparing_says_the_size_first_and_goes_on(command: Command, photos: Path) -> None:
+def test_prepare_prints_the_size_first_and_resumes(command: Command, photos: Path) -> None:
     dry = command("data", "prepare", photos, "--dry-run")
     assert dry.code == 0
     assert "48 pictures would take 1.1 MiB in cache" in dry.out
@@ -179,7 +179,7 @@ def test_preparing_says_the_size_first_and_goes_on(command: Command, photos: Pat
     assert "48 are there already" in second.err
 
 
-def test_settings_that_a_training_needs_are_told(command: Command, photos: Path) -> None:
+def test_prepare_prints_the_settings_for_train(command: Command, photos: Path) -> None:
     result = command("data", "prepare", photos, "--model", "resnet18", "--format", "jpeg", "--side", "256")
     assert "casebook train photos --model resnet18 --set prepared=jpeg --set prepared_side=256" in result.out
 

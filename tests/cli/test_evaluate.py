@@ -71,7 +71,7 @@ def test_a_named_network_with_weights_and_a_class_list(command: Command, small_r
         (["mobilenet_v2", "other", "--weights", "RUN"], "weights of lenet5, expected weights of mobilenet_v2"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line(
+def test_an_error_that_the_user_can_fix_is_one_line(
     command: Command, small_run: Path, digit_folder: Path, arguments: list[str], expected: str
 ) -> None:
     for name, new in (("digit_0", "null"), ("digit_1", "eins")):
@@ -130,7 +130,7 @@ def test_protocols_side_by_side(command: Command, small_run: Path) -> None:
     assert result.out.startswith("24 pictures\n")
 
 
-def test_what_is_compared_is_documented(command: Command, ten_runs: tuple[Path, Path], small_run: Path) -> None:
+def test_the_keys_of_comparisons_are_documented(command: Command, ten_runs: tuple[Path, Path], small_run: Path) -> None:
     sections = documented()
     known = sections["casebook evaluate"] | sections["Metrics"] | sections["Comparisons"]
     documents = (

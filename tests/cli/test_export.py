@@ -63,7 +63,7 @@ print("torch" in sys.modules)
     assert result.stdout.strip() == "False"
 
 
-def test_what_a_bundle_cannot_do_is_said(command: Command, exported: Path, small_run: Path) -> None:
+def test_what_a_bundle_cannot_do_is_reported(command: Command, exported: Path, small_run: Path) -> None:
     assert "has its own weights" in one_line(command("predict", exported, "a.png", "--weights", "x"))
     assert "there is no bundle" in one_line(command("predict", "gone.casebook", "a.png"))
     assert "is a bundle" in one_line(command("explain", exported, "a.png"))

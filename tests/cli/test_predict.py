@@ -58,7 +58,7 @@ def test_the_list_on_stdin(command: Command, small_run: Path, pictures: Path) ->
     assert [record["picture"] for record in result.json["pictures"]] == ["some/0.png", "some/2.png"]
 
 
-def test_an_empty_list_on_stdin_is_said(command: Command, small_run: Path) -> None:
+def test_an_empty_list_on_stdin_is_reported(command: Command, small_run: Path) -> None:
     result = command("predict", small_run, "-", "--json")
     assert result.code == 0
     assert result.json["pictures"] == []

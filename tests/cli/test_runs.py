@@ -25,11 +25,11 @@ def test_runs_are_listed(command: Command, small_run: Path) -> None:
     assert max(map(len, result.out.splitlines())) < 130
 
 
-def test_what_is_printed_is_documented(command: Command, small_run: Path) -> None:
+def test_the_printed_keys_are_documented(command: Command, small_run: Path) -> None:
     shutil.copytree(small_run, "runs/one")
     known = documented()["casebook runs"]
     assert must(known) <= check(command("runs", "--json").json, known)
 
 
-def test_no_folder_is_said_as_such(command: Command) -> None:
+def test_no_folder_is_reported_as_such(command: Command) -> None:
     assert "there is no folder 'runs'" in one_line(command("runs"))

@@ -73,7 +73,7 @@ def test_text_names_the_result_and_where_it_lies(command: Command, digit_folder:
         (["x" * 5000, *QUICK], "File name too long"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line(command: Command, arguments: list[str], expected: str) -> None:
+def test_an_error_that_the_user_can_fix_is_one_line(command: Command, arguments: list[str], expected: str) -> None:
     folder(Path("good"), left=4, right=4)
     folder(Path("one_class"), only=4)
     folder(Path("one_each"), left=1, right=1)
@@ -129,7 +129,7 @@ def test_a_finished_run_is_not_trained_again(command: Command, digit_folder: Pat
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == kept
 
 
-def test_an_empty_class_is_said(command: Command) -> None:
+def test_an_empty_class_is_reported(command: Command) -> None:
     folder(Path("data"), left=8, right=8, nothing=0)
     result = command("train", "data", *QUICK, "--out", "run")
     assert result.code == 0

@@ -131,6 +131,6 @@ def test_receptive_field_is_where_the_gradient_reaches(layers: list[tuple[int, i
         (lambda: receptive_field([(3, 0)]), "stride is 0"),
     ],
 )
-def test_what_is_impossible_is_said_with_its_numbers(call, message: str):
+def test_what_is_impossible_is_reported_with_its_numbers(call, message: str):
     with pytest.raises(ModelError, match=message):
         call()

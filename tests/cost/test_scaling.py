@@ -209,7 +209,7 @@ def test_a_correction_makes_room(latency_model) -> None:
     assert low.endswith("ms by corrected prediction")
 
 
-def test_what_no_network_keeps_is_said_with_the_smallest() -> None:
+def test_what_no_network_keeps_is_reported_with_the_smallest() -> None:
     space = Space(family("resnet"), num_classes=10)
     with pytest.raises(ModelError) as raised:
         propose(space, Budget(size_bytes=1000, multiply_adds=1e9))
@@ -245,7 +245,7 @@ def test_impossible_questions(latency_model) -> None:
         Space(family("resnet"), num_classes=0)
 
 
-def test_overruns_name_what_is_over() -> None:
+def test_an_overrun_names_the_exceeded_limits() -> None:
     costs = NetworkCosts(multiply_adds=10, parameters=5, size_bytes=100, memory_bytes=100, latency_ms=None)
     budget = Budget(multiply_adds=10, parameters=4, latency_ms=1)
     assert budget.overruns(costs) == {"parameters": 5}

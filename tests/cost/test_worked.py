@@ -138,6 +138,6 @@ def test_a_chain_says_where_it_breaks() -> None:
         ("depth", {"blocks": "3,,4"}, "blocks is '3,,4', expected numbers such as 3,4,6,3"),
     ],
 )
-def test_what_is_impossible_is_said(name: str, given: dict[str, Any], message: str) -> None:
+def test_what_is_impossible_is_reported(name: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         explain(name, **given)

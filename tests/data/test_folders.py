@@ -45,13 +45,13 @@ def test_suffixes_are_not_case_sensitive(make_folder: Make) -> None:
     assert len(load_source(root)) == 2
 
 
-def test_empty_class_is_said_and_left_out(make_folder: Make) -> None:
+def test_empty_class_is_reported_and_left_out(make_folder: Make) -> None:
     source = load_source(make_folder({"cat": 1, "dog": 1, "bird": 0}))
     assert source.classes == ("cat", "dog")
     assert source.notes == ("class 'bird' has no pictures: left out",)
 
 
-def test_pictures_beside_the_classes_are_said(make_folder: Make) -> None:
+def test_pictures_beside_the_classes_are_reported(make_folder: Make) -> None:
     assert "1 pictures beside" in load_source(make_folder({"cat": 1, "dog": 1, ".": 1})).notes[0]
 
 
@@ -125,12 +125,12 @@ def test_only_a_test_part(make_folder: Make) -> None:
     assert {picture.split for picture in source.pictures} == {"test"}
 
 
-def test_other_folders_beside_the_parts_are_said(make_folder: Make) -> None:
+def test_other_folders_beside_the_parts_are_reported(make_folder: Make) -> None:
     source = load_source(make_folder({"train/a": 1, "train/b": 1, "test/a": 1, "test/b": 1, "masks": 1}))
     assert source.notes == ("the folder masks is neither train, val nor test: ignored",)
 
 
-def test_unlabelled_test_folder_is_said(make_folder: Make) -> None:
+def test_unlabelled_test_folder_is_reported(make_folder: Make) -> None:
     source = load_source(make_folder({"train/a": 1, "train/b": 1, "test": 3}))
     assert source.classes == ("a", "b")
     assert source.notes == ("the folder test has no class folders: ignored",)
@@ -194,7 +194,7 @@ def test_split_folders_as_people_name_them(
     ]  # fmt: skip
 
 
-def test_a_recognised_split_is_said(make_folder: Make) -> None:
+def test_a_recognised_split_is_reported(make_folder: Make) -> None:
     source = load_source(make_folder({**in_two("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred": 2}))
     assert source.notes == (
         "seg_test holds just the folder seg_test, so its folders are used",
@@ -236,7 +236,7 @@ def test_folders_inside_the_classes_are_no_reason_to_stop(make_folder: Make) -> 
     assert (source.classes, source.notes) == (("cats", "dogs"), ())
 
 
-def test_classes_of_classes_are_said(make_folder: Make) -> None:
+def test_classes_of_classes_are_reported(make_folder: Make) -> None:
     root = make_folder({"animals/cat": 1, "animals/dog": 1, "vehicles/car": 1, "vehicles/bus": 1})
     source = load_source(root)
     assert source.classes == ("animals", "vehicles")
@@ -337,7 +337,7 @@ def test_classes_of_the_parts_match_whatever_their_unicode_form_and_case(make_fo
     assert source.notes == ("class 'tea' in test is 'Tea' in train: taken as one",)
 
 
-def test_case_twins_stay_two_classes_and_are_said(make_folder: Make) -> None:
+def test_case_twins_stay_two_classes_and_are_reported(make_folder: Make) -> None:
     source = load_source(make_folder({"Cat": 1, "cat": 1, "dog": 1}))
     assert source.classes == ("Cat", "cat", "dog")
     assert source.notes == (

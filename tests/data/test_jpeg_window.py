@@ -208,7 +208,7 @@ def test_an_upright_photograph_with_exif_needs_only_its_window(whole_pictures: l
     assert np.array_equal(found[10:20, 10:20], expected[10:20, 10:20])
 
 
-def test_damage_within_the_window_is_what_the_whole_picture_makes_of_it() -> None:
+def test_damage_inside_the_window_decodes_as_in_the_whole_picture() -> None:
     content = bytearray(jpeg(noise(200, 200)))
     for place in range(len(content) // 4, len(content) // 2, 97):
         content[place] ^= 0x55

@@ -232,7 +232,7 @@ def test_a_class_list_names_indices_and_ids(folder: Path) -> None:
                format=SourceFormat(class_list=str(folder / "names.txt")))  # fmt: skip
 
 
-def test_repeated_rows_are_said(folder: Path) -> None:
+def test_repeated_rows_are_reported(folder: Path) -> None:
     source = listed(folder, "path,label\n" + ROWS + "1.png,dog\n./2.png,cat\n")
     assert len(source) == 4
     assert source.notes == ("2 rows repeat a picture: ignored",)

@@ -180,7 +180,7 @@ def test_a_killed_worker_is_replaced(source: Source, facts: tuple[PictureFacts, 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_full_disk_does_not_stop_the_training_and_is_said_once(
+def test_a_full_disk_does_not_stop_the_training_and_is_reported_once(
     source: Source, facts: tuple[PictureFacts, ...], tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = images(batches(source, facts, format=SMALLER), 0, 1)
@@ -201,7 +201,7 @@ def test_a_full_disk_does_not_stop_the_training_and_is_said_once(
     assert prepared.bytes is None  # let go of, so that the disk has its room back
 
 
-def test_flipped_bits_change_no_picture_and_are_said(
+def test_flipped_bits_change_no_picture_and_are_reported(
     source: Source, facts: tuple[PictureFacts, ...], tmp_path: Path
 ) -> None:
     expected = images(batches(source, facts, format=SMALLER), 0, 1)

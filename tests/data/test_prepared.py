@@ -245,7 +245,7 @@ def flip(path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("form", [RAW, JPEG], ids=["raw", "jpeg"])
-def test_a_flipped_bit_costs_one_decoding_and_is_said(source: Source, opened: Opener, form: StoredFormat) -> None:
+def test_a_flipped_bit_costs_one_decoding_and_is_reported(source: Source, opened: Opener, form: StoredFormat) -> None:
     first = opened(form)
     fill(source, first, workers=1)
     flip(first.path, int(first.layout.starts[3]) + 100)
@@ -267,7 +267,7 @@ def test_a_flipped_bit_costs_one_decoding_and_is_said(source: Source, opened: Op
 
 
 @pytest.mark.parametrize("damage", ["cut", "grown", "header", "other", "empty"])
-def test_a_damaged_file_is_made_anew(source: Source, opened: Opener, damage: str) -> None:
+def test_a_damaged_file_is_made_again(source: Source, opened: Opener, damage: str) -> None:
     file = opened()
     fill(source, file, workers=1)
     if damage == "header":

@@ -217,7 +217,7 @@ def test_bombs_are_refused_by_their_header(photograph: Image.Image, no_opencv: N
         reduced(with_size(content, 4000, 39))
 
 
-def test_a_size_of_nothing_is_damage(photograph: Image.Image) -> None:
+def test_a_size_of_zero_means_damage(photograph: Image.Image) -> None:
     with pytest.raises(PictureError):
         reduced(with_size(saved(photograph, "JPEG"), 0, 341))
 

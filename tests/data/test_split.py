@@ -146,7 +146,7 @@ def test_own_split_is_kept() -> None:
     assert split.notes == ()
 
 
-def test_missing_parts_are_taken_from_train_and_said() -> None:
+def test_missing_parts_are_taken_from_train_and_reported() -> None:
     split = split_source(parts_of(40, 0, 10), val_fraction=0.2)
     assert len(split.val) == 8
     assert set(split.val) < set(range(40))
@@ -163,7 +163,7 @@ def test_copies_inside_train_stay_together_when_val_is_taken() -> None:
     assert not straddling(pairs.groups, split.parts())
 
 
-def test_leaks_of_an_own_split_are_said_and_not_moved() -> None:
+def test_leaks_of_an_own_split_are_reported_and_not_moved() -> None:
     source = source_of([0, 1] * 10, ["p1" if index in (1, 15) else "" for index in range(20)],
                        ["train"] * 10 + ["val"] * 4 + ["test"] * 6)  # fmt: skip
     split = split_source(source, duplicates=copies((0, 19), (2, 3)))

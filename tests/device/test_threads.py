@@ -185,7 +185,7 @@ def test_the_users_number_comes_back(threads: Threads, monkeypatch: pytest.Monke
     assert torch.get_num_threads() == before
 
 
-def test_a_busy_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_start_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("casebook.device.threads.LoadMeter", lambda: Meter(2.6))
     changes: list[Any] = []
     with tuned_threads(Threads(4, False), lambda *change: changes.append(change)):

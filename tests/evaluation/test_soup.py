@@ -95,7 +95,7 @@ def test_without_training_pictures_it_says_so() -> None:
     torch.testing.assert_close(blend.state_dict()[name], (states[0][name] + states[1][name]) / 2)
 
 
-def test_greedy_takes_in_what_does_no_harm() -> None:
+def test_the_greedy_soup_adds_runs_that_do_no_harm() -> None:
     scores = {(2,): 0.8, (2, 0): 0.7, (2, 1): 0.8, (2, 1, 3): 0.9}
     asked = []
 

@@ -93,7 +93,7 @@ def test_classes_by_name_id_and_number(classifier) -> None:
     assert twins.class_index("1") == 2  # a name comes before a number
 
 
-def test_weights_that_are_no_numbers_are_said(classifier) -> None:
+def test_weights_that_are_no_numbers_are_reported(classifier) -> None:
     classifier.model.head.classifier.bias.data.fill_(float("nan"))
     with pytest.raises(ModelError, match=r"gives no numbers for x\.png"):
         look(classifier, Image.new("RGB", (40, 40)), "x.png")

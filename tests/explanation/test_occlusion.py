@@ -12,7 +12,7 @@ from .conftest import images, with_statistics
 
 
 @pytest.mark.parametrize(("square", "stride", "fill"), [(8, 4, 0.0), (7, 5, 1.5), (32, 3, 0.0), (1, 1, -2.0)])
-def test_it_is_what_single_squares_give(untouched, square, stride, fill) -> None:
+def test_batches_of_squares_equal_single_squares(untouched, square, stride, fill) -> None:
     network = with_statistics("resnet20") if square > 1 else nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 6, 7))
     untouched(network)
     image = torch.randn(1, 3, 32, 32) if square > 1 else torch.randn(1, 3, 6, 6)

@@ -63,7 +63,7 @@ def test_a_checkpoint_of_a_training_script_with_its_arguments(tmp_path, network)
 
 
 @pytest.mark.parametrize("key", ["state_dict_ema", "model_ema", "ema"])
-def test_averaged_weights_are_used_when_asked_for_and_the_choice_is_said(tmp_path, network, key, caplog):
+def test_averaged_weights_are_used_when_asked_for_and_the_choice_is_reported(tmp_path, network, key, caplog):
     state, ema = network.state_dict(), averaged(network.state_dict())
     torch.save({"state_dict": state, key: ema}, tmp_path / "w.ckpt")
     assert equal(resolve(tmp_path / "w.ckpt", "resnet20").state, state)
@@ -75,7 +75,7 @@ def test_averaged_weights_are_used_when_asked_for_and_the_choice_is_said(tmp_pat
     assert f"uses the weights '{key}' of the checkpoint" in caplog.text
 
 
-def test_averaged_weights_alone_are_used_and_said(tmp_path, network, caplog):
+def test_averaged_weights_alone_are_used_and_reported(tmp_path, network, caplog):
     ema = {f"module.{key}": value for key, value in network.state_dict().items()} | {"n_averaged": torch.tensor(5)}
     torch.save({"model_ema": ema, "epoch": 3}, tmp_path / "w.pth")
     with caplog.at_level(logging.WARNING):

@@ -15,7 +15,7 @@ ALL = [*VARIANTS, "densenet_bc_100_12"]
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_name_counts_the_layers(name):
+def test_a_name_states_the_number_of_layers(name):
     """But 264: the paper's 6, 12, 64 and 48 layers of Table 1 make 265."""
     depth = {"densenet_bc_100_12": 100, "densenet264": 265}.get(name) or int(name.removeprefix("densenet"))
     assert sum(isinstance(module, nn.Conv2d | nn.Linear) for module in on_meta(name).modules()) == depth

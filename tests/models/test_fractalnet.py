@@ -92,7 +92,7 @@ def numbered(block: FractalBlock) -> None:
             number *= 10
 
 
-def test_a_join_is_the_mean_of_what_ends_there():
+def test_a_join_averages_the_columns_that_end_there():
     block = on_meta("fractalnet20").stages[0][0]
     numbered(block)  # rows: 1 | 10, 100 | 1,000 | 10,000, 100,000, 1,000,000
     x = torch.zeros(1, 1, 1, 1)
@@ -169,7 +169,7 @@ def test_local_drop_path_keeps_at_least_one_and_otherwise_each_with_its_chance(p
     assert kept.float().mean(0).tolist() == pytest.approx([1 - p + p**3 / 3] * 3, abs=0.06)
 
 
-def test_a_join_takes_the_mean_of_what_is_kept():
+def test_a_join_averages_the_kept_paths():
     paths = [torch.full((2, 1, 1, 1), value) for value in (1.0, 10.0, 100.0)]
     seen = set()
     for seed, draw in enumerate(draws(0.4, range(60))):

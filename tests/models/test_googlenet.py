@@ -93,7 +93,7 @@ def test_the_naive_network_counted_by_hand():
     assert golden.feature_map == (channels, 7, 7)
 
 
-def test_naive_modules_pass_all_channels_on():
+def test_naive_modules_keep_all_channels():
     network = on_meta("googlenet_naive")
     channels = [c for name, c, _ in block_shapes(network, 224) if name != "pool"]
     assert channels == [416, 832, 1280, 1728, 2176, 2640, 3344, 4048, 4944]

@@ -16,7 +16,7 @@ RESNETS = FAMILIES["resnet"] + FAMILIES["resnet_cifar"]
 
 
 @pytest.mark.parametrize("name", RESNETS)
-def test_a_name_counts_the_layers(name):
+def test_a_name_states_the_number_of_layers(name):
     """Convolutions outside projections, and the linear layer: the number in the name."""
     depth = int(name.removeprefix("resnet").removeprefix("plain").removesuffix("_v1"))
     layers = [

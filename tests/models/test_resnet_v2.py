@@ -23,7 +23,7 @@ def told(name) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_counts_the_layers(name):
+def test_a_name_states_the_number_of_layers(name):
     layers = [
         key
         for key, module in on_meta(name).named_modules()
@@ -110,7 +110,7 @@ def test_where_the_bottleneck_strides(name):
 
 
 @pytest.mark.parametrize("name", ["resnet50_v2", "resnet50_v2_keras"])
-def test_biases_and_norms_are_kerass_where_told(name):
+def test_biases_and_norms_follow_keras_on_request(name):
     network = on_meta(name)
     biased = [key for key, m in network.named_modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
     norms = {(m.eps, m.momentum) for m in network.modules() if isinstance(m, nn.BatchNorm2d)}

@@ -18,7 +18,7 @@ def convolutions(network) -> list[nn.Conv2d]:
 
 
 @pytest.mark.parametrize("name", VGGS)
-def test_a_name_counts_the_layers(name):
+def test_a_name_states_the_number_of_layers(name):
     network = on_meta(name)
     depth = int(name.removeprefix("vgg").removesuffix("_bn").removesuffix("_lecture"))
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]

@@ -217,7 +217,7 @@ def test_descriptions_that_do_not_fit(tmp_path, described, message):
         resolve(tmp_path / "w.safetensors", "resnet20")
 
 
-def test_an_input_that_is_not_understood_is_said(tmp_path):
+def test_an_input_that_is_not_understood_is_reported(tmp_path):
     save_weights(tmp_path / "w.safetensors", small().state_dict(), {"input": "whatever"})
     weights = resolve(tmp_path / "w.safetensors", "resnet20")
     assert weights.preprocessing is None
@@ -362,7 +362,7 @@ def test_a_layout_is_recognised_without_metadata(tmp_path):
         resolve(tmp_path / "w.safetensors", "resnet18")
 
 
-def test_what_a_layout_needs_is_set_and_said(tmp_path):
+def test_what_a_layout_needs_is_set_and_reported(tmp_path):
     network = create_model("efficientnet_b0", num_classes=3)
     torch.save(to_layout(network.state_dict(), "efficientnet_b0", "timm"), tmp_path / "w.pth")
     weights = resolve(tmp_path / "w.pth", "efficientnet_b0")

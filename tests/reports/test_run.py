@@ -191,7 +191,7 @@ def test_every_number_of_the_matrix_opens_its_pictures(tmp_path: Path) -> None:
     assert shown >= 20
 
 
-def test_left_out_pictures_are_said(tmp_path: Path) -> None:
+def test_left_out_pictures_are_reported(tmp_path: Path) -> None:
     predictions = predict(2, 60, wrong=1.0, seed=3)
     page, _ = write(tmp_path / "report.html", predictions)
     wrong = page.data["cells"]["0-1"]
@@ -301,7 +301,7 @@ def test_thumbnails_are_small_and_pixels_stay_visible() -> None:
 
 
 @pytest.mark.parametrize("error", [None, PictureError("x.jpg", "truncated"), FileNotFoundError("x.jpg")])
-def test_pictures_that_vanished_are_said(tmp_path: Path, error: Exception | None) -> None:
+def test_pictures_that_vanished_are_reported(tmp_path: Path, error: Exception | None) -> None:
     def thumbnails(row: int) -> Image.Image | None:
         if error is not None:
             raise error
@@ -336,7 +336,7 @@ def test_many_classes_without_any_mistake(tmp_path: Path) -> None:
     assert page.all("table", **{"class": "matrix"}) == []
 
 
-def test_a_class_without_pictures_is_said(tmp_path: Path) -> None:
+def test_a_class_without_pictures_is_reported(tmp_path: Path) -> None:
     predictions = predict(4, 10, wrong=0)
     kept = np.flatnonzero(predictions.labels != 2)
     predictions = Predictions(

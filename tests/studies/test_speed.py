@@ -37,7 +37,7 @@ def test_the_ratio_is_a_geometric_mean_with_the_interval_of_its_logarithms() -> 
     assert found.judge(4).kind == "no detectable difference"
 
 
-def test_who_never_arrives_gives_a_bound_and_no_interval() -> None:
+def test_an_error_never_reached_gives_a_bound_and_no_interval() -> None:
     slow = times_longer([np.nan, 9.0], [1.0, 1.0], 9)
     assert slow.at_least
     assert slow.ratio == pytest.approx(9)

@@ -100,7 +100,7 @@ def test_worth_is_a_matter_of_sizes() -> None:
     assert not worth_preparing((PictureFacts(error="broken"),) * 10, indices, form, 0, 90)
 
 
-def test_asked_for_they_are_always_prepared(choose: Callable[..., CropSettings]) -> None:
+def test_pictures_are_always_prepared_on_request(choose: Callable[..., CropSettings]) -> None:
     assert choose(prepared="raw", memory_share=0.9, epochs=1).prepared is not None
     kept = choose(prepared="jpeg", memory_share=0.9, prepared_side=60)
     assert kept.format == StoredFormat(60, format="jpeg")
@@ -115,7 +115,7 @@ def test_what_is_there_is_used_whatever_the_rule_says(choose: Callable[..., Crop
     assert choose(prepared="off").prepared is None
 
 
-def test_beyond_the_budget_the_form_stays_and_it_is_said(choose: Callable[..., CropSettings]) -> None:
+def test_beyond_the_budget_the_form_stays_and_it_is_reported(choose: Callable[..., CropSettings]) -> None:
     for settings in ({}, {"prepared": "jpeg"}):
         kept = choose(prepared_gib=1e-9, **settings)
         assert kept.prepared is None
@@ -124,7 +124,7 @@ def test_beyond_the_budget_the_form_stays_and_it_is_said(choose: Callable[..., C
     assert list_prepared() == []
 
 
-def test_what_has_no_effect_is_said(choose: Callable[..., CropSettings]) -> None:
+def test_what_has_no_effect_is_reported(choose: Callable[..., CropSettings]) -> None:
     assert choose(prepared="raw", policy=Policy("padded")).prepared is None
     assert "no effect" in choose.said[0]  # type: ignore[attr-defined]
 
@@ -164,7 +164,7 @@ def test_weights_do_not_depend_on_preparing(photo_folder: Path, tmp_path: Path) 
     assert list_prepared() == []
 
 
-def test_an_interrupted_training_goes_on_to_the_same_bits_without_what_it_prepared(
+def test_an_interrupted_training_resumes_to_the_same_bits_without_its_prepared_file(
     photo_folder: Path, tmp_path: Path
 ) -> None:
     whole = trained(tmp_path / "whole", photo_folder, prepared="jpeg")

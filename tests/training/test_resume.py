@@ -146,7 +146,7 @@ def test_two_phases_under_torchrun(digit_folder: Path, tmp_path: Path, whole: Pa
         pytest.param(["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"], marks=pytest.mark.slow),
     ],
 )
-def test_a_job_keeps_its_hands_off_another_run(
+def test_a_job_leaves_the_run_of_another_job_alone(
     digit_folder: Path, tmp_path: Path, launcher: list[str], whole_by_two: Path
 ) -> None:
     """Also where both jobs have the id "none", as all have that torchrun is not told to name."""

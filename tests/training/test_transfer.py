@@ -189,7 +189,7 @@ def test_views_of_another_policy_or_form_are_other_features(
     assert again.evaluation["features"]["computed"] == 0
 
 
-def test_a_policy_without_views_is_remarked(weights_file: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_policy_without_views_gets_a_note(weights_file: Path, photos: Path, tmp_path: Path) -> None:
     run = train(weights_file, photos, tmp_path / "a", transfer="head", policy="light")
     assert any("which is not augmented: see feature_views" in note for note in run.evaluation["notes"])
     quiet = train(weights_file, photos, tmp_path / "b", transfer="head")

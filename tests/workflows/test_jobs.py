@@ -153,7 +153,7 @@ def test_a_bad_picture_is_one_error_and_the_others_are_answered(run: Run, digit_
     assert len(records[1].classes) == 4
 
 
-def test_a_network_for_small_pictures_is_not_said_to_be_fed_smaller_ones(digit_folder: Path, tmp_path: Path) -> None:
+def test_a_network_for_small_pictures_gets_no_note_about_their_size(digit_folder: Path, tmp_path: Path) -> None:
     run = casebook.train(digit_folder, out=tmp_path / "run", model="resnet20", epochs=1, workers=0, warmup_epochs=0)
     assert not any("instead of" in note for note in run.evaluation["notes"])
 

@@ -65,7 +65,7 @@ def test_preparing(photographs: Path) -> None:
     assert prepare_pictures(photographs, model="lenet5", side=300).form.mode == "L"
 
 
-def test_a_training_finds_what_was_prepared_for_its_network(photographs: Path) -> None:
+def test_training_finds_the_pictures_prepared_for_its_network(photographs: Path) -> None:
     (photographs / "a" / "fake.jpg").unlink()
     prepare_pictures(photographs, model="resnet18")
     source = load_source(photographs)
@@ -76,7 +76,7 @@ def test_a_training_finds_what_was_prepared_for_its_network(photographs: Path) -
     assert kept.prepared.num_complete() == 6
 
 
-def test_preparing_refuses_what_makes_no_sense(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_rejects_impossible_settings(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="digits is held in memory"):
         prepare_pictures("digits")
     with pytest.raises(RecipeError, match="side is 100, expected 224 or more"):

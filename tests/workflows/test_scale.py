@@ -87,7 +87,7 @@ def on_clock(made_up_model, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("predicted_rate", [0.05, 0.2], ids=["too fast", "too slow"])
-def test_a_wrong_prediction_is_made_up_for(on_clock, predicted_rate: float) -> None:
+def test_a_wrong_prediction_is_corrected(on_clock, predicted_rate: float) -> None:
     """Measured at 0.1: proposals that are over the budget shrink, and those far below it grow, to the same network."""
     clock = on_clock(predicted_rate, Clock(0.1))
     (point,) = scale("mobilenet_v2", Budget(latency_ms=2), kinds=["compound"], **SMALL).points
@@ -121,7 +121,7 @@ def test_a_good_prediction_is_measured_once(on_clock) -> None:
     assert len(clock.rounds) == 1
 
 
-def test_what_stays_over_the_budget_is_dropped_with_the_reason(on_clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_over_the_budget_is_dropped_with_the_reason(on_clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that no multiply-add explains: corrections shrink the networks, and none is ever small enough."""
     clock = on_clock(0.1, Clock(0.1, start_ms=1.9))
     with pytest.raises(ModelError) as raised:
@@ -187,7 +187,7 @@ def test_another_devices_profile_is_predicted_with_its_error_left_free(made_up_m
         scale("mobilenet_v2", Budget(latency_ms=4), target=pi)
 
 
-def test_a_busy_machine_is_said() -> None:
+def test_a_busy_machine_is_reported() -> None:
     quiet = scaled(10.0, 10.0)
     assert scale_job._busy([quiet]) == []
     assert quiet.latency is not None

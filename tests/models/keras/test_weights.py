@@ -150,7 +150,7 @@ def test_a_network_that_is_left_alone():
     assert all(torch.equal(value, before[key]) for key, value in made.state_dict().items())
 
 
-def test_auxiliary_heads_are_nothing_to_keras():
+def test_auxiliary_heads_are_left_out_for_keras():
     with torch.device("meta"):
         plain, helped = (create_model("inception_v3", padding="same", auxiliary_heads=heads) for heads in (0, 1))
     assert any(key.startswith("auxiliary.") for key in helped.state_dict())
