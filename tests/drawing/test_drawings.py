@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from casebook.drawing.beside import beside
 from casebook.drawing.draw import LEVELS, STYLES, Drawing, draw_network, drawing_of
@@ -172,3 +173,52 @@ def test_twins_stand_side_by_side() -> None:
     assert "At the right, resnet20" in sheet.description
     with pytest.raises(ModelError, match="resnet20 has 5 pages"):
         beside(left, draw_network("resnet20", level="layers"))
+
+
+class Dense(nn.Module):
+    """As torchvision writes a dense block: each layer concatenates all before it."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(3 * (i + 1), 3, 3, padding=1) for i in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [x]
+        for layer in self.layers:
+            features.append(layer(torch.cat(features, 1)))
+        return torch.cat(features, 1)
+
+
+def test_what_is_too_tall_for_a_page_is_one_box_with_its_sums() -> None:
+    drawing = draw_network(Dense(40), 8, level="layers")
+    (sheet,) = [sheet for _, sheet in drawing.pages]
+    assert sheet.height < TALLEST
+    assert "connected in too many ways for a page" in drawing.svg()
+    (fact,) = drawing.facts.values()
+    assert fact.weights == sum(weight.numel() for weight in Dense(40).parameters())
+    assert "connected in too many ways" not in draw_network(Dense(3), 8, level="layers").svg()
+
+
+class Interleaved(nn.Module):
+    """A module whose calls stand on both sides of another's, and whose own are no series."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.ModuleDict({name: nn.Conv2d(3, 3, 3, padding=1) for name in "abcd"})
+        self.between = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.inner["a"](x)
+        b = self.between(a)
+        c = self.inner["c"](a + b)
+        d = self.inner["d"](torch.relu(b + x))
+        return torch.cat([self.inner["b"](c), d, a, b], 1)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_tangle_is_drawn_by_names(level: str) -> None:
+    drawing = draw_network(Interleaved(), 8, level=level)
+    assert all(sheet.collisions() == [] for _, sheet in drawing.pages)
+    assert sum(fact.total_weights for fact in drawing.facts.values()) == 4 * 84 + 12
+    if level != "strip":
+        assert ">step 1<" in drawing.svg() or ">a<" in drawing.svg()

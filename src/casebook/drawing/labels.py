@@ -49,15 +49,12 @@ def call_title(node: Node) -> str:
 
 
 def unit_lines(unit: Unit) -> tuple[str, ...]:
-    """The title of a unit and, in a second line, what comes with it, in the order of the calls."""
-    before = [call_title(node) for node in unit.before if node.type != "Flatten"]
-    after = [call_title(node) for node in unit.after if node.type != "Flatten"]
-    remark = ", ".join([*before, "then this", *after] if before and after else [*before, *after])
-    if before and not after:
-        remark = f"behind {remark}"
-    elif before:
-        remark = f"behind {', '.join(before)}; {', '.join(after)}"
-    return (call_title(unit.main), remark) if remark else (call_title(unit.main),)
+    """The title of a unit and, in small lines, what comes with it: "first batch norm, ReLU", "then dropout 0.5"."""
+    before = ", ".join(call_title(node) for node in unit.before if node.type != "Flatten")
+    after = ", ".join(call_title(node) for node in unit.after if node.type != "Flatten")
+    if before:
+        return (call_title(unit.main), f"first {before}", *([f"then {after}"] if after else []))
+    return (call_title(unit.main), *([after] if after else []))
 
 
 def split_shortcut(element: Branches) -> tuple[Elements, Elements] | None:
@@ -102,8 +99,8 @@ def _by_content(element: Element) -> str:
             return "squeeze and excitation" if found else "product of branches"
         if element.join.kind == "cat":
             if found and not found[1]:
-                return "dense layer"
-            return "inception module" if len(element.branches) > 2 else "concatenation"
+                return "dense layer" if len(convolutions) < 4 else "branch beside its input"
+            return "inception module" if convolutions else "concatenation"
         if found:
             inner = [node for node in all_nodes(found[0]) if node.kind == "conv" and len(node.shape) == 3]
             kernels = [node.cost.kernel_size for node in inner]
@@ -113,6 +110,9 @@ def _by_content(element: Element) -> str:
                 return "bottleneck block"
             return "residual block"
         return "sum of branches"
+    inner = [part for part in element.elements if isinstance(part, Branches)] if isinstance(element, Block) else []
+    if len(inner) == 1 and inner[0].join is not None and inner[0].join.kind == "add":
+        return _by_content(inner[0])
     if isinstance(element, Block) and deep:
         layers = [unit for unit in element.elements if isinstance(unit, Unit) and unit.main.kind == "conv"]
         return "inverted bottleneck, no shortcut" if len(layers) > 2 else "depthwise separable block"

@@ -120,7 +120,8 @@ def _residual(boxes: Boxes, element: Branches, main: Elements, shortcut: Element
     assert element.join is not None
     weighty = [unit for unit in main if isinstance(unit, Unit) and unit.main.kind in ("conv", "linear")]
     plain = len(weighty) == len([unit for unit in main if isinstance(unit, Unit)])
-    if element.join.kind != "add" or not plain or not weighty:
+    first = any(unit.before for unit in weighty)  # pre-activation, of which the lectures have no names
+    if element.join.kind != "add" or not plain or not weighty or first or (shortcut and not element.after):
         return body
     count = len(weighty)
     width = text_width(f"z[l+{count}]", 12, bold=True) + 8
@@ -133,11 +134,9 @@ def _residual(boxes: Boxes, element: Branches, main: Elements, shortcut: Element
     labels.append(Words(spine + 8, 11, "a[l]", "strong", 12))
     labels.append(Words(main_spine - 6, sign.y - 18, f"z[l+{count}]", "strong", 12, "end"))  # type: ignore[union-attr]
     height = body.height + 16
-    if element.after:
-        labels.append(Words(spine + 8, height - 2, f"a[l+{count}] = g(z[l+{count}] + a[l])"
-                            if not shortcut else f"a[l+{count}]", "strong", 12))  # fmt: skip
-    else:
-        labels.append(Words(spine + 8, height - 2, f"z[l+{count}] + a[l]" if not shortcut else "sum", "strong", 12))
+    z, a = f"z[l+{count}]", f"a[l+{count}]"
+    out = f"{z} + a[l]" if not element.after else a if shortcut else f"{a} = g({z} + a[l])"
+    labels.append(Words(spine + 8, height - 2, out, "strong", 12))
     labels.append(Wire(((spine, body.height), (spine, height))))
     wide = max(body.width + width, spine + 10 + max(text_width(s.text, 12, bold=True) for s in labels
                                                     if isinstance(s, Words) and s.anchor == "start"))  # fmt: skip

@@ -6,12 +6,13 @@ from typing import NamedTuple
 from .facts import Fact, facts, group_fact, unit_fact
 from .fold import Block, Branches, Element, Elements, Repeat, Structure, Unit, Woven, WovenPart, all_nodes
 from .graph import Node
-from .labels import JOINS, call_title, css_class, split_shortcut, times, unit_lines
+from .labels import JOINS, call_title, css_class, element_title, split_shortcut, times, unit_lines
 from .layout import Box, Piece, Wire, Words, beside, box, box_width, framed, moved, rows_of, stack
 from .outline import sides
 from .svg import Sheet
 from .text import text_width, wrapped
 
+TALLEST = 2400  # pixels; what is taller stands as one box
 ROW_GAP = 40  # between the rows of a cell's parts
 
 
@@ -82,15 +83,27 @@ class Boxes:
             if isinstance(element, Unit):
                 calls = (*element.before, element.main, *element.after)
                 found += [self.call(node, width) for node in calls] if exploded else [self.unit(element, width)]
-            elif isinstance(element, Branches):
-                found.append(self.branches(element, exploded=exploded))
             elif isinstance(element, Block):
                 found += self.pieces(element.elements, exploded=exploded)
-            elif isinstance(element, Repeat):
-                found.append(framed(self.series(element.first, exploded=exploded), times(element)))
             else:
-                found.append(self.woven(element, exploded=exploded))
+                found.append(self._parallel(element, exploded))
         return found
+
+    def _parallel(self, element: Branches | Repeat | Woven, exploded: bool) -> Piece:
+        """Branches, parts or what repeats; as one box if that would be taller than any page."""
+        before = dict(self.used)
+        if isinstance(element, Branches):
+            piece = self.branches(element, exploded=exploded)
+        elif isinstance(element, Repeat):
+            piece = framed(self.series(element.first, exploded=exploded), times(element))
+        else:
+            piece = self.woven(element, exploded=exploded)
+        if piece.height <= TALLEST:
+            return piece
+        self.used = before
+        count = len(list(all_nodes((element,))))
+        lines = (element_title(element, self.types), f"{count:,} calls, connected in too many ways for a page")
+        return self.group((element,), lines, "merge")
 
     def branches(self, element: Branches, *, exploded: bool = False) -> Piece:
         """Branches side by side; a shortcut stands on the right, solid where it is the identity, else dashed."""

@@ -166,12 +166,24 @@ def grouped(nodes: Sequence[Node], output: int, types: dict[str, str]) -> Series
 
 
 def weave(nodes: Sequence[Node], keys: dict[int, str]) -> Weave:
-    """The nodes grouped by key into parts; a part that has one input and one output is decomposed."""
+    """The nodes grouped by key into parts, each of which is a series; nodes of other groups become parts themselves."""
     inside = {node.number for node in nodes}
-    groups: dict[str, list[Node]] = defaultdict(list)
-    for node in nodes:
-        groups[keys[node.number]].append(node)
-    places = {name: place for place, name in enumerate(groups)}
+    while True:
+        groups: dict[str, list[Node]] = defaultdict(list)
+        for node in nodes:
+            groups[keys[node.number]].append(node)
+        places = {name: place for place, name in enumerate(groups)}
+        late = {
+            keys[node.number]
+            for node in nodes
+            for source in node.inputs
+            if source in inside and places[keys[source]] > places[keys[node.number]]
+        }
+        series = {name: part_series(members) for name, members in groups.items()}
+        broken = {name for name in groups if name in late or series[name] is None}
+        if not broken:
+            break
+        keys = keys | {node.number: f"#{node.number}" for name in broken for node in groups[name]}
     outer: dict[int, int] = {}  # node outside -> -1, -2, ...
     parts = []
     for name, members in groups.items():
@@ -186,7 +198,7 @@ def weave(nodes: Sequence[Node], keys: dict[int, str]) -> Weave:
                     place = places[keys[source]]
                 if place not in inputs:
                     inputs.append(place)
-        parts.append(Part(name, part_series(members) or tuple(members), tuple(inputs)))
+        parts.append(Part(name, series[name] or (), tuple(inputs)))
     return Weave(tuple(parts), outer=tuple(outer))
 
 
