@@ -51,10 +51,11 @@ class Row:
     def __str__(self) -> str:
         if self.problem:
             return f"{self.choice}: {self.problem}"
-        speeds = ", ".join(
-            f"{speed:.1f} pictures/s {size} at a time" for size, speed in self.pictures_per_second.items()
+        one, many = (self.pictures_per_second[size] for size in BATCH_SIZES)
+        return (
+            f"{self.choice}: {one:.1f} pictures/s one by one, {many:.1f} pictures/s {BATCH_SIZES[-1]} at a time; "
+            f"differs by {self.difference:.1e}"
         )
-        return f"{self.choice}: {speeds}; differs by {self.difference:.1e}"
 
 
 def combinations(bundle: Bundle) -> Iterator[Choice]:

@@ -3,6 +3,7 @@
 Both read the same files. Every network takes `pixels`, (B, H, W, C) uint8, and gives the three arrays of `Outputs`.
 """
 
+import sys
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -76,6 +77,8 @@ class OpenVino:
     name = "openvino"
 
     def __init__(self, network: bytes, threads: int, *, exact: bool):
+        # Without this package OpenVINO takes a stub that sends nothing.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         try:
             import openvino
         except ImportError as error:
