@@ -55,13 +55,18 @@ def test_a_sheet_is_a_picture_with_words() -> None:
 
 def test_only_the_classes_in_use_have_rules_and_each_has_a_plain_colour() -> None:
     drawing = sheet()
-    drawing.rect(0, 0, 10, 10, "pool")
+    drawing.rect(0, 0, 10, 10, "pool thick clear")
     drawing.line(0, 0, 10, 10)
     style = ElementTree.fromstring(drawing.svg()).findtext(f"{SVG}style") or ""
+    plain, _, live = style.partition("@supports")
     assert ".conv" not in style
-    assert f"fill:{PALETTE['pool'][0][0]};fill:var(--cb-pool)" in style
-    assert f"stroke:{VARIABLES['rule'][0]};stroke:var(--cb-rule)" in style
-    assert f"--cb-pool:{PALETTE['pool'][1][0]}" in style.split("prefers-color-scheme:dark")[1]
+    assert "var(" not in plain
+    assert f".pool{{fill:{PALETTE['pool'][0][0]};stroke:{PALETTE['pool'][0][1]}" in plain
+    assert f"stroke:{VARIABLES['rule'][0]}" in plain
+    assert ".pool{fill:var(--cb-pool)" in live
+    assert f"--cb-pool:{PALETTE['pool'][1][0]}" in live.split("prefers-color-scheme:dark")[1]
+    for part in (plain, live):
+        assert part.index(".pool{") < part.index(".thick{") < part.index(".clear{fill:none")  # the later one counts
 
 
 def test_words_of_strangers_are_escaped() -> None:

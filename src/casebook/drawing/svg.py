@@ -54,6 +54,7 @@ TEXT_SIZE = 14  # pixels; nothing is smaller than SMALLEST
 SMALLEST = 11
 LINE_HEIGHT = 1.3
 Anchor = Literal["start", "middle", "end"]
+_VARIABLE = re.compile(r"var\(--cb-([\w-]+)\)")
 _NUMBERS = re.compile(r"-?\d+")
 _PATH = re.compile(r"[MLHVCQSTAZ\d\s,-]*")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
@@ -250,43 +251,39 @@ class Sheet:
 def style_sheet(classes: set[str]) -> str:
     """The rules for these classes, with the colours of a dark screen; paper is white.
 
-    Each colour stands before its variable as well, for programs that know no variables.
+    Programs that know no variables, such as many converters, see the light colours: the variables stand in an
+    at-rule, which they skip.
     """
     used = [name for name in PALETTE if name in classes]
-    root, ink, paper = ".casebook-drawing", VARIABLES["ink"][0], VARIABLES["paper"][0]
-    rules = [
-        f"{root}{{{_values(0, used)};font-family:{FONTS}}}",
-        f":where({root}){{max-width:100%;height:auto}}",
-        f"@media screen and (prefers-color-scheme:dark){{{root}{{{_values(1, used)}}}}}",
-        f"{root} .paper{{fill:{paper};fill:var(--cb-paper)}}",
-        f"{root} text{{fill:{ink};fill:var(--cb-ink);stroke:none}}",
-    ]
+    rules = [(" .paper", "fill:var(--cb-paper)"), (" text", "fill:var(--cb-ink);stroke:none")]
+    rules += [(f" .{n}", f"fill:var(--cb-{n});stroke:var(--cb-{n}-edge);stroke-width:1.5") for n in used]
+    rules += [(f" .{name}", style) for name, style in STYLES.items() if name in classes]
+    root, values = ".casebook-drawing", _values(0, used)
+    plain = [f"{root}{selector}{{{_VARIABLE.sub(lambda found: values[found[1]], style)}}}" for selector, style in rules]
+    return "\n".join(
+        [
+            f"{root}{{font-family:{FONTS}}}",
+            *plain,
+            "@supports (fill:var(--cb-ink)){",
+            f":where({root}){{max-width:100%;height:auto}}",
+            f"{root}{{{_declared(values)}}}",
+            f"@media screen and (prefers-color-scheme:dark){{{root}{{{_declared(_values(1, used))}}}}}",
+            *(f"{root}{selector}{{{style}}}" for selector, style in rules),
+            "}",
+        ]
+    )
+
+
+def _values(ground: int, used: Sequence[str]) -> dict[str, str]:
+    """The colours of the variables, by name."""
+    values = {name: colours[ground] for name, colours in VARIABLES.items()}
     for name in used:
-        fill, edge = PALETTE[name][0]
-        rules.append(
-            f"{root} .{name}{{fill:{fill};fill:var(--cb-{name});stroke:{edge};stroke:var(--cb-{name}-edge);"
-            "stroke-width:1.5}"
-        )
-    for name, style in STYLES.items():
-        if name in classes:
-            rules.append(f"{root} .{name}{{{_with_fallback(style)}}}")
-    return "\n".join(rules)
+        values[name], values[f"{name}-edge"] = PALETTE[name][ground]
+    return values
 
 
-def _with_fallback(style: str) -> str:
-    """The declarations, each with a variable preceded by one with the variable's light colour."""
-    declarations = []
-    for declaration in style.split(";"):
-        found = re.search(r"var\(--cb-(\w+)\)", declaration)
-        declarations += [declaration.replace(found[0], VARIABLES[found[1]][0])] if found else []
-        declarations.append(declaration)
-    return ";".join(declarations)
-
-
-def _values(ground: int, used: Sequence[str]) -> str:
-    inks = [f"--cb-{name}:{colours[ground]}" for name, colours in VARIABLES.items()]
-    fills = [f"--cb-{name}:{PALETTE[name][ground][0]};--cb-{name}-edge:{PALETTE[name][ground][1]}" for name in used]
-    return ";".join(inks + fills)
+def _declared(values: Mapping[str, str]) -> str:
+    return ";".join(f"--cb-{name}:{colour}" for name, colour in values.items())
 
 
 def _meeting(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
