@@ -13,8 +13,8 @@ LINES = 14
 """Lines of text below a slide's title."""
 CHARACTERS = 78
 """Characters in a line of text."""
-MOST_LINES = 34
-"""Lines of code on a slide, in smaller letters than text."""
+CODE, COLUMN = 0.7, 0.58
+"""The height of a line of code, and of one in two columns, in lines of text."""
 
 
 class Slide(NamedTuple):
@@ -82,13 +82,15 @@ def _filled(title: str, parts: Sequence[Part]) -> list[Slide]:
 
 def lines_of(part: Part) -> float:
     """The height of a part in lines of text."""
-    return max(map(_height, part.blocks), default=0.0) if part.kind == "columns" else sum(map(_height, part.blocks))
+    if part.kind == "columns":
+        return COLUMN * _num_lines(part.blocks) + 2
+    return sum(map(_height, part.blocks))
 
 
 def _height(block: Block) -> float:
     if block.kind == "text":
         return sum(_paragraph(text) for text in block.text.split("\n\n"))
-    return 1.6 if block.kind == "heading" else 0.8 * _num_lines([block]) + 1
+    return 1.6 if block.kind == "heading" else CODE * _num_lines([block]) + 1
 
 
 def _paragraph(text: str) -> float:
