@@ -242,7 +242,7 @@ def load(given: argparse.Namespace, files: list[bytes]) -> None:
             rates[name].append(measure())
         print(f"round {number + 1}: " + ", ".join(f"{name} {found[-1][0]:.1f}/s" for name, found in rates.items()))
     for place, unit in enumerate(("images a second", "images a second of processor time")):
-        for name in arms:
+        for name in (other for other in arms if other != "casebook"):
             ratios = [ours[place] / theirs[place] for ours, theirs in zip(rates["casebook"], rates[name], strict=True)]
             print(
                 f"{unit}, casebook / {name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
