@@ -1,7 +1,7 @@
-"""PyTorch's operators -> Keras's layers, one function for each kind, gathered in `OPERATORS`.
+"""Keras layers for PyTorch's operators: one function for each kind, gathered in `OPERATORS`.
 
-PyTorch has the channels in axis 1, the Keras model in the last: a tensor of three or more dimensions has its axis 1
-moved to the end on the Keras side. Constants stay as PyTorch has them until an operator takes them in.
+PyTorch has the channels in axis 1, Keras in the last axis. So in Keras, axis 1 of a tensor with three or more axes comes
+last. Constants keep PyTorch's order until an operator uses them.
 """
 
 import math
@@ -16,14 +16,14 @@ from torch.fx.node import map_arg
 
 from ...errors import ModelError
 
-# Operators that give nothing negative, and those that give nothing negative when they are given nothing negative.
+# Operators whose output is never negative, and those whose output is not negative if no input is.
 NONNEGATIVE = {"relu", "relu6", "sigmoid", "hardsigmoid", "square"}
 KEEP_NONNEGATIVE = {"max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "cat", "add", "dropout"}
-LOWEST = float(np.finfo(np.float32).min)  # for minus infinity, which the JSON in a .keras file cannot hold
+LOWEST = float(np.finfo(np.float32).min)  # stands for minus infinity, which the JSON of a .keras file cannot store
 
 
 class Call:
-    """One operator of an exported graph: where it stands, what it is given, and layers named after that place."""
+    """One operator of an exported graph, with its module and arguments; it creates layers named after the module."""
 
     def __init__(self, translation: Any, node: fx.Node):
         self.translation, self.node, self.keras = translation, node, translation.keras
@@ -34,7 +34,7 @@ class Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The output's, in PyTorch's order."""
+        """The shape of the output, in PyTorch's order."""
         return tuple(self.node.meta["val"].shape)
 
     @property
@@ -42,7 +42,7 @@ class Call:
         return self.node.args[0] in self.translation.nonnegative
 
     def arguments(self) -> dict[str, Any]:
-        """By the names of the operator's schema, but "input" for "self"; values in the place of nodes."""
+        """Keyword arguments with the schema's names, but "input" for "self"; values replace nodes."""
         values, found = self.translation.values, {}
         for i, argument in enumerate(self.node.target._schema.arguments):  # type: ignore[union-attr]
             given = self.node.kwargs.get(argument.name, argument.default_value)
@@ -51,7 +51,7 @@ class Call:
         return found
 
     def layer(self, kind: str, suffix: str = "", **settings: Any) -> Any:
-        """A layer named after the module; `suffix` tells apart what one module does besides its main work."""
+        """A layer named after the module; `suffix` distinguishes further layers of the same module."""
         if not suffix and any(True for _ in self.module.children()):
             suffix = self.operator
         base = "_".join(filter(None, [self.path.replace(".", "_"), suffix])) or "network"
@@ -65,7 +65,7 @@ class Call:
         return getattr(self.keras.layers, kind)(name=name, dtype="float32", **settings)
 
     def weighted(self, kind: str, x: Any, key: Tensor, weights: Sequence[Any], **settings: Any) -> Any:
-        """The output of a layer with these weights; one with the same `key`, its main weight, is called again."""
+        """The output of a layer with these weights. A layer whose main weight, `key`, is the same is reused."""
         layers = self.translation.layers
         if id(key) in layers:
             return layers[id(key)](x)
@@ -84,13 +84,13 @@ def array(tensor: Tensor) -> np.ndarray:
 
 
 def axis_of(dim: int, rank: int) -> int:
-    """PyTorch's axis, perhaps counted from the end -> Keras's."""
+    """The Keras axis for a PyTorch axis, which may count from the end."""
     dim %= rank
     return dim if rank < 3 or dim == 0 else (rank - 1 if dim == 1 else dim - 1)
 
 
 def reshape(call: Call, input: Any, **_: Any) -> Any:
-    """Any change of shape that leaves each picture's values together: flatten, view, squeeze, unsqueeze."""
+    """Any change of shape that keeps the batch axis: flatten, view, squeeze, unsqueeze."""
     x, shape = input, call.shape
     if shape[0] != call.translation.batch:
         raise call.error(f"gives the shape {shape}, expected the batch to stay the first axis")
@@ -105,12 +105,12 @@ def reshape(call: Call, input: Any, **_: Any) -> Any:
 
 
 def is_order_free(shape: Sequence[int]) -> bool:
-    """Whether channels first and channels last are the same order of values."""
+    """Whether channels first and channels last give the same order of values."""
     return shape[-1] == 1 or math.prod(shape[:-1]) == 1
 
 
 def padded(call: Call, x: Any, sides: Mapping[int, tuple[int, int]], value: float = 0.0) -> Any:
-    """`sides` is (before, after) for each of Keras's axes; a negative width takes away."""
+    """`sides` is (before, after) for each of Keras's axes; a negative width crops."""
     if any(min(widths) < 0 for widths in sides.values()):
         kept = [slice(None)] * len(x.shape)
         for axis, (before, after) in sides.items():
@@ -188,7 +188,7 @@ def batch_norm(
     eps: float,
     **_: Any,
 ) -> Any:
-    """Keras's momentum is what stays of the old statistics, PyTorch's what comes of the new."""
+    """Keras's momentum is the weight of the old statistics, PyTorch's that of the new ones."""
     settings = dict(axis=-1, epsilon=eps, momentum=1 - momentum, scale=weight is not None, center=bias is not None)
     weights = [weight, bias, running_mean, running_var]
     return call.weighted("BatchNormalization", input, running_mean, weights, **settings)
@@ -200,7 +200,7 @@ def pair(given: Sequence[int] | int) -> tuple[int, int]:
 
 
 def window_sides(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> tuple[int, int]:
-    """(before, after) such that windows without any other padding lie where PyTorch's pooling puts them.
+    """The padding (before, after) that puts unpadded windows where PyTorch's pooling has them.
 
     With `ceil_mode` a last window may look beyond the end, but has to begin inside the input or its left padding.
     """
@@ -248,7 +248,7 @@ def avg_pool2d(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Any:
-    """Windows over zeros are averaged by Keras as if the zeros counted; a factor for each place mends that."""
+    """Keras counts padded zeros in averages; a factor for each position corrects that."""
     x, kernel, stride, padding = input, pair(kernel_size), pair(stride or kernel_size), pair(padding)
     if not count_include_pad and not divisor_override and keeps_size(kernel, stride, padding):
         return call.layer("AveragePooling2D", pool_size=kernel, strides=1, padding="same")(x)
@@ -265,7 +265,7 @@ def avg_pool2d(
 
 
 def counted(size: int, kernel: int, stride: int, padding: int, sides: tuple[int, int], include_pad: bool) -> np.ndarray:
-    """How many places each window along one axis counts."""
+    """The number of positions that each window along one axis counts."""
     starts = np.arange(0, size + sum(sides) - kernel + 1, stride) - sides[0]
     low, high = (-padding, size + padding) if include_pad else (0, size)
     return np.minimum(starts + kernel, high) - np.maximum(starts, low)
@@ -281,9 +281,9 @@ def avg_pool3d(
     divisor_override: int | None,
     **_: Any,
 ) -> Any:
-    """The sum over neighbouring channels in a local response normalisation, which lies there as a third axis."""
+    """The sum over neighbouring channels in a local response normalisation, where channels form a third axis."""
     if any(padding) or ceil_mode or divisor_override:
-        raise call.error("pads, rounds up or divides otherwise, expected neither")
+        raise call.error("pads, rounds up or uses another divisor, which Keras cannot do")
     settings = dict(pool_size=tuple(kernel_size), strides=tuple(stride or kernel_size))
     return call.layer("AveragePooling3D", "mean", **settings)(input)
 
@@ -313,7 +313,7 @@ def reduced(operation: str, call: Call, input: Any, dim: Sequence[int] | None, k
 
 
 def arithmetic(layer: str, operation: str, call: Call, input: Any, other: Any, alpha: float = 1) -> Any:
-    """Two tensors by a layer; with a number, or with a constant of the network, by what is simplest."""
+    """Combines two tensors with a layer; a number or a constant of the network in the simplest way."""
     if isinstance(other, Tensor) and other.ndim == 0:
         other = other.item()
     if isinstance(input, int | float | Tensor):
@@ -348,7 +348,7 @@ def is_per_channel(weight: Tensor) -> bool:
 
 
 def scale_and_shift(call: Call, x: Any, scale: Tensor) -> Any:
-    """A trained factor for each channel, and the trained summand where one follows, as one depthwise convolution."""
+    """A trained factor per channel, and a trained summand if one follows, as one depthwise convolution."""
     values, readers, bias = call.translation.values, list(call.node.users), None
     if len(readers) == 1 and Call(call.translation, readers[0]).operator == "add":
         summand = values.get(readers[0].args[1])  # pyright: ignore[reportArgumentType, reportCallIssue]
