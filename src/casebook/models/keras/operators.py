@@ -1,7 +1,7 @@
 """Keras layers for PyTorch's operators: one function for each kind, gathered in `OPERATORS`.
 
-PyTorch has the channels in axis 1, Keras in the last axis. So in Keras, axis 1 of a tensor with three or more axes comes
-last. Constants keep PyTorch's order until an operator uses them.
+PyTorch has the channels in axis 1, Keras in the last axis. So axis 1 of a tensor with three or more axes moves to the
+end. Constants keep PyTorch's order until an operator uses them.
 """
 
 import math
