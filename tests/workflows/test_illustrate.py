@@ -1,11 +1,13 @@
 """Illustrations by name: real protocols, real transfer choices, files that are written or refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 import casebook
+from casebook.cost.scaling import NetworkCosts, Point
 from casebook.errors import ModelError, PictureError
 from casebook.evaluation.protocols import PROTOCOLS, views
 from casebook.preprocessing import Preprocessing
@@ -28,6 +30,19 @@ def test_the_depths_of_the_winners_are_counted() -> None:
     sheet = illustrate("bars")
     assert sheet.collisions() == []
     assert {"alexnet: 8 layers", "googlenet: 22 layers", "resnet152_v1: 152 layers"} <= set(words(sheet))
+
+
+def test_a_result_of_scale_is_drawn() -> None:
+    point = Point(0.5, 1.0, 96)
+    cost = NetworkCosts(0, 0, 0, 0, None)
+    found = SimpleNamespace(
+        family="mobilenet_v2",
+        network="mobilenet_v2",
+        points=[SimpleNamespace(kind="width", point=point, predicted=cost)],
+    )
+    sheet = illustrate("scaled", result=found)
+    assert [name for name in words(sheet) if name in ("baseline", "width")] == ["baseline", "width"]
+    assert "width x 0.5" in words(sheet)
 
 
 @pytest.mark.slow

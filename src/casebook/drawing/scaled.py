@@ -13,7 +13,7 @@ from ..errors import ModelError
 from .svg import Sheet
 
 if TYPE_CHECKING:
-    from ..cost.scaling import NetworkCosts, Point
+    from ..cost.scaling import Family, NetworkCosts, Point
 
 COLUMN, MARGIN = 190, 20
 WORD_SIZE = 13
@@ -61,7 +61,14 @@ def doubled(family_name: str = "efficientnet", work: float = 2.0) -> list[Scaled
     base = Point(1.0, 1.0, chosen.resolution)
     budget = Budget(multiply_adds=work * space.costs(base).multiply_adds)
     proposal = propose(space, budget, kinds=("width", "depth", "resolution", "compound"))
-    return [counted(chosen.network, "baseline", base), *measured(chosen.network, proposal.points)]
+    return [baseline(chosen), *measured(chosen.network, proposal.points)]
+
+
+def baseline(family: "Family") -> Scaled:
+    """The network of a family as it is."""
+    from ..cost.scaling import Point
+
+    return counted(family.network, "baseline", Point(1.0, 1.0, family.resolution))
 
 
 def from_result(path: Path) -> tuple[str, list[Scaled]]:
@@ -82,8 +89,7 @@ def from_result(path: Path) -> tuple[str, list[Scaled]]:
         raise ModelError(f"{path} is not what 'casebook scale --json' prints; it has no {error}") from error
     if not points:
         raise ModelError(f"{path} has no networks; allow 'casebook scale' a larger budget")
-    base = ("baseline", Point(1.0, 1.0, chosen.resolution))
-    return chosen.network, [counted(chosen.network, *one) for one in (base, *points)]
+    return chosen.network, [baseline(chosen), *(counted(chosen.network, *one) for one in points)]
 
 
 def measured(network: str, found: Iterable[Found]) -> list[Scaled]:

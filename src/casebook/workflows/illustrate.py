@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..drawing.svg import Sheet
     from ..evaluation.protocols import Protocol
     from ..preprocessing import Preprocessing
+    from .scale_result import Scaling
 
 PHOTO_SIDE = 360  # pixels of a picture inside a drawing, the longer side
 PICTURE_SIZE = (500, 375)  # width and height where there is no picture: the usual size in ImageNet
@@ -89,13 +90,17 @@ def _volume(*, input: str = "28x28x192", layers: str = "conv1-16,conv5-32+same")
     return volumes(f"{maps[0].label} to {maps[-1].label}", maps, [sums])
 
 
-def _scaled(*, family: str = "efficientnet", work: float = 2.0, result: str | Path | None = None) -> "Sheet":
-    """A family at `work` times its multiply-adds, or the networks in the `result` of a `casebook scale --json`."""
+def _scaled(
+    *, family: str = "efficientnet", work: float = 2.0, result: "str | Path | Scaling | None" = None
+) -> "Sheet":  # fmt: skip
+    """A family at `work` times its multiply-adds, or the `result` of `casebook.scale` or `casebook scale --json`."""
     from ..cost.scaling import family as named_family
-    from ..drawing.scaled import doubled, from_result, scaled
+    from ..drawing.scaled import baseline, doubled, from_result, measured, scaled
 
-    if result is not None:
+    if isinstance(result, str | Path):
         return scaled(*from_result(Path(result)))
+    if result is not None:
+        return scaled(result.network, [baseline(named_family(result.family)), *measured(result.network, result.points)])
     return scaled(named_family(family).network, doubled(family, work))
 
 
