@@ -140,8 +140,9 @@ def parts(run: Path) -> dict[str, str]:
 
 
 def train(data: Path, out: Path, **settings: Any) -> Path:
-    quick: dict[str, Any] = {"model": "lenet5", "epochs": 3, "batch_size": 16, "mirror": False, "warmup_epochs": 0,
-                             "workers": 0, "learning_rate": 0.05, "near_duplicates": False}  # fmt: skip
+    quick: dict[str, Any] = {"recipe": "scratch", "model": "lenet5", "epochs": 3, "batch_size": 16, "mirror": False,
+                             "warmup_epochs": 0, "workers": 0, "learning_rate": 0.05,
+                             "near_duplicates": False}  # fmt: skip
     return casebook.train(data, out=out, **(quick | settings)).path
 
 

@@ -60,8 +60,8 @@ def small_run(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A run over the classes digit_0 to digit_3. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("runs") / "small"
     casebook.train(
-        digit_folder, out=out, model="lenet5", epochs=3, batch_size=16, mirror=False, warmup_epochs=0, workers=0,
-        learning_rate=0.05, near_duplicates=False,
+        digit_folder, out=out, recipe="scratch", model="lenet5", epochs=3, batch_size=16, mirror=False,
+        warmup_epochs=0, workers=0, learning_rate=0.05, near_duplicates=False,
     )  # fmt: skip
     return out
 
