@@ -82,6 +82,18 @@ def test_endless_headers_are_refused(listening, brightness) -> None:
             drip(connection, [b"X-Filler: " + b"x" * (MAX_HEADER_BYTES // 8) + b"\r\n"] * 100, 0.01)
 
 
+def test_more_connections_than_allowed_are_told_to_come_back(listening, brightness) -> None:
+    server = listening(brightness(), settings=ServerSettings(limits=Limits(connections=1), drain_seconds=0))
+    with socket.create_connection(("127.0.0.1", server.port)) as first:
+        first.sendall(HEAD)
+        while not server.server.server_state.connections:
+            time.sleep(0.005)
+        with socket.create_connection(("127.0.0.1", server.port)) as second:
+            said = everything(second)
+    assert said.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 1" in said
+
+
 def test_what_is_no_http_gets_400_in_json(listening, brightness) -> None:
     server = listening(brightness())
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
