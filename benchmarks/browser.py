@@ -42,7 +42,8 @@ def main() -> None:
     files = pictures_below(options.pictures)
     files = files[:: max(1, len(files) // options.most)][: options.most]
     rows = compared(options, [*files[:WARM_UP], *files])[WARM_UP:]
-    results = {name: summary([row for row in rows if row["reduced"] == reduced]) for name, reduced in GROUPS.items()}
+    groups = {name: [row for row in rows if row["reduced"] == reduced] for name, reduced in GROUPS.items()}
+    results = {name: summary(group) for name, group in groups.items() if group}
     steps = {step: statistics.median(row["steps"][step] for row in rows) for step in rows[0]["steps"]}
     print(table(HEAD, [(name, *(str(value) for value in result.values())) for name, result in results.items()]))
     print("median ms in the page:", ", ".join(f"{step} {ms:.1f}" for step, ms in steps.items()))
@@ -93,8 +94,6 @@ def compared(options: argparse.Namespace, files: list[Path]) -> list[dict]:
 
 
 def summary(rows: list[dict]) -> dict:
-    if not rows:
-        return {"number": 0}
     ratios = statistics.quantiles([row["page_ms"] / row["python_ms"] for row in rows], n=4) if len(rows) > 1 else []
     return {
         "number": len(rows),

@@ -38,6 +38,9 @@ def export(
     web: str = typer.Option(
         None, "--web", metavar="DIR|FILE.html", help="Also write a page that classifies pictures in a browser, offline."
     ),
+    web_network: str = typer.Option(
+        "float32", "--web-network", help="The page's network: float32, or int8 (a quarter of the size, slower)."
+    ),
     onnxruntime_web: str = typer.Option(
         None,
         "--onnxruntime-web",
@@ -66,7 +69,7 @@ def export(
             )
             document, bundle = exported.document, str(exported.path)
         if web:
-            page = casebook.export_web(bundle, web, runtime=onnxruntime_web, progress=display)
+            page = casebook.export_web(bundle, web, network=web_network, runtime=onnxruntime_web, progress=display)
             document["web"] = {"path": str(page.path), "bytes": page.size_bytes}
         if litert:
             worst = casebook.export_litert(model, litert, weights=weights, classes=classes)

@@ -11,15 +11,15 @@ def export_web(
     bundle: str | Path,
     out: str | Path,
     *,
-    network: str | None = None,
+    network: str = "float32",
     runtime: str | Path | None = None,
     progress: bool | Reporter = False,
 ) -> Written:
     """Writes a page that classifies pictures in a browser, on the device, without a network connection.
 
-    `out` is a folder for a web server, or a file ending in .html that opens as it is. `network` is "float32" or
-    "int8"; by default int8 where the bundle has it. `runtime` is a folder with the files of onnxruntime-web; without
-    it they come from the cache, and the first time from npm's registry.
+    `out` is a folder for a web server, or a file ending in .html that opens as it is. `network` is "float32" or, where
+    the bundle has it, "int8": a quarter of the size, but slower in a browser. `runtime` is a folder with the files of
+    onnxruntime-web; without it they come from the cache, and the first time from npm's registry.
 
     Raises BundleError for a file that is no bundle, DownloadError where the runtime cannot be had, and RunError where
     the page cannot be written.

@@ -10,25 +10,23 @@ PAGE_KEYS = ("name", "casebook", "classes", "preprocessing")  # of bundle.json, 
 NOT_IN_BROWSERS = (b"II*\0", b"MM\0*")  # how a TIFF begins
 
 
-def site_of(bundle: Bundle, network: str | None = None) -> Site:
+def site_of(bundle: Bundle, network: str = "float32") -> Site:
     """The parts of a page that answers as the bundle does.
 
-    `network` is "float32" or "int8"; by default int8 where the bundle has it and it keeps the bundle's promise, because
-    it is a quarter of the size.
+    `network` is "float32" or, where the bundle has it, "int8": a quarter of the size, but slower in a browser.
     Golden pictures of kinds that no browser reads are left out.
     """
-    chosen = network or ("int8" if _keeps_promise(bundle, "int8") else "float32")
-    if chosen not in bundle.networks:
-        raise BundleError(f"{bundle.path}: has no {chosen!r} network; it has {', '.join(bundle.networks)}")
-    expected = expected_probabilities(bundle, chosen) if bundle.manifest.get("golden") else []
+    if network not in bundle.networks:
+        raise BundleError(f"{bundle.path}: has no {network!r} network; it has {', '.join(bundle.networks)}")
+    expected = expected_probabilities(bundle, network) if bundle.manifest.get("golden") else []
     golden = []
     for picture, probabilities in zip(bundle.manifest.get("golden", []), expected, strict=True):
         content = bundle.read(picture["file"])
         if not content.startswith(NOT_IN_BROWSERS):
             golden.append(Golden(picture["shows"], content, probabilities.tolist(), picture["pixels_sha256"]))
     manifest = {key: bundle.manifest[key] for key in PAGE_KEYS}
-    files = {"model.onnx": bundle.read(bundle.networks[chosen]["file"])}
-    judge = bundle_judge(bundle, chosen)
+    files = {"model.onnx": bundle.read(bundle.networks[network]["file"])}
+    judge = bundle_judge(bundle, network)
     kept = None
     if judge is not None and judge.unlike is not None:
         kept = "kept.bin"  # float16, little-endian, row by row
@@ -36,9 +34,3 @@ def site_of(bundle: Bundle, network: str | None = None) -> Site:
     unsure = None if judge is None else judge.to_dict()
     manifest |= {"files": {"network": "model.onnx", "kept": kept}, "unsure": unsure}
     return Site(manifest, files, golden)
-
-
-def _keeps_promise(bundle: Bundle, network: str) -> bool:
-    """Whether the bundle has the network, and its judge where the bundle has one."""
-    promised = any(form.get("unsure") for form in bundle.networks.values())
-    return network in bundle.networks and (not promised or bool(bundle.networks[network].get("unsure")))
