@@ -164,6 +164,17 @@ def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest
     assert set(auto["networks"]) == {"float32", "int8"}
 
 
+@pytest.mark.parametrize("arguments", [["verify"], ["bench", "--seconds", "0.01"]], ids=["verify", "bench"])
+def test_commands_of_a_bundle(
+    arguments: list[str], sections, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from casebook.runner.commands import main
+
+    known = sections[f"python NAME.casebook {arguments[0]}"]
+    assert main([*arguments, "--json"], bundle=small_bundle) == 0
+    all_keys(known, check(json.loads(capsys.readouterr().out), known))
+
+
 def test_models(command: Command, sections) -> None:
     known = sections["casebook models"]
     all_keys(known, check(command("models", "--json").json, known))

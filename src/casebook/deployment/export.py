@@ -1,7 +1,7 @@
 """A classifier -> a bundle that was checked against it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ SUFFIX = ".casebook"
 INT8_DIFFERENCE = 0.05  # of any probability of the 8-bit network between this machine and another: an activation that
 # is rounded the other way moves it by up to 0.02, instructions that saturate by much more
 MOST_DIFFERENCE = 1e-4  # of any probability between torch's float32 and the exported network's
+STEPS = ("decoding the golden pictures", "converting the network", "comparing it with torch", "8 bits", "writing")
 AT_ONCE = 8  # golden pictures in a batch of torch's
 
 
@@ -87,17 +88,12 @@ def export_bundle(
     Raises BundleError for a network that cannot be exported, or answers otherwise by more than MOST_DIFFERENCE.
     """
     check_target(out)
-    steps = ("decoding the golden pictures", "converting the network", "comparing it with torch", "8 bits", "writing")
 
     def step(number: int) -> None:
-        report(Advanced("export", number, len(steps), steps[min(number, len(steps) - 1)]))
+        report(Advanced("export", number, len(STEPS), STEPS[min(number, len(STEPS) - 1)]))
 
     step(0)
-    files = golden.built_in()
-    if settings.golden is not None:
-        own = golden.own_pictures(settings.golden)
-        report(Remark(f"{len(own)} pictures of {settings.golden} travel in the bundle, for all who have it to see"))
-        files |= own
+    files = _golden_files(settings, report)
     pictures, pixels = _golden(classifier, files)
     expected = np.concatenate(
         [classifier.infer(pixels[first : first + AT_ONCE]).probabilities for first in range(0, len(pixels), AT_ONCE)]
@@ -105,22 +101,14 @@ def export_bundle(
     step(1)
     network = export_graph(classifier)
     step(2)
-    differences, worst = check_network(open_engine("onnxruntime", network), pixels, expected)
-    worst_difference = float(np.max(list(differences.values())))
-    if not worst_difference <= MOST_DIFFERENCE:
-        raise BundleError(
-            f"{classifier.name}: the exported network answers otherwise than torch, by up to {worst_difference:.1e} at "
-            f"{pictures[worst]['file']} ({pictures[worst]['shows']}), where {MOST_DIFFERENCE:.0e} is allowed; "
-            "please report this network"
-        )
-    networks = {"float32": _form("float32", differences, MOST_DIFFERENCE)}
+    networks = {"float32": _compared(classifier.name, network, pictures, pixels, expected)}
     members = {"model.onnx": network, "golden/float32.npy": npy(expected)}
     step(3)
     int8, verdict = _int8(classifier, network, settings, report)
     if int8 is not None:
         members |= {"model.int8.onnx": int8, "golden/int8.npy": npy(_answers(int8, pixels))}
-        compared, _ = check_network(open_engine("onnxruntime", int8), pixels, expected, sizes=(AT_ONCE,))
-        networks["int8"] = _form("int8", compared, INT8_DIFFERENCE)
+        differences, _ = check_network(open_engine("onnxruntime", int8), pixels, expected, sizes=(AT_ONCE,))
+        networks["int8"] = _form("int8", differences, INT8_DIFFERENCE)
     if settings.unsure is not None:
         others = {} if int8 is None else {"int8": int8}
         judges, tables = judge_members(find_judges(classifier, settings.unsure, others, report))
@@ -150,6 +138,35 @@ def export_bundle(
     digest = write_bundle(out, manifest, members)
     step(5)
     return Exported(out, digest, manifest)
+
+
+def _golden_files(settings: ExportSettings, report: Reporter) -> dict[str, tuple[str, bytes]]:
+    """Member -> (what it shows, content): the built-in pictures and the user's own."""
+    files = golden.built_in()
+    if settings.golden is not None:
+        own = golden.own_pictures(settings.golden)
+        report(Remark(f"{len(own)} pictures of {settings.golden} travel in the bundle, for all who have it to see"))
+        files |= own
+    return files
+
+
+def _compared(
+    name: str,
+    network: bytes,
+    pictures: Sequence[Mapping[str, Any]],
+    pixels: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+) -> dict[str, Any]:
+    """What bundle.json says of the float32 network. Raises BundleError where it answers otherwise than torch."""
+    differences, worst = check_network(open_engine("onnxruntime", network), pixels, expected)
+    form = _form("float32", differences, MOST_DIFFERENCE)
+    if not form["worst_difference"] <= MOST_DIFFERENCE:
+        raise BundleError(
+            f"{name}: the exported network answers otherwise than torch, by up to {form['worst_difference']:.1e} at "
+            f"{pictures[worst]['file']} ({pictures[worst]['shows']}), where {MOST_DIFFERENCE:.0e} is allowed; "
+            "please report this network"
+        )
+    return form
 
 
 def _form(name: str, differences: dict[int, float], tolerance: float) -> dict[str, Any]:
