@@ -154,7 +154,7 @@ def test_a_job_leaves_the_run_of_another_job_alone(
     if launcher == ["--standalone"]:
         shutil.copytree(whole_by_two, run)
     else:
-        finish(torchrun(tmp_path / "first", run, digit_folder, "--epochs", "1", launcher=launcher))
+        finish(torchrun(tmp_path / "first", run, digit_folder, "--epochs", "2", launcher=launcher))
     before = {entry.name: entry.read_bytes() for entry in run.iterdir()}
     restarts = 0 if launcher == ["--standalone"] else 1
     process = torchrun(tmp_path / "second", run, digit_folder, "--seed", "7", launcher=launcher, restarts=restarts)
