@@ -23,11 +23,11 @@ from ..documents import Block, run_console, run_python
 SHOWN = {"python", "console"}
 NOT_RUN = {"draw", "compute", "defend", "run", "toml", "sh", "text"}
 """Drawings and exercises have tests of their own; commands that take minutes are checked by tests/test_docs.py."""
-EVERY = [
-    pytest.param(name, marks=[pytest.mark.peers, pytest.mark.filterwarnings("ignore")] if needs_keras else [])
-    for name in LESSONS
-    for needs_keras in [read_lesson(name).needs_keras]
-]
+KERAS = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
+MARKS = {name: KERAS for name in LESSONS if read_lesson(name).needs_keras}
+EVERY = [pytest.param(name, marks=MARKS.get(name, [])) for name in LESSONS]
+# The drawing of that lesson takes seconds, since it scales networks.
+NOTEBOOKS = [pytest.param(name, marks=(MARKS | {"efficientnet": pytest.mark.slow}).get(name, [])) for name in LESSONS]
 
 
 def need_keras(lesson: Lesson, request: pytest.FixtureRequest) -> None:
@@ -71,7 +71,7 @@ def test_a_lesson_prints_what_it_shows(name: str, request: pytest.FixtureRequest
     run_blocks(lesson)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs_from_top_to_bottom(name: str, request: pytest.FixtureRequest) -> None:
     """Its answer cells are empty, so its last cell finds every answer open."""
     lesson = read_lesson(name)

@@ -134,6 +134,7 @@ def test_slides_are_not_overfull(name: str) -> None:
         ("mobilenet.md", "mobilenet.html"),
         ("../questions.md#sizes", "questions.html#sizes"),
         ("README.md", "index.html"),
+        ("lessons/README.md", "index.html"),
         ("#here", "#here"),
         ("https://arxiv.org/abs/1512.03385", "https://arxiv.org/abs/1512.03385"),
     ],

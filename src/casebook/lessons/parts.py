@@ -136,7 +136,7 @@ def page_link(target: str) -> str:
     """Where a link of the Markdown leads among the pages: questions.md lies beside them there."""
     if re.match(r"[a-z]+:", target):
         return target
-    name, sign, anchor = target.removeprefix("../").partition("#")
+    name, sign, anchor = target.removeprefix("../").removeprefix("lessons/").partition("#")
     return re.sub(r"(?:README)?\.md$", lambda found: "index.html" if "README" in found[0] else ".html", name) + (
         sign + anchor
     )
