@@ -4,8 +4,8 @@ import functools
 import shlex
 from typing import Any, NamedTuple
 
-from ..drawing.draw import draw_network
 from ..errors import DataError
+from ..workflows.draw import draw as draw_network
 from ..workflows.illustrate import ILLUSTRATIONS, illustrate
 
 
