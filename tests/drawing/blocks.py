@@ -3,6 +3,7 @@
 `python tests/drawing/blocks.py` writes that file again; read the difference before you commit it.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from casebook.drawing.graph import trace_graph
 from casebook.drawing.outline import element_lines
 from casebook.models import list_models
 
+traced = functools.cache(trace_graph)  # tests of one process trace each network once
 FILE = Path(__file__).with_name("blocks.txt")
 
 

@@ -13,18 +13,18 @@ from casebook.drawing.beside import beside
 from casebook.drawing.draw import LEVELS, STYLES, Drawing, draw_network, drawing_of
 from casebook.drawing.facts import facts
 from casebook.drawing.fold import Structure, fold
-from casebook.drawing.graph import trace_graph
 from casebook.errors import ModelError
 from casebook.models import list_models
 
 from ..models.golden import GOLDEN
+from .blocks import traced
 
 HANDFUL = ("lenet5", "googlenet", "resnet34", "densenet121", "fractalnet40", "nasnet_mobile", "mobilenet_v2")
 TALLEST = 2200  # pixels of a page; a single block may need more than a page of a printer
 
 
 def structure(name: str, **options: object) -> Structure:
-    return fold(trace_graph(name, **options))  # type: ignore[arg-type]
+    return fold(traced(name, **options))  # type: ignore[arg-type]
 
 
 def boxes_in(svg: str) -> list[int]:
@@ -45,7 +45,8 @@ def test_every_level_of_every_network(name: str) -> None:
             assert sheet.width <= 1060
             drawn += boxes_in(sheet.svg())
         assert sorted(drawn) == sorted(drawing.facts), level  # each box has its numbers, and each number its box
-        assert drawing_of(found, level).svg() == drawing.svg()
+        if name in HANDFUL:
+            assert drawing_of(found, level).svg() == drawing.svg()
         if level != "block":  # which shows each distinct block once
             shown = drawing.facts.values()
             golden = GOLDEN[name]

@@ -16,7 +16,7 @@ HANDFUL = ("lenet5_1998", "vgg16", "googlenet", "plain34", "resnet34", "densenet
 
 
 def structure(name: str, **options: object) -> Structure:
-    return fold(trace_graph(name, **options))  # type: ignore[arg-type]
+    return fold(blocks.traced(name, **options))  # type: ignore[arg-type]
 
 
 def num_blocks(found: Structure) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from casebook.errors import ModelError
 from casebook.models import create_model, list_models
 
 from ..models.golden import GOLDEN
+from .blocks import traced
 
 HANDFUL = ("lenet5_1998", "vgg16", "googlenet", "resnet34", "densenet121", "fractalnet20", "nasnet_mobile", "xception")
 
@@ -40,7 +41,7 @@ def named(graph: Graph, *types: str) -> list[Node]:
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in HANDFUL)) for name in list_models()]
 )
 def test_counts_are_those_of_the_catalogue(name: str) -> None:
-    graph = trace_graph(name)
+    graph = traced(name)
     golden = GOLDEN[name]
     assert sum(node.cost.parameters for node in graph.nodes) == golden.parameters
     assert sum(node.cost.multiply_adds or 0 for node in graph.nodes) == golden.multiply_adds

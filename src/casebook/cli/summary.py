@@ -37,22 +37,24 @@ def summary(
 
     from casebook.cost.count import count
 
-    structure: tuple[str, ...] = ()
-    if html or json_:
+    channels = {"in_channels": in_channels, "num_classes": num_classes}
+    given = {key: value for key, value in channels.items() if value is not None} | settings
+    if html:
         from casebook.workflows.draw import draw
 
-        channels = {"in_channels": in_channels, "num_classes": num_classes}
-        given = {key: value for key, value in channels.items() if value is not None}
-        structure = draw(name, size, out=html, **given, **settings).outline
-        if html:
-            say(f"page: {html}")
+        draw(name, size, out=html, **given)
+        say(f"page: {html}")
     found = count(
         name, size, in_channels=in_channels, num_classes=num_classes, batch_size=batch, optimiser=optimiser,
         traced=traced, **settings,
     )  # fmt: skip
     found, order = found.at_depth(depth) if depth else found, "HWC" if hwc else "CHW"
     if json_:
-        print_json(found.to_dict(order) | {"structure": list(structure)})
+        from casebook.drawing.fold import fold
+        from casebook.drawing.graph import trace_graph
+        from casebook.drawing.outline import outline
+
+        print_json(found.to_dict(order) | {"structure": outline(fold(trace_graph(name, size, **given)))})
     elif csv:
         print(found.csv(order))
     elif markdown:
