@@ -38,7 +38,7 @@ def summary(
     from casebook.cost.count import count
 
     channels = {"in_channels": in_channels, "num_classes": num_classes}
-    given = {key: value for key, value in channels.items() if value is not None} | settings
+    given: dict[str, Any] = {key: value for key, value in channels.items() if value is not None} | settings
     if html:
         from casebook.workflows.draw import draw
 
