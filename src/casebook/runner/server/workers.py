@@ -72,7 +72,8 @@ def _start(work: Callable[[int], None], number: int) -> int:
     code = 1
     try:
         for one in ours:
-            signal.signal(one, signal.SIG_DFL)
+            # A reload that comes before the worker can hear it has nothing to do: the worker reads the bundles now.
+            signal.signal(one, signal.SIG_IGN if one == signal.SIGHUP else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
         work(number)
         code = 0
