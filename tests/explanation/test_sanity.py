@@ -34,8 +34,8 @@ def test_rank_correlation_is_spearmans(levels) -> None:
 def trained(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
     out = tmp_path_factory.mktemp("runs") / "sane"
     run = casebook.train(
-        digit_folder, out=out, model="lenet5", epochs=12, batch_size=16, mirror=False, warmup_epochs=0, workers=0,
-        learning_rate=0.05, near_duplicates=False,
+        digit_folder, out=out, model="lenet5", recipe="scratch", epochs=12, batch_size=16, mirror=False,
+        warmup_epochs=0, workers=0, learning_rate=0.05, near_duplicates=False,
     )  # fmt: skip
     assert run.test.top1 > 0.9
     return run.network()
