@@ -84,7 +84,7 @@ def test_a_keras_file_with_more_than_it_should(h5py, tmp_path, monkeypatch):
         archive.write(tmp_path / "model.weights.h5", "model.weights.h5")
     assert sorted(read_keras_weights(tmp_path / "a.keras").values) == ["conv_a/bias", "conv_a/kernel"]
     monkeypatch.setattr(keras_files, "LARGEST_BYTES", 60)
-    with pytest.raises(WeightsError, match=r"config\.json in it would unpack to more"):
+    with pytest.raises(WeightsError, match=r"its config\.json would unpack to more"):
         read_keras_weights(tmp_path / "a.keras")
     with pytest.raises(WeightsError, match=r"more than .* of weights"):
         read_keras_weights(tmp_path / "model.weights.h5")
