@@ -30,7 +30,7 @@ from ..preprocessing import Preprocessing
 from ..progress import Reporter, silent
 from .default import choose_default
 from .distributed import World, wait_for_all
-from .recipe import Recipe
+from .recipe import RECIPES, Recipe
 from .run import Run
 from .transfer import Choice
 
@@ -45,6 +45,8 @@ def resolve_model(recipe: Recipe) -> tuple[Recipe, list[str]]:
     if not model:
         found = choose_default(recipe)
         model, changes["weights"] = found.model, recipe.weights or found.weights
+        if found.weights and not recipe.weights:
+            changes |= _transfer_settings(recipe)
         notes += [found.reason] if found.reason else []
     changes["model"] = model
     model_card(model)
@@ -54,6 +56,17 @@ def resolve_model(recipe: Recipe) -> tuple[Recipe, list[str]]:
         if value and not named and Path(value).expanduser().exists():
             changes[field] = str(Path(value).expanduser().resolve())
     return recipe.model_copy(update=changes), notes
+
+
+def _transfer_settings(recipe: Recipe) -> dict[str, Any]:
+    """The settings of recipe "transfer", except for those that differ from "scratch", since the user gave them."""
+    scratch, transfer = RECIPES["scratch"].settings, RECIPES["transfer"].settings
+    fields = Recipe.model_fields
+    return {
+        name: transfer.get(name, fields[name].default)
+        for name in scratch | transfer
+        if getattr(recipe, name) == scratch.get(name, fields[name].default)
+    }
 
 
 def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, report: Reporter = silent) -> PictureData:

@@ -98,8 +98,8 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
         "features": outcome.features,
         "skipped": [{"picture": name, "reason": reason} for name, reason in (outcome.skipped | skipped).items()],
         "notes": [
-            *([outcome.transfer.reason] if "tried" in model else []),
             *after_training(outcome.notes, outcome.transfer.strategy),
+            *([outcome.transfer.reason] if "tried" in model else []),
         ],
     }
     left_out = [f"left out: {item['picture']} ({item['reason']})" for item in document["skipped"]]
