@@ -57,10 +57,10 @@ def test_weights_are_at_hand_when_their_file_is(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_folder_alone_is_enough(tmp_path: Path) -> None:
-    run = casebook.train(folder(tmp_path / "data", 12, 24), out=tmp_path / "run", epochs=2, workers=0)
+    run = casebook.train(folder(tmp_path / "data", 12, 24), out=tmp_path / "run", epochs=15, workers=0)
     assert run.model["architecture"] == "resnet20"
     assert run.recipe.weights == "cifar10"
     assert (run.recipe.optimiser, run.recipe.transfer, run.recipe.keep_head) == ("adamw", "full", True)
-    assert (run.recipe.epochs, run.recipe.head_epochs) == (2, 2)  # what the user gave stays
+    assert (run.recipe.epochs, run.recipe.head_epochs) == (15, 15)  # what the user gave stays
     assert run.evaluation["notes"][0].startswith("chose resnet20 with its CIFAR-10 weights: small pictures (24 pixels)")
     assert run.test.top1 == 1.0
