@@ -29,6 +29,7 @@ from casebook.augmentation.policy import LAWS, POLICIES, Policy
 from casebook.cli import app
 from casebook.cli.train import train
 from casebook.drawing.draw import draw_network
+from casebook.lessons.notebook import notebook_text
 from casebook.models import FAMILIES, model_card
 from casebook.models.card import PublishedWeights
 from casebook.reports.strips import without_numbers
@@ -363,17 +364,10 @@ def notebook() -> str:
         text = "".join(example.source for example in doctest.DocTestParser().get_examples(piece)) if is_code else piece
         if not text.strip():
             continue
-        cell: dict[str, Any] = {"id": f"cell-{number}", "metadata": {}, "source": text.strip("\n").splitlines(True)}
+        cell: dict[str, Any] = {"metadata": {}, "source": text.strip("\n").splitlines(True)}
         code = {"cell_type": "code", "execution_count": None, "outputs": []}
         cells.append(cell | (code if is_code else {"cell_type": "markdown"}))
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    document = {
-        "cells": cells,
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return notebook_text(cells)
 
 
 # The network of a family whose strip stands in the table; default: the first.

@@ -62,7 +62,7 @@ def test_equal_weights_keep_the_head() -> None:
     found = judge(losses([0.1, 0.5, 2.0]), losses([0.1, 0.5, 2.0]))
     assert (found.accepted, found.gain, found.error) == (False, 0, 0)
     assert "the head alone was kept" in found.reason
-    assert [tried["kept"] for tried in found.tried] == [True, False]
+    assert [tried["kept"] for tried in found.tried("full")] == [True, False]
 
 
 def test_a_clear_gain_is_accepted_with_its_figures() -> None:
@@ -125,6 +125,15 @@ def test_a_choice_goes_on_after_a_kill(photo_folder: Path, tmp_path: Path) -> No
     resumed = casebook.train(resume=tmp_path / "cut")
     assert bits(resumed) == bits(whole)
     assert resumed.choice == whole.choice
+
+
+def test_the_last_stages_are_judged_under_their_own_name(photo_folder: Path, tmp_path: Path) -> None:
+    settings = SETTINGS | {"transfer": "last:1", "two_phase": True, "keep_head": True, "head_epochs": 3}
+    run = casebook.train(photo_folder, out=tmp_path / "run", **settings)
+    assert [one["strategy"] for one in run.choice["tried"]] == ["head", "last:1"]
+    assert run.choice["strategy"] in ("head", "last:1")
+    row = run.history[run.evaluation["validation"]["epoch"] - 1]
+    assert row["phase"] == ("head" if run.choice["strategy"] == "head" else "tune")
 
 
 def test_no_time_leaves_the_head(photo_folder: Path, tmp_path: Path) -> None:

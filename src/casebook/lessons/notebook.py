@@ -4,7 +4,7 @@ import doctest
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .drawings import directive
@@ -23,7 +23,11 @@ CLOSED = {"jupyter": {"source_hidden": True}, "collapsed": True}
 
 def notebook(lesson: Lesson, seed: int) -> str:
     """The lesson as a notebook: text, code without prompts, commands, and cells for the reader's answers."""
-    cells = list(_cells(lesson, seed))
+    return notebook_text(list(_cells(lesson, seed)))
+
+
+def notebook_text(cells: Sequence[dict[str, Any]]) -> str:
+    """The file of a notebook with these cells, which get their numbers as ids."""
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}

@@ -6,6 +6,7 @@ fine-tuning fit into the time that the user gives. The test set plays no part in
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ TIMED_PICTURES = 16
 class Forecast(NamedTuple):
     """What training takes on this machine, in seconds for each picture."""
 
-    step_seconds: float  # forward, backward and optimiser
+    step_seconds: float  # forward and backward
     forward_seconds: float
 
     def head_seconds(self, num_train: int, num_val: int) -> float:
@@ -44,7 +45,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(network: Any, size: int, channels: int, device: torch.device, dtype: torch.dtype) -> Forecast:
-    """Times steps of the network on random pictures of `size` pixels. Its weights and statistics stay as they are."""
+    """Times steps of the network on blank pictures of `size` pixels. Its weights and statistics stay as they are."""
     was_training, state = network.training, {name: value.clone() for name, value in network.state_dict().items()}
     images = torch.zeros(TIMED_PICTURES, channels, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -141,15 +142,14 @@ class Judgement(NamedTuple):
             f"(gain {self.gain:.3f}, standard error {self.error:.3f})"
         )
         if self.accepted:
-            return f"every stage was fine-tuned: {figures}"
+            return f"fine-tuning was kept: {figures}"
         return f"the head alone was kept, since fine-tuning is not clearly better: {figures}"
 
-    @property
-    def tried(self) -> list[dict[str, Any]]:
-        """Plain data for model.json: each strategy with its validation."""
+    def tried(self, strategy: str) -> list[dict[str, Any]]:
+        """Plain data for model.json: the head and the `strategy` after it, each with its validation."""
         return [
             {"strategy": name, "val_top1": found.top1, "val_loss": float(found.losses.mean()), "kept": kept}
-            for name, found, kept in (("head", self.head, not self.accepted), ("full", self.tuned, self.accepted))
+            for name, found, kept in (("head", self.head, not self.accepted), (strategy, self.tuned, self.accepted))
         ]
 
 
@@ -190,7 +190,7 @@ def validation_losses(
 
 
 def judge_run(
-    network: Any, folder: Any, stream: BatchStream, device: torch.device, dtype: torch.dtype, world: World
+    network: Any, folder: Path, stream: BatchStream, device: torch.device, dtype: torch.dtype, world: World
 ) -> Judgement:
     """Compares the run's best weights with its best head; leaves the better ones in `network`."""
     states = [read_weights(folder / name)[0] for name in (HEAD_FILE, "model.safetensors")]

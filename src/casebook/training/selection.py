@@ -12,12 +12,11 @@ def is_better(top1: float, loss: float, best_top1: float, best_loss: float) -> b
     return loss < UNUSABLE_LOSS and (top1, -loss) > (best_top1, -best_loss)
 
 
-PHASE_OF = {"head": "head", "full": "tune"}  # strategy that a measured choice kept -> the phase that made its weights
-
-
 def kept_phase(model: dict[str, Any]) -> str:
     """The phase whose weights a measured choice kept, by a run's model.json; "" where nothing was chosen so."""
-    return PHASE_OF[model["transfer"]["strategy"]] if "tried" in model else ""
+    if "tried" not in model:
+        return ""
+    return "head" if model["transfer"]["strategy"] == "head" else "tune"
 
 
 def kept_epoch(history: Sequence[dict[str, Any]], phase: str = "") -> int | None:

@@ -302,17 +302,19 @@ def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:
 
     A training that goes on after this was done finds nothing more to do.
     """
-    network, head = plan.setup.network, run.path / HEAD_FILE
-    if any(not (folder / HEAD_FILE).is_file() for folder in gather_from_all(run.path, plan.world)):
+    network, head, strategy = plan.setup.network, run.path / HEAD_FILE, plan.strategies[1]
+    if not all(gather_from_all(head.is_file(), plan.world)):
         return Choice(**run.model["transfer"])
-    stream = _feed_pictures(plan, "full", 1, report).validation
+    stream = _feed_pictures(plan, strategy, 1, report).validation
     judgement = judge_run(network, run.path, stream, plan.device, plan.dtype, plan.world)
-    choice = Choice("full" if judgement.accepted else "head", judgement.reason)
+    choice = Choice(strategy if judgement.accepted else "head", judgement.reason)
     wait_for_all(plan.world)
     if plan.world.is_first:
         if not judgement.accepted:
             save_weights(run.path / "model.safetensors", portable_state(network), {})
-        write_json(run.path / "model.json", run.model | {"transfer": choice._asdict(), "tried": judgement.tried})
+        write_json(
+            run.path / "model.json", run.model | {"transfer": choice._asdict(), "tried": judgement.tried(strategy)}
+        )
         head.unlink(missing_ok=True)
     wait_for_all(plan.world)
     report(Remark(choice.reason))
