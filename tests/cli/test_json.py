@@ -149,7 +149,7 @@ def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest
     from casebook.deployment.web import Runtime
     from casebook.workflows import export_web
 
-    monkeypatch.setattr(export_web, "onnxruntime_web", lambda folder, progress: Runtime(b"module", b"wasm"))
+    monkeypatch.setattr(export_web, "onnxruntime_web", lambda folder: Runtime(b"module", b"wasm"))
     monkeypatch.setattr("casebook.deployment.litert.write_litert", lambda classifier, out: 1e-6)
     monkeypatch.setattr("casebook.deployment.coreml.write_coreml", lambda classifier, out: None)
     known = sections["casebook export"]
