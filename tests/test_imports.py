@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "casebook"
 ORDER = (("errors", "formatting"), ("tables", "files", "device", "progress", "scores"),
          ("remote", "preprocessing", "store"), ("augmentation",), ("data", "models"), ("runner",), ("cost",),
          ("drawing",), ("training",), ("evaluation",), ("explanation", "deployment"),
-         ("reports",), ("studies",), ("workflows",), ("lessons",), ("cli",), ("__main__",))  # fmt: skip
+         ("reports",), ("studies",), ("workflows",), ("lessons",), ("studio",), ("cli",), ("__main__",))  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 HEAVY = (
     "torch",

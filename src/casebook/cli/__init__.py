@@ -27,6 +27,7 @@ from . import (
     runs,
     scale,
     serve,
+    studio,
     study,
     summary,
     train,
@@ -49,6 +50,7 @@ app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("augment")(augment.augment)
 app.command("serve")(serve.serve)
+app.command("studio")(studio.studio)
 app.command("models")(models.models)
 app.command("compare")(compare.compare)
 app.command("scale")(scale.scale)

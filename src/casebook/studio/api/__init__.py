@@ -1,0 +1,1 @@
+"""Requests enter; JSON leaves. A module for each group of routes; `app.py` has the list of them."""

@@ -1,0 +1,5 @@
+"""Predictions and exports."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

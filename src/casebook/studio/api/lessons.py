@@ -1,0 +1,5 @@
+"""The pages of casebook lesson."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

@@ -1,0 +1,5 @@
+"""Networks: drawings, cards, the ledger."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

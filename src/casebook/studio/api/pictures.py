@@ -1,0 +1,5 @@
+"""Pictures, thumbnails, labels and uploads."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

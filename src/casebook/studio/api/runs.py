@@ -1,0 +1,5 @@
+"""Runs, their evaluation, and the locked test."""
+
+from starlette.routing import BaseRoute
+
+ROUTES: list[BaseRoute] = []

@@ -1,0 +1,118 @@
+"""The ASGI application: the pages' shell, static files, and the API. It never imports torch; jobs do."""
+
+import asyncio
+import contextlib
+import hashlib
+import html
+import mimetypes
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..runner.server.admission import Admission
+from .api import answers, folders, home, jobs, lessons, networks, pictures, runs, training
+from .events import EventLog
+from .guard import Guard, http_error
+from .jobs import Jobs
+from .projects import Projects
+from .session import Sessions
+from .settings import StudioSettings
+
+API = (home, folders, jobs, pictures, training, runs, networks, lessons, answers)
+"""Each module has ROUTES; the first route that fits answers."""
+STATIC = Path(__file__).parent / "static"
+SHARED = {"page.css": Path(__file__).parents[1] / "reports" / "static" / "page.css"}
+PAGES = (
+    "/",
+    "/p/{project}/{page}",
+    "/p/{project}/run/{run}",
+    "/networks",
+    "/networks/{name}",
+    "/lessons",
+    "/lessons/{name}",
+)
+
+
+class Studio:
+    """All that requests share."""
+
+    def __init__(self, settings: StudioSettings, sessions: Sessions):
+        self.settings, self.sessions = settings, sessions
+        self.admission = Admission(settings.limits)
+        self.projects = Projects(settings)
+        self.num_streams = 0
+
+    def start(self) -> None:
+        """On the event loop."""
+        self.events = EventLog(self.settings.state / "events.jsonl")
+        self.jobs = Jobs(self.settings, self.projects, self.events)
+
+    def warnings(self) -> list[str]:
+        """What the home page has to say about the state of the studio."""
+        full = "the disk is full: free some space; nothing is lost while the studio runs"
+        return [full] if self.events.disk_is_full else []
+
+
+def create_app(settings: StudioSettings, sessions: Sessions, port: int) -> Starlette:
+    """The studio of one folder, for a server on this port."""
+    studio = Studio(settings, sessions)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        studio.start()
+        watching = asyncio.create_task(studio.jobs.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            studio.events.close()
+
+    routes = [*_api_routes(), *(Route(path, shell) for path in PAGES), Route("/static/{path:path}", static)]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, sessions=sessions, port=port)],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: http_error},
+    )
+    app.router.redirect_slashes = False
+    app.state.studio = studio
+    app.state.files = _static_files()
+    return app
+
+
+def _api_routes() -> Sequence[BaseRoute]:
+    return [route for module in API for route in module.ROUTES]
+
+
+def _static_files() -> dict[str, Path]:
+    """Name in the URL -> file. Only these are served, so no path leads anywhere else."""
+    found = {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()}
+    return found | SHARED
+
+
+async def shell(request: Request) -> Response:
+    """The same document for every page; its script shows what the address names."""
+    content = (STATIC / "index.html").read_text(encoding="utf-8")
+    return Response(
+        content.replace("{{token}}", html.escape(request.state.page_token)), media_type="text/html; charset=utf-8"
+    )
+
+
+async def static(request: Request) -> Response:
+    path = request.app.state.files.get(request.path_params["path"])
+    if path is None or path.name == "index.html":
+        raise HTTPException(404)
+    content = path.read_bytes()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    kind = "text/javascript" if path.suffix == ".js" else mimetypes.guess_type(path.name)[0] or "text/plain"
+    return Response(content, headers=headers, media_type=kind)

@@ -1,0 +1,6 @@
+// Check.
+import { html, Title, Empty } from "../lib/ui.js";
+
+export function Page({ route, project, store }) {
+  return html`<${Title}>Check<//><${Empty}><p>This page is not built yet.</p><//>`;
+}

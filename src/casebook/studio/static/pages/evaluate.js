@@ -1,0 +1,6 @@
+// Evaluate.
+import { html, Title, Empty } from "../lib/ui.js";
+
+export function Page({ route, project, store }) {
+  return html`<${Title}>Evaluate<//><${Empty}><p>This page is not built yet.</p><//>`;
+}

@@ -1,0 +1,6 @@
+// Explain.
+import { html, Title, Empty } from "../lib/ui.js";
+
+export function Page({ route, project, store }) {
+  return html`<${Title}>Explain<//><${Empty}><p>This page is not built yet.</p><//>`;
+}

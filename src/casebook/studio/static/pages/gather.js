@@ -1,0 +1,6 @@
+// Gather.
+import { html, Title, Empty } from "../lib/ui.js";
+
+export function Page({ route, project, store }) {
+  return html`<${Title}>Gather<//><${Empty}><p>This page is not built yet.</p><//>`;
+}

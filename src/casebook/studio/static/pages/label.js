@@ -1,0 +1,6 @@
+// Label.
+import { html, Title, Empty } from "../lib/ui.js";
+
+export function Page({ route, project, store }) {
+  return html`<${Title}>Label<//><${Empty}><p>This page is not built yet.</p><//>`;
+}

@@ -1,0 +1,6 @@
+// Try and export.
+import { html, Title, Empty } from "../lib/ui.js";
+
+export function Page({ route, project, store }) {
+  return html`<${Title}>Try and export<//><${Empty}><p>This page is not built yet.</p><//>`;
+}
