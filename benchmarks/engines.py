@@ -3,16 +3,21 @@
     python benchmarks/engines.py mobilenet_v2 --weights FILE --data FOLDER --classes CSV [--rounds 7] [--batch 16]
     python benchmarks/engines.py resnet50 efficientnet_b0      # random weights: speed alone
 
-All compute on one thread, in one process, a batch each in turn. Processor time instead of wall time, because other
-programs may use the cores; the ratio to torch is taken within each round, and the median and the range of these ratios
-are shown. With labelled pictures, 64 of them give the ranges of the 8-bit network, 64 more choose its setting, and the
-others say how many each engine has right, with the paired interval of the difference from float32 on onnxruntime.
+All compute on one thread, a batch each in turn. "torch" is `model(images)` in inference mode in a process of its own, as
+a plain script runs it; "Casebook's torch" is `Classifier`, whose process keeps freed memory where others give it back to
+the system after every layer. Processor time instead of wall time, because other programs may use the cores; the ratio to
+torch is taken within each round, and the median and the range of these ratios are shown. With labelled pictures, 64 of
+them give the ranges of the 8-bit network, 64 more choose its setting, and the others say how many each engine has right,
+with the paired interval of the difference from float32 on onnxruntime.
 """
 
 import argparse
+import contextlib
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,13 +35,44 @@ from casebook.runner.engine import open_engine
 
 CALIBRATION = NUM_PICTURES + NUM_CHOOSING
 Ask = Callable[[np.ndarray], np.ndarray]  # (B, H, W, C) uint8 -> (B, K) probabilities
+PLAIN = """
+import sys, time, torch, casebook
+torch.set_num_threads(1)
+model = casebook.create_model(sys.argv[1]).eval()
+images = torch.randn(*map(int, sys.argv[2:]))
+with torch.inference_mode():
+    for _ in sys.stdin:
+        began = time.process_time()
+        model(images)
+        print(time.process_time() - began, flush=True)
+"""
+
+
+@contextlib.contextmanager
+def plain_torch(name: str, shape: tuple[int, ...]) -> Iterator[Callable[[], float]]:
+    """Gives the processor seconds of a batch, with each call of another."""
+    command = [sys.executable, "-c", PLAIN, name, *map(str, shape)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    sent, received = child.stdin, child.stdout
+
+    def ask() -> float:
+        sent.write("\n")
+        return float(received.readline())
+
+    try:
+        yield ask
+    finally:
+        sent.close()
+        child.wait()
 
 
 def arms_of(classifier: casebook.Classifier, pixels: np.ndarray) -> dict[str, Ask]:
     network = export_graph(classifier)
     small = quantise(network, pixels[:NUM_PICTURES], pixels[NUM_PICTURES:CALIBRATION])
     print(f"{classifier.name}: 8 bits by {small.setting}, {small.divergences}")
-    ways = {"torch": None, "onnxruntime float32": ("onnxruntime", network, True)}
+    ways = {"Casebook's torch": None, "onnxruntime float32": ("onnxruntime", network, True)}
     ways |= {"onnxruntime int8": ("onnxruntime", small.network, True)}
     if find_spec("openvino"):
         ways |= {"openvino float32": ("openvino", network, True), "openvino bfloat16": ("openvino", network, False)}
@@ -51,15 +87,18 @@ def arms_of(classifier: casebook.Classifier, pixels: np.ndarray) -> dict[str, As
     return {name: arm(way) for name, way in ways.items()}
 
 
-def measure(arms: dict[str, Ask], batch: np.ndarray, rounds: int) -> dict[str, list[float]]:
+def measure(arms: dict[str, Ask], plain: Callable[[], float], batch: np.ndarray, rounds: int) -> dict[str, list[float]]:
     """Images a second of processor time, for each round."""
-    speeds: dict[str, list[float]] = {name: [] for name in arms}
+    speeds: dict[str, list[float]] = {name: [] for name in ("torch", *arms)}
     for number in range(rounds + 1):
+        seconds = {"torch": plain()}
         for name, ask in arms.items():
             began = time.process_time()
             ask(batch)
-            if number:  # the first round warms up
-                speeds[name].append(len(batch) / (time.process_time() - began))
+            seconds[name] = time.process_time() - began
+        if number:  # the first round warms up
+            for name, taken in seconds.items():
+                speeds[name].append(len(batch) / taken)
     return speeds
 
 
@@ -97,21 +136,22 @@ def main() -> None:
             side = classifier.preprocessing.size
             pixels = np.random.default_rng(0).integers(0, 256, (CALIBRATION, side, side, 3), np.uint8)
         arms = arms_of(classifier, pixels)
-        speeds = measure(arms, pixels[: given.batch], given.rounds)
+        with plain_torch(name, (given.batch, *classifier.image_shape)) as plain:
+            speeds = measure(arms, plain, pixels[: given.batch], given.rounds)
         print("| way | images/s of processor time | times torch, median (range) |" + (" right |" if given.data else ""))
         wrong = {}
         for way, found in speeds.items():
             ratios = [one / base for one, base in zip(found, speeds["torch"], strict=True)]
             row = f"| {way} | {statistics.median(found):.1f} | {statistics.median(ratios):.2f} "
             row += f"({min(ratios):.2f} to {max(ratios):.2f}) |"
-            if labels is not None:
+            if labels is not None and way in arms:
                 rest = range(CALIBRATION, len(pixels), given.batch)
                 said = np.concatenate([arms[way](pixels[i : i + given.batch]).argmax(1) for i in rest])
                 wrong[way] = said != labels[CALIBRATION:]
                 row += f" {int((~wrong[way]).sum())} of {len(said)} |"
             print(row, flush=True)
         for way in wrong:
-            if way not in ("torch", "onnxruntime float32"):
+            if way not in ("Casebook's torch", "onnxruntime float32"):
                 paired = paired_error(wrong[way], wrong["onnxruntime float32"])
                 print(f"{way}: costs {100 * paired['difference']:.2f} points, 95 % interval {paired['interval']}")
 

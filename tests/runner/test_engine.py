@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from casebook.errors import BundleError
+from casebook.runner import engine
 from casebook.runner.bundle import Bundle
 from casebook.runner.engine import open_engine
 
@@ -15,6 +16,37 @@ from casebook.runner.engine import open_engine
 def test_a_file_that_is_no_network_is_refused() -> None:
     with pytest.raises(BundleError, match="onnxruntime cannot load the network"):
         open_engine("onnxruntime", b"no network", threads=1)
+
+
+def test_the_probe_is_one_product_of_8_bit_matrices() -> None:
+    onnx = pytest.importorskip("onnx")
+    make, kinds = onnx.helper, onnx.TensorProto
+    shapes = {"a": (kinds.UINT8, [1, 32]), "b": (kinds.INT8, [32, 32]), "y": (kinds.INT32, [1, 32])}
+    a, b, y = (make.make_tensor_value_info(name, *shape) for name, shape in shapes.items())
+    graph = make.make_graph([make.make_node("MatMulInteger", ["a", "b"], ["y"])], "p", [a, b], [y])
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 20)], ir_version=10)
+    assert model.SerializeToString(deterministic=True) == engine._PROBE
+
+
+@pytest.mark.parametrize("overflows", [False, True])
+def test_care_is_asked_for_only_where_products_overflow(
+    overflows: bool, small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    asked = []
+
+    class Options(onnxruntime.SessionOptions):
+        def add_session_config_entry(self, name: str, value: str) -> None:
+            asked.append(name)
+            super().add_session_config_entry(name, value)
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Options)
+    monkeypatch.setattr(engine, "saturates", lambda: overflows)
+    for exact in (True, False):
+        asked.clear()
+        open_engine("onnxruntime", Bundle.open(small_bundle).read("model.onnx"), threads=1, exact=exact)
+        assert ("session.x64quantprecision" in asked) == (exact and overflows)
 
 
 @pytest.mark.slow

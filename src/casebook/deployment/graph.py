@@ -41,6 +41,32 @@ class PixelNetwork(nn.Module):
         return torch.softmax(logits, 1), logits, features
 
 
+class _GlobalMean(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3), keepdim=True)
+
+
+@contextlib.contextmanager
+def _plain_pools(network: nn.Module) -> Iterator[None]:
+    """Global average pools as means, for the time of an export.
+
+    The exporter writes torch's own pool as a mean and a gather over computed positions. OpenVINO 2026.4 gives wrong
+    answers for an 8-bit network with such a gather, and no engine is faster for it.
+    """
+    pools = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
+    }
+    for name in pools:
+        network.set_submodule(name, _GlobalMean())
+    try:
+        yield
+    finally:
+        for name, pool in pools.items():
+            network.set_submodule(name, pool)
+
+
 def export_graph(classifier: Classifier) -> bytes:
     """The network as an ONNX file of any batch size. Raises BundleError for one that cannot be exported, with why."""
     try:
@@ -52,7 +78,7 @@ def export_graph(classifier: Classifier) -> bytes:
     example = torch.from_numpy(np.zeros((EXAMPLES, height, width, channels), np.uint8))
     module = PixelNetwork(classifier).eval()
     try:
-        with _quiet(), torch.inference_mode(False), torch.no_grad():
+        with _quiet(), _plain_pools(module), torch.inference_mode(False), torch.no_grad():
             program = torch.onnx.export(
                 module, (example,), dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
                 input_names=["pixels"], output_names=list(Outputs._fields),
