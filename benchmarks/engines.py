@@ -3,12 +3,12 @@
     python benchmarks/engines.py mobilenet_v2 --weights FILE --data FOLDER --classes CSV [--rounds 7] [--batch 16]
     python benchmarks/engines.py resnet50 efficientnet_b0      # random weights: speed alone
 
-All compute on one thread, a batch each in turn. "torch" is `model(images)` in inference mode in a process of its own, as
-a plain script runs it; "Casebook's torch" is `Classifier`, whose process keeps freed memory where others give it back to
-the system after every layer. Processor time instead of wall time, because other programs may use the cores; the ratio to
-torch is taken within each round, and the median and the range of these ratios are shown. With labelled pictures, 64 of
-them give the ranges of the 8-bit network, 64 more choose its setting, and the others say how many each engine has right,
-with the paired interval of the difference from float32 on onnxruntime.
+All compute on one thread, a batch each in turn. "torch" is `model(images)` in inference mode in a process of its own,
+as a plain script runs it; "Casebook's torch" is `Classifier`, whose process keeps freed memory where others give it
+back to the system after every layer. Processor time instead of wall time, because other programs may use the cores;
+the ratio to torch is taken within each round, and the median and the range of these ratios are shown. With labelled
+pictures, 64 of them give the ranges of the 8-bit network, 64 more choose its setting, and the others say how many
+each engine has right, with the paired interval of the difference from float32 on onnxruntime.
 """
 
 import argparse
