@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .workflows.serve import serve
     from .workflows.study import study
     from .workflows.train import train
+    from .workflows.verify import verify
 
 _HOMES = {
     "Answer": ".runner.answers",
@@ -83,6 +84,7 @@ _HOMES = {
     "study": ".workflows.study",
     "to_keras": ".models.keras.network",
     "train": ".workflows.train",
+    "verify": ".workflows.verify",
 }
 
 __all__ = [
@@ -131,6 +133,7 @@ __all__ = [
     "study",
     "to_keras",
     "train",
+    "verify",
 ]
 
 

@@ -31,6 +31,7 @@ from . import (
     study,
     summary,
     train,
+    verify,
 )
 from .output import fail
 
@@ -48,6 +49,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("verify")(verify.verify)
 app.command("augment")(augment.augment)
 app.command("serve")(serve.serve)
 app.command("studio")(studio.studio)

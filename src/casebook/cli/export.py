@@ -53,6 +53,9 @@ def export(
     coreml: str = typer.Option(
         None, "--coreml", metavar="DIR.mlpackage", help="Also write a Core ML package for Apple's devices; unproved."
     ),
+    sign: str = typer.Option(
+        None, "--sign", metavar="KEY.pem", help="Sign the bundle with this private Ed25519 key: MODEL.casebook.sig."
+    ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:  # fmt: skip
     """Write a run as one file that runs anywhere without torch, and proves that it answers the same."""
@@ -60,7 +63,7 @@ def export(
 
     from ..runner.bundle import is_bundle
 
-    settings = casebook.ExportSettings(golden=golden, unsure=unsure, int8=int8, max_drop=max_drop)  # type: ignore[arg-type]
+    settings = casebook.ExportSettings(golden=golden, unsure=unsure, int8=int8, max_drop=max_drop, sign=sign)  # type: ignore[arg-type]
     document, page, bundle = {}, None, model
     with TerminalDisplay() as display:
         if not (web and is_bundle(model)):
@@ -82,6 +85,8 @@ def export(
         return
     if "bundle" in document:
         print(f"{bundle}: {size_text(document['bytes'])}, SHA-256 {document['sha256'][:16]}...")
+    if document.get("signature"):
+        print(f"{document['signature']}: its signature; 'casebook verify --signed-by PUBLIC.pem' checks it")
     for name, network in document.get("networks", {}).items():
         print(
             f"{name}: probabilities within {network['worst_difference']:.1e} of torch's on {document['golden']} golden "

@@ -18,6 +18,9 @@ def serve(
         help="Another name under which a server without a token is called; repeatable.",
     ),
     workers: int = typer.Option(1, "--workers", min=1, max=64, help="Processes."),
+    signed_by: str = typer.Option(
+        None, "--signed-by", metavar="PUBLIC.pem", help="Serve only bundles that this key's other half has signed."
+    ),
     engine: str = typer.Option(None, "--engine", help="onnxruntime or openvino; default: what 'bench' chose here."),
     network: str = typer.Option(None, "--network", help="float32 or int8; default: what 'bench' chose here."),
     threads: int = typer.Option(0, "--threads", min=0, help="Engine threads of each process; 0: the cores, shared."),
@@ -37,6 +40,6 @@ def serve(
         access=Access(host, port, read_token(token_file), tuple(cors), tuple(allow_host)),
         limits=Limits(body_bytes=round(max_body_mib * MIB), queue=queue, answer_seconds=time_limit),
         batching=Batching(max_batch, batch_wait_ms),
-        engine=engine, network=network, threads=threads, workers=workers,
+        engine=engine, network=network, threads=threads, workers=workers, signed_by=signed_by,
     )  # fmt: skip
     serve_bundles(bundles, settings)

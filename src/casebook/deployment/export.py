@@ -13,8 +13,9 @@ import casebook
 from ..errors import BundleError
 from ..evaluation.classifier import Classifier
 from ..progress import Advanced, Remark, Reporter, silent
-from ..runner.bundle import open_pixels
+from ..runner.bundle import Bundle, open_pixels
 from ..runner.engine import open_engine
+from ..runner.signature import check_private_key, sign, signature_path
 from ..runner.verify import check_network, pixels_digest
 from . import card, golden
 from .gate import Int8, Verdict, check_settings, gated
@@ -43,9 +44,13 @@ class ExportSettings:
     """Whether an 8-bit network is made as well: "auto" where it passes the gate, "require" fails where it does not."""
     max_drop: float = 1.0
     """Points of accuracy that 8 bits may cost: the upper end of the paired interval on validation pictures."""
+    sign: str | Path | None = None
+    """The file of a private Ed25519 key in PEM: the bundle is signed with it, in NAME.casebook.sig beside it."""
 
     def __post_init__(self) -> None:
         check_settings(self.int8, self.max_drop)
+        if self.sign is not None:
+            check_private_key(self.sign)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Exported:
     path: Path
     sha256: str
     manifest: dict[str, Any] = dataclasses.field(repr=False)
+    signature: Path | None = None
 
     @property
     def document(self) -> dict[str, Any]:
@@ -66,6 +72,7 @@ class Exported:
             "golden": len(self.manifest["golden"]),
             "networks": self.manifest["networks"],
             "int8": self.manifest["int8"],
+            "signature": None if self.signature is None else str(self.signature),
         }
 
 
@@ -136,8 +143,11 @@ def export_bundle(
         **{name: content for name, (_, content) in files.items()},
     }
     digest = write_bundle(out, manifest, members)
+    # A signature of what the file held before would belong to no bundle.
+    signature_path(out).unlink(missing_ok=True)
+    signature = None if settings.sign is None else sign(Bundle.open(out), settings.sign)
     step(5)
-    return Exported(out, digest, manifest)
+    return Exported(out, digest, manifest, signature)
 
 
 def _golden_files(settings: ExportSettings, report: Reporter) -> dict[str, tuple[str, bytes]]:

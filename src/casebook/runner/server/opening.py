@@ -12,6 +12,7 @@ from ..answers import Answerer
 from ..bench import LOOSE, difference_from
 from ..bundle import Bundle
 from ..choice import Choice, remembered
+from ..signature import check_signature
 from ..verify import expected_probabilities, golden_pixels
 from .models import Answering, Opener, PictureAnswer, Source
 from .settings import ServerSettings
@@ -56,6 +57,8 @@ def bundle_opener(settings: ServerSettings) -> Opener:
 
 def _open(settings: ServerSettings, source: Source) -> Answering:
     bundle = Bundle.open(source.path)
+    if settings.signed_by is not None:
+        check_signature(bundle, settings.signed_by)
     choice = _chosen(bundle, settings)
     answerer = Answerer(bundle, **choice._asdict())
     _check(answerer, choice)

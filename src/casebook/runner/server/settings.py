@@ -112,6 +112,8 @@ class ServerSettings:
     """Threads that decode pictures; 0 means one for each core, at most four."""
     workers: int = 1
     """Processes."""
+    signed_by: str | None = None
+    """The file of a public key: bundles without a signature of its other half are not served, nor loaded later."""
     drain_seconds: float = 1.0
     """After a signal to stop, how long new connections are still answered; readiness is refused at once."""
 
