@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .workflows.scale_training import FinalistTraining
     from .workflows.serve import serve
     from .workflows.study import study
+    from .workflows.suspects import Suspects, suspects
     from .workflows.train import train
     from .workflows.verify import verify
 
@@ -83,6 +84,8 @@ _HOMES = {
     "serve": ".workflows.serve",
     "study": ".workflows.study",
     "to_keras": ".models.keras.network",
+    "Suspects": ".workflows.suspects",
+    "suspects": ".workflows.suspects",
     "train": ".workflows.train",
     "verify": ".workflows.verify",
 }
@@ -105,6 +108,7 @@ __all__ = [
     "Run",
     "Scores",
     "SplitSettings",
+    "Suspects",
     "TargetDevice",
     "__version__",
     "count",
@@ -131,6 +135,7 @@ __all__ = [
     "scale",
     "serve",
     "study",
+    "suspects",
     "to_keras",
     "train",
     "verify",

@@ -273,6 +273,17 @@ def test_augment(command: Command, sections, photo_folder: Path) -> None:
     assert (drawn["policy"], each["policy"]) == ("strong", None)
 
 
+def test_data_suspects(command: Command, sections, digit_folder: Path) -> None:
+    known = sections["casebook data suspects"]
+    shutil.copytree(digit_folder, "data")
+    shutil.copy("data/digit_0/000.png", "data/digit_1/copy.png")
+    plain = command("data", "suspects", "data", "--json").json
+    applied = command("data", "suspects", "data", "--apply", "a.csv", "--top", "1", "--html", "a.html", "--json").json
+    assert applied["applied"] == {"list": "a.csv", "pictures": 1}
+    all_keys(known, *(check(document, known) for document in (plain, applied)))
+    assert "copy.png" in Path("a.html").read_text()
+
+
 def test_data_prepare_and_prepared(command: Command, sections, photo_folder: Path, monkeypatch) -> None:
     shutil.copytree(photo_folder, "photos")
     Path("photos/spots/fake.jpg").write_text("no picture")

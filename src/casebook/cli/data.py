@@ -1,18 +1,20 @@
-"""casebook data check, prepare, prepared, profile"""
+"""casebook data check, suspects, prepare, prepared, profile"""
 
 import shlex
+from pathlib import Path
 
 import typer
 
 from ..formatting import one_line, size_text
 from ..progress import TerminalDisplay
 from ..tables import TextColumn
-from .output import WIDE, print_json, print_table, print_text, say, skipped_lines, wrong_usage
+from .output import WIDE, next_step, percent, print_json, print_table, print_text, say, skipped_lines, wrong_usage
 from .sources import CLASS_LIST, COLUMNS, LABEL_FROM, ROOT, SUFFIX, flags, read_source
 
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
 
 
+SUSPECTS_SHOWN = 20
 PREPARED_COLUMNS = (
     TextColumn("name"),
     TextColumn("source", rank=1, fold=24),
@@ -57,6 +59,56 @@ def check(
     if strict and found.leaks:
         say(f"Error: {found.leaks} leaks between splits, and --strict is set")
         raise typer.Exit(1)
+
+
+@app.command("suspects")
+def suspects(
+    data: str = typer.Argument(..., help="Run folder, folder of class folders, CSV file, or built-in name."),
+    model: str = typer.Option(None, "--model", help="Network to see the pictures with; default: as train chooses."),
+    weights: str = typer.Option(None, "--weights", "-w", help="Its weights: file, run folder or published name."),
+    html: str = typer.Option(None, "--html", metavar="FILE", help="Also write a page with the pictures."),
+    apply: str = typer.Option(
+        None, "--apply", metavar="LIST.csv", help="Write a list without the suspects, or with new labels; see --how."
+    ),
+    how: str = typer.Option("leave-out", "--how", help="What --apply does with suspects: leave-out or relabel."),
+    top: int = typer.Option(
+        None, "--top", min=1, help="Apply to the first N suspects only; default: to as many as are probably wrong."
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Find labels that are probably wrong: each picture is judged by what the others say."""
+    from casebook.workflows.suspects import root_of_list
+    from casebook.workflows.suspects import suspects as find_suspects
+
+    with TerminalDisplay() as display:
+        found = find_suspects(data, model=model, weights=weights, device=device, progress=display)
+    if html:
+        found.write_page(html)
+    changed = None if apply is None else found.apply(apply, how, top)  # type: ignore[arg-type]
+    if json_:
+        print_json(found.to_dict() | {"applied": None if apply is None else {"list": apply, "pictures": changed}})
+        return
+    count = len(found.suspects)
+    print(f"{data}: {percent(found.accuracy)} of {found.num_pictures} labels agree with what the other pictures say")
+    print(f"seen with {found.network}; {count} labels are suspect, and about {found.num_wrong} are wrong")
+    for suspect in found.suspects[:SUSPECTS_SHOWN]:
+        said = f"labelled {suspect.label} ({percent(suspect.probability)})"
+        said += f", looks like {suspect.suggested} ({percent(suspect.suggested_probability)})"
+        print_text(f"  {suspect.name}: {said}; {'; '.join(suspect.reasons)}")
+    if count > SUSPECTS_SHOWN:
+        print(f"  ... and {count - SUSPECTS_SHOWN} more (all of them with --json, or with their pictures by --html)")
+    for note in found.notes:
+        say(f"note: {note}")
+    if html:
+        print(f"{html}: the pictures")
+    if apply:
+        print(
+            f"{apply}: {changed} of {len(found.suspects)} suspects {'left out' if how == 'leave-out' else 'relabelled'}"
+        )
+        root = root_of_list(Path(apply), found.source)
+        command = f"casebook train {shlex.quote(apply)}" + (f" --root {shlex.quote(str(root))}" if root else "")
+        next_step(command, "trains on the corrected list")
 
 
 @app.command("prepare")

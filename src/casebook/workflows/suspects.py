@@ -1,0 +1,237 @@
+"""Wrong labels in one call: a data set -> the pictures whose labels are probably wrong, the most doubtful first."""
+
+import csv
+import dataclasses
+import io
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.datasets import scan_source
+from ..data.duplicates import duplicates
+from ..data.scan import Scan
+from ..data.sources import Source, load_source
+from ..data.split import tied
+from ..errors import DataError, PictureError
+from ..evaluation.suspects import Suspect, doubted, lonely, order_suspects, out_of_fold
+from ..files import write_atomically
+from ..progress import Reporter, reporting
+from ..runner.bundle import is_bundle
+from ..training.default import choose_default
+from ..training.recipe import make_recipe
+from ..training.run import open_run
+from .features import features
+
+PIXEL_SIDE = 16  # of the grey squares that stand for pictures where no weights are at hand
+PIXEL_FEATURES = 600  # random features of a Gaussian kernel over these squares
+
+
+@dataclasses.dataclass(frozen=True)
+class Suspects:
+    """What was found. `suspects` come the most doubtful first."""
+
+    source: Source = dataclasses.field(repr=False)
+    network: str
+    """What the pictures were seen with: a network and its weights, or "pixels"."""
+    num_pictures: int
+    """Judged; pictures that cannot be read are not."""
+    accuracy: float
+    """Share of all labels that the classifiers which had not seen the picture agree with."""
+    num_wrong: int
+    """An estimate, by confident learning, of how many labels are wrong."""
+    suspects: tuple[Suspect, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `casebook data suspects --json` prints."""
+        return {
+            "source": self.source.name,
+            "network": self.network,
+            "pictures": self.num_pictures,
+            "accuracy": self.accuracy,
+            "estimated_wrong": self.num_wrong,
+            "suspects": [suspect.to_dict() for suspect in self.suspects],
+            "notes": list(self.notes),
+        }
+
+    def write_page(self, path: str | Path) -> None:
+        """Writes the suspects with their pictures as one HTML file. Raises RunError."""
+        from ..reports.suspects import write_suspects_page
+
+        write_suspects_page(path, self)
+
+    def apply(self, path: str | Path, how: Literal["leave-out", "relabel"], top: int | None = None) -> int:
+        """Writes a list of all pictures in which the first `top` suspects have their suggested label, or are missing.
+
+        The list is a CSV file with the columns path, label, and split and group where the data has them. No picture is
+        moved. Gives the number of suspects it was done to; without `top` it is done to `num_wrong` of them.
+
+        Raises DataError for pictures that are no files, and where the list cannot be written.
+        """
+        return write_corrected(Path(path), self.source, self.suspects[: self.num_wrong if top is None else top], how)
+
+
+def suspects(
+    data: str | Path | Source,
+    *,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: bool | Reporter = False,
+) -> Suspects:
+    """The pictures of a data set, or of a run's, whose labels are probably wrong.
+
+    Every picture is judged by what the other pictures say: their features, from a network with given weights, and a
+    logistic regression in folds that keep copies and groups together. Without `model` and `weights` the network is
+    that of the run, with the weights it started from, or what `casebook train` would start from. Where no weights are
+    at hand, small grey squares of the pictures are compared.
+
+    Raises DataError for data that cannot be judged, and what `casebook.load` raises.
+    """
+    notes: list[str] = []
+    if not isinstance(data, Source) and (Path(data) / "model.json").is_file() and not is_bundle(data):
+        recipe = open_run(data).recipe
+        if model is None and recipe.weights:
+            model, weights = recipe.model, weights or recipe.weights
+    else:
+        recipe = make_recipe(data="" if isinstance(data, Source) else str(data))
+    source = data if isinstance(data, Source) else load_source(
+        recipe.data, group_by=recipe.group_by or None, format=recipe.source_format
+    )  # fmt: skip
+    if model is None:
+        chosen = choose_default(recipe) if recipe.data else None
+        model, weights = (chosen.model, weights or chosen.weights) if chosen else ("", None)
+    with reporting(progress) as report:
+        seen = scan_source(source, report)
+        copies = duplicates(seen, source)
+        rows, vectors = _vectors(source, seen, model, weights, device, report)
+    if not weights:
+        model = "pixels"
+        notes.append(
+            "no weights are at hand, so pictures were compared by small grey squares; --model and --weights see more"
+        )
+    notes += (
+        [f"{len(source) - len(rows)} pictures that cannot be read are not judged"] if len(rows) < len(source) else []
+    )
+    labels = np.array([source.pictures[row].label for row in rows], np.int64)
+    present = np.unique(labels)
+    groups = _groups(source, copies, rows)
+    found = out_of_fold(vectors, np.searchsorted(present, labels), groups, seed=seed)
+    probabilities = np.zeros((len(rows), len(source.classes)))
+    probabilities[:, present] = found.probabilities
+    place = {int(row): position for position, row in enumerate(rows)}
+    disagreeing = sorted(
+        {
+            place[index]
+            for group in copies.groups
+            if len({source.pictures[index].label for index in group}) > 1
+            for index in group
+            if index in place
+        }
+    )
+    ordered = order_suspects(probabilities, labels, disagreeing, lonely(vectors, labels, groups))
+    return Suspects(
+        source,
+        model if model == "pixels" else f"{model} with {weights}",
+        len(rows),
+        float((probabilities.argmax(axis=1) == labels).mean()),
+        int(doubted(probabilities, labels).sum()),
+        tuple(_suspect(source, rows, probabilities, position, reasons) for position, reasons in ordered),
+        tuple(notes),
+    )
+
+
+def _suspect(
+    source: Source, rows: NDArray[np.int64], probabilities: NDArray[np.float64], position: int, reasons: tuple[str, ...]
+) -> Suspect:
+    picture, said = source.pictures[int(rows[position])], probabilities[position]
+    others = np.where(np.arange(len(said)) == picture.label, -1.0, said)
+    suggested = int(others.argmax())
+    return Suspect(
+        int(rows[position]), picture.name, source.classes[picture.label], source.classes[suggested],
+        round(float(said[picture.label]), 6), round(float(said[suggested]), 6), reasons,
+    )  # fmt: skip
+
+
+def _vectors(
+    source: Source, seen: Scan, model: str, weights: str | Path | None, device: str, report: Reporter
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which pictures can be read, and their features."""
+    if weights:
+        from ..data.datasets import PictureDataset
+
+        readable = [index for index, facts in enumerate(seen.facts) if facts.error is None]
+        found = features(model, PictureDataset(source, readable), weights=weights, device=device, progress=report)
+        rows = np.array([index for index in readable if source.pictures[index].name not in found.skipped], np.int64)
+        values = found.values if found.values.ndim == 2 else found.values.mean(axis=(2, 3))
+        return rows, values
+    from sklearn.kernel_approximation import RBFSampler
+
+    rows, squares = [], []
+    for index, facts in enumerate(seen.facts):
+        if facts.error is None:
+            try:
+                square = source.open(index, mode="L").resize((PIXEL_SIDE, PIXEL_SIDE))
+            except PictureError:
+                continue
+            rows.append(index)
+            squares.append(np.asarray(square, np.float32).ravel() / 255)
+    if not rows:
+        raise DataError(f"{source.name}: not one picture can be read")
+    values = np.stack(squares)
+    spread = float(values.var(axis=0).sum())
+    sampler = RBFSampler(gamma=1 / max(spread, 1e-6), n_components=PIXEL_FEATURES, random_state=0)
+    return np.array(rows, np.int64), sampler.fit_transform(values).astype(np.float32)
+
+
+def _groups(source: Source, copies: Any, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) a number for each picture; copies and groups share one."""
+    number = {}
+    for place, members in enumerate(tied(source, copies, rows.tolist())):
+        number |= dict.fromkeys(members, place)
+    return np.array([number[int(row)] for row in rows], np.int64)
+
+
+def root_of_list(path: Path, source: Source) -> Path | None:
+    """The folder that the paths of a corrected list are relative to; None where it is the list's own, as usual.
+
+    Paths in a list never lead upwards, so a list beside or above the pictures needs no root, and others do.
+    """
+    assert source.root is not None
+    root = source.root.resolve()
+    return None if root.is_relative_to(path.resolve().parent) else root
+
+
+def write_corrected(path: Path, source: Source, suspected: tuple[Suspect, ...], how: str) -> int:
+    """The list that `Suspects.apply` writes."""
+    if how not in ("leave-out", "relabel"):
+        raise DataError(f"how is {how!r}, expected leave-out or relabel")
+    if source.root is None:
+        raise DataError(
+            f"{source.name} is a built-in data set without files, so no list of its pictures can be written"
+        )
+    if path.suffix.lower() != ".csv":
+        raise DataError(f"{path}: the name of a list ends in .csv")
+    prefix = Path() if root_of_list(path, source) else Path(os.path.relpath(source.root, path.parent))
+    chosen = {suspect.index: suspect for suspect in suspected}
+    has = {name: any(getattr(picture, name) for picture in source.pictures) for name in ("split", "group")}
+    columns = ["path", "label", *(name for name, used in has.items() if used)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for index, picture in enumerate(source.pictures):
+        suspect = chosen.get(index)
+        if suspect is not None and how == "leave-out":
+            continue
+        label = source.classes[picture.label] if suspect is None else suspect.suggested
+        others = [getattr(picture, name) for name, used in has.items() if used]
+        writer.writerow([(prefix / picture.name).as_posix(), label, *others])
+    try:
+        write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}") from error
+    return len(chosen)
