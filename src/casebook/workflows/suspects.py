@@ -61,7 +61,7 @@ class Suspects:
         """Writes the suspects with their pictures as one HTML file. Raises RunError."""
         from ..reports.suspects import write_suspects_page
 
-        write_suspects_page(path, self)
+        write_suspects_page(path, self.source, self.to_dict())
 
     def apply(self, path: str | Path, how: Literal["leave-out", "relabel"], top: int | None = None) -> int:
         """Writes a list of all pictures in which the first `top` suspects have their suggested label, or are missing.
