@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import html
 import mimetypes
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ..formatting import size_text
 from ..runner.server.admission import Admission
-from .api import answers, folders, home, jobs, lessons, networks, pictures, runs, training
+from .api import answers, folders, history, home, jobs, lessons, networks, pictures, runs, training
 from .events import EventLog
 from .guard import Guard, http_error
 from .jobs import Jobs
@@ -24,8 +26,9 @@ from .projects import Projects
 from .session import Sessions
 from .settings import StudioSettings
 
-API = (home, folders, jobs, pictures, training, runs, networks, lessons, answers)
+API = (home, folders, jobs, history, pictures, training, runs, networks, lessons, answers)
 """Each module has ROUTES; the first route that fits answers."""
+LEAST_FREE_BYTES = 200 * 2**20
 STATIC = Path(__file__).parent / "static"
 SHARED = {"page.css": Path(__file__).parents[1] / "reports" / "static" / "page.css"}
 PAGES = (
@@ -55,8 +58,12 @@ class Studio:
 
     def warnings(self) -> list[str]:
         """What the home page has to say about the state of the studio."""
-        full = "the disk is full: free some space; nothing is lost while the studio runs"
-        return [full] if self.events.disk_is_full else []
+        if self.events.disk_is_full:
+            return ["the disk is full: free some space; what happened meanwhile is kept while the studio runs"]
+        free_bytes = shutil.disk_usage(self.settings.root).free
+        if free_bytes < LEAST_FREE_BYTES:
+            return [f"only {size_text(free_bytes)} are free on the disk; a training that cannot save its work stops"]
+        return []
 
 
 def create_app(settings: StudioSettings, sessions: Sessions, port: int) -> Starlette:

@@ -32,7 +32,7 @@ class LineLog:
         self.path = path
         self._waiting: list[bytes] = []
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab", buffering=0)
+        path.touch()
         self.size = self._whole_bytes()
         os.truncate(path, self.size)  # a writer that was killed may have left half a line
 
@@ -49,7 +49,7 @@ class LineLog:
         while self._waiting:
             line = self._waiting[0]
             try:
-                if self._file.write(line) != len(line):
+                if self._write(line) != len(line):
                     os.truncate(self.path, self.size)
                     return
             except OSError:
@@ -57,8 +57,9 @@ class LineLog:
             self.size += len(line)
             self._waiting.pop(0)
 
-    def close(self) -> None:
-        self._file.close()
+    def _write(self, line: bytes) -> int:
+        with self.path.open("ab", buffering=0) as file:
+            return file.write(line)
 
     def _whole_bytes(self) -> int:
         with self.path.open("rb") as file:

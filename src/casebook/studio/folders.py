@@ -16,10 +16,11 @@ MOST_LOOKED_AT = 5000  # entries of one subfolder, to count its pictures
 def confined(root: Path, relative: str) -> Path:
     """The file or folder at a path below `root`, which has no symbolic links itself.
 
-    Raises DataError for a path that is not there, or that leaves the root, also by a symbolic link.
+    Raises DataError for a path that is not there or hidden, or that leaves the root, also by a symbolic link.
     """
     named = f"there is no folder {relative[:200]!r} in the studio's folder"
-    if "\0" in relative or "\\" in relative or relative.startswith(("/", "~")) or ".." in relative.split("/"):
+    is_hidden = any(part.startswith(".") and part != "." for part in relative.split("/"))
+    if is_hidden or "\0" in relative or "\\" in relative or relative.startswith(("/", "~")):
         raise DataError(f"{named}; choose one from the list")
     try:
         found = (root / relative).resolve(strict=True)

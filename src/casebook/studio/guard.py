@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import logging
-import re
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.exceptions import HTTPException
@@ -199,5 +198,6 @@ async def http_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors, such as an unknown path, in our form."""
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, "bad_request")
-    message = re.sub(r"\s+", " ", str(error.detail))
+    known = {404: "there is nothing at this address; begin at the home page", 405: "this address is asked another way"}
+    message = known.get(error.status_code, str(error.detail))
     return JSONResponse(error_document(Refused(error.status_code, code, message)), error.status_code, error.headers)

@@ -90,6 +90,11 @@ class Job:
             "goes_on": self.task.can_resume,
         }
 
+    def kill(self) -> None:
+        """Kills its worker and the processes that this started, where there are any."""
+        if self.state.pid and self.state.started:
+            kill(self.state.pid, self.state.started)
+
     def result(self) -> Any:
         """result.json; None before the job is done."""
         return read_json(self.folder / "result.json") if self.state.state == "done" else None
@@ -115,6 +120,8 @@ class Job:
 
 class Jobs:
     """All jobs of a studio. Used on the event loop only."""
+
+    worker = (sys.executable, "-m", "casebook.studio.worker")
 
     def __init__(self, settings: StudioSettings, projects: Projects, events: EventLog):
         self._settings, self._projects, self.events = settings, projects, events
@@ -161,8 +168,8 @@ class Jobs:
         elif state.state == "running" and state.pid and state.started:
             self._set(job, "stopping")
             ask_to_stop(state.pid, state.started)
-        elif state.state == "stopping" and state.pid and state.started:
-            kill(state.pid, state.started)
+        elif state.state == "stopping":
+            job.kill()
 
     def resume(self, job: Job) -> None:
         """Queues another attempt. Raises DataError where the job is not over, or is done."""
@@ -271,7 +278,7 @@ class Jobs:
                 raise OSError("the disk is full, so the job cannot start; free some space and resume it")
             with (job.folder / "worker.log").open("ab") as output:
                 job.process = subprocess.Popen(
-                    [sys.executable, "-m", "casebook.studio.worker", str(job.folder)],
+                    [*self.worker, str(job.folder)],
                     stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                 )  # fmt: skip
         except OSError as error:

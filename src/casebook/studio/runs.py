@@ -19,7 +19,7 @@ def list_runs(settings: StudioSettings, projects: Projects) -> list[dict[str, An
         model = read_json(path)
         if not isinstance(model, dict):
             continue
-        recipe, rows = _recipe(path.parent), _rows(path.parent)
+        recipe, rows = read_recipe(path.parent), read_rows(path.parent)
         best = max((row for row in rows if "val_top1" in row), key=lambda row: row["val_top1"], default=None)
         data = str(recipe.get("data", ""))
         found.append(
@@ -48,14 +48,16 @@ def _sources(projects: Projects, project: Project) -> list[str]:
         return []
 
 
-def _recipe(run: Path) -> dict[str, Any]:
+def read_recipe(run: Path) -> dict[str, Any]:
+    """recipe.toml as it stands; empty where it cannot be read."""
     try:
         return tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
 
-def _rows(run: Path) -> list[dict[str, Any]]:
+def read_rows(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, one an epoch; without those that cannot be read."""
     rows = []
     try:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -77,23 +77,25 @@ def main(folder: Path) -> int:
         try:
             result = _attempt(folder, job, attempt)
             write_json(folder / "result.json", result)
-            outcome, message, code = "done", "", 0
+            outcome, message, details, code = "done", "", "", 0
         except (Interrupted, KeyboardInterrupt) as error:
-            outcome, message, code = "stopped", str(error) or "stopped on request", 130
+            outcome, message, details, code = "stopped", "stopped on request", str(error), 130
         except CasebookError as error:
-            outcome, message, code = "failed", str(error), 1
+            outcome, message, details, code = "failed", str(error), str(error), 1
         except MemoryError:
-            outcome, message, code = "failed", "the memory of this machine was not enough; close other programs", 1
+            message = "the memory of this machine was not enough; close other programs, or ask for smaller batches"
+            outcome, details, code = "failed", traceback.format_exc(), 1
         except OSError as error:
-            traceback.print_exc()
             where = f" ({error.filename})" if error.filename else ""
-            outcome, message, code = "failed", f"{error.strerror or error}{where}", 1
+            message = f"{error.strerror or error}{where}; mend that, then resume"
+            outcome, details, code = "failed", traceback.format_exc(), 1
         except Exception as error:
-            traceback.print_exc()
-            outcome, message, code = "failed", f"{type(error).__name__}: {error}; the job's log has the details", 1
-    if message:
-        print(message, file=sys.stderr, flush=True)
+            message = f"{type(error).__name__}: {error}; the job's log has the details"
+            outcome, details, code = "failed", traceback.format_exc(), 1
     _write_outcome(folder, {"attempt": attempt, "state": outcome, "message": message})
+    if details:
+        with contextlib.suppress(OSError):  # the log is on the same disk, which may be full
+            print(details, file=sys.stderr, flush=True)
     return code
 
 
@@ -130,10 +132,8 @@ def _keep_reserve(folder: Path) -> None:
 def _write_outcome(folder: Path, outcome: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         (folder / RESERVE).unlink(missing_ok=True)
-    try:
+    with contextlib.suppress(RunError):
         write_json(folder / "outcome.json", outcome)
-    except RunError as error:
-        print(error, file=sys.stderr, flush=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -53,8 +53,7 @@ function JobList({ jobs, home, store }) {
   return html`<ul class="cards">${jobs.map((job) => {
     const project = home.projects.find((one) => one.id === job.project);
     const now = progress.get(job.id);
-    const address = job.project && job.task === "train" ? `/p/${job.project}/train?job=${job.id}` : null;
-    const href = job.run && job.project && job.task === "train" ? runAddress(job.project, job.run) : address;
+    const href = job.project && job.task === "train" ? runAddress(job.project, job.run ?? job.id) : null;
     const name = `${job.title}${project ? ` of ${project.name}` : ""}`;
     return html`<li key=${job.id}>
       <h3>${href ? html`<a href=${href}>${name}</a>` : name}</h3>
