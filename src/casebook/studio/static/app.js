@@ -87,16 +87,23 @@ function useRoute() {
   return routeOf(new URL(href));
 }
 
-// The focus goes to the new page's heading; a change of the query alone moves nothing.
-function useFocus(place, ready) {
+// The focus goes to the new page's heading, as soon as there is one; a change of the query alone moves nothing.
+function useFocus(place) {
   const first = useRef(true);
   useEffect(() => {
-    if (!ready) return;
-    const heading = document.getElementById("title");
-    if (heading) document.title = `${heading.textContent} · Casebook studio`;
-    if (!first.current) { scrollTo(0, 0); heading?.focus({ preventScroll: true }); }
-    first.current = false;
-  }, [place, ready]);
+    const settle = () => {
+      const heading = document.getElementById("title");
+      if (!heading) return false;
+      document.title = `${heading.textContent} · Casebook studio`;
+      if (!first.current) { scrollTo(0, 0); heading.focus({ preventScroll: true }); }
+      first.current = false;
+      return true;
+    };
+    if (settle()) return undefined;
+    const observer = new MutationObserver(() => settle() && observer.disconnect());
+    observer.observe(document.body, { childList: true, subtree: true });
+    return () => observer.disconnect();
+  }, [place]);
 }
 
 function Navigation({ route, home }) {
@@ -140,7 +147,7 @@ function App({ store }) {
       setFailure,
     );
   }, [route.page]);
-  useFocus(location.pathname, Boolean(Page && home));
+  useFocus(location.pathname);
   if (failure) return html`<main><h1>This page cannot be shown</h1><${Problem} error=${failure} /></main>`;
   if (!home) return html`<main><${Loading} /></main>`;
   const project = home.projects.find((one) => one.id === route.project) ?? null;
