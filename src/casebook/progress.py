@@ -15,7 +15,9 @@ from typing import Any, Literal, Self
 
 from .formatting import clock_text, one_line, size_text
 
-Task = Literal["scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count", "export", "download"]
+Task = Literal[
+    "scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count", "export", "download", "lessons"
+]
 TASKS: dict[str, str] = {
     "scan": "checking the pictures",
     "features": "computing features",
@@ -27,6 +29,7 @@ TASKS: dict[str, str] = {
     "count": "counting networks",
     "export": "exporting:",
     "download": "downloading (MiB)",
+    "lessons": "writing the lessons",
 }
 
 

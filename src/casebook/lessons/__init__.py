@@ -21,3 +21,6 @@ LESSONS = (
     "keras-augmentation",
     "keras-transfer-learning",
 )
+
+COMPANIONS = ("questions", "errata")
+"""Pages of docs/ that the lessons link to."""

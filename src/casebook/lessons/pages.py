@@ -11,9 +11,6 @@ from .exercises import prepared
 from .parts import Section, sections, to_html
 from .source import Lesson, docs_folder, parse_blocks, read_lesson
 
-COMPANIONS = ("questions", "errata")
-"""Pages of docs/ that the lessons link to."""
-
 
 class Link(NamedTuple):
     name: str

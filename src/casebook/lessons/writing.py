@@ -5,11 +5,11 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..files import write_atomically
-from . import LESSONS
+from . import COMPANIONS, LESSONS
 from .exercises import prepared
 from .marking import write_form
 from .notebook import notebook
-from .pages import COMPANIONS, companion_page, index_page, lesson_page
+from .pages import companion_page, index_page, lesson_page
 from .slides import slides_page
 from .source import Lesson, read_lesson
 
