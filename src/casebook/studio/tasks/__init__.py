@@ -5,4 +5,4 @@ from .task import Field, Task, Work
 
 __all__ = ["TASKS", "Field", "Task", "Work"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (train.TASK, *lessons.TASKS)}
+TASKS: dict[str, Task] = {task.name: task for task in (train.TASK, train.PREVIEW, *lessons.TASKS)}

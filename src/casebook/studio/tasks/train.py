@@ -66,14 +66,27 @@ def run(work: Work) -> Mapping[str, Any]:
     if earlier is not None:
         run = casebook.train(resume=earlier, progress=report)
     else:
-        settings = dict(work.settings)
-        name = settings.pop("name", None)
-        recipe = settings.pop("recipe", None) or None
-        if weights := settings.get("weights"):
-            settings["weights"] = _weights(work, weights)
+        settings = training_settings(work)
+        name = work.settings.get("name")
         out = None if name is None else Path("runs") / name
-        run = casebook.train(work.data, recipe=recipe, out=out, progress=report, **settings)
+        run = casebook.train(work.data, out=out, progress=report, **settings)
     return {"run": run.path.name}
+
+
+def preview(work: Work) -> Mapping[str, Any]:
+    from ...workflows.preview import preview
+
+    found = preview(work.data, progress=work.report, **training_settings(work))
+    weights = found.weights
+    return found.to_dict() | {"weights": Path(weights).name if Path(weights).is_absolute() else weights}
+
+
+def training_settings(work: Work) -> dict[str, Any]:
+    """What `casebook.train` takes besides the data and the run folder."""
+    settings = {name: value for name, value in work.settings.items() if name not in ("name", "recipe")}
+    if weights := settings.get("weights"):
+        settings["weights"] = _weights(work, weights)
+    return settings | {"recipe": work.settings.get("recipe") or None}
 
 
 def run_name(folder: Path) -> str | None:
@@ -112,3 +125,4 @@ def _weights(work: Work, given: str) -> str:
 
 
 TASK = Task("train", "training", run, FIELDS, is_long=True, can_resume=True)
+PREVIEW = Task("preview", "look ahead", preview, FIELDS)

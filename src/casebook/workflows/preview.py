@@ -1,0 +1,97 @@
+"""Before a training: which network it would take, what would learn, and about how long that would take here."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ..data.datasets import load_data
+from ..device import choose_device, choose_precision, choose_threads, using_threads
+from ..errors import DataError
+from ..models import model_card
+from ..progress import Reporter, silent
+from ..training.fine_tuning import TIMED_PICTURES, Forecast, forecast, plan_transfer
+from ..training.plan import resolve_model, set_up_model
+from ..training.recipe import Recipe, make_recipe
+from ..training.transfer import choose_transfer
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """What a training would do."""
+
+    model: str
+    weights: str
+    """"" for random ones."""
+    input_size: int
+    reasons: tuple[str, ...]
+    """Why this network, and what must be said about it."""
+    strategy: str
+    """What learns: "none" (everything, from random weights), "head", "last:K" or "full"."""
+    strategy_reason: str
+    num_classes: int
+    num_train: int
+    num_val: int
+    num_test: int
+    epochs: int
+    seconds: float
+    """What the network takes on this machine. Reading the pictures comes on top where it is slower."""
+    notes: tuple[str, ...]
+    """About the pictures and their split."""
+
+    def to_dict(self) -> dict[str, Any]:
+        record = dataclasses.asdict(self)
+        return record | {"reasons": list(self.reasons), "notes": list(self.notes), "seconds": round(self.seconds, 1)}
+
+
+def preview(
+    data: str | Path, *, recipe: str | Path | None = None, progress: Reporter = silent, **settings: Any
+) -> Preview:
+    """Looks at the pictures once and times some steps of the network; trains nothing and writes no run.
+
+    `recipe` and `settings` are those of `casebook.train`. A download of weights that are not at hand takes place.
+    Raises a CasebookError for what `casebook.train` would refuse, too.
+    """
+    chosen = make_recipe(recipe, data=str(data), **settings)
+    if not chosen.data:
+        raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
+    chosen, reasons = resolve_model(chosen)
+    pictures = load_data(chosen.data, chosen.split_settings, format=chosen.source_format, progress=progress)
+    setup = set_up_model(chosen, pictures)
+    split, classes = pictures.split, pictures.source.classes
+    num_train, num_val = len(split.train), len(split.val)
+    found = _forecast(chosen, setup.network, setup.preprocessing.size, setup.preprocessing.channels)
+    if chosen.transfer == "auto" and not chosen.two_phase and chosen.weights:
+        changes, choice = plan_transfer(chosen, found, num_train, num_val)
+        chosen = chosen.model_copy(update=changes)
+    else:
+        choice = choose_transfer(chosen, num_train / len(classes))
+    return Preview(
+        model=chosen.model,
+        weights=chosen.weights,
+        input_size=setup.preprocessing.size,
+        reasons=(*reasons, *setup.notes),
+        strategy=choice.strategy,
+        strategy_reason=choice.reason,
+        num_classes=len(classes),
+        num_train=num_train,
+        num_val=num_val,
+        num_test=len(split.test),
+        epochs=chosen.epochs,
+        seconds=_seconds(chosen, choice.strategy, found, num_train, num_val),
+        notes=(*pictures.source.notes, *split.notes),
+    )
+
+
+def _forecast(recipe: Recipe, network: Any, size: int, channels: int) -> Forecast:
+    device = choose_device(recipe.device)
+    card = model_card(recipe.model)
+    work = int(card.multiply_adds * (size / card.input_size) ** 2 * TIMED_PICTURES)
+    with using_threads(choose_threads(recipe.threads, device, work).number):
+        return forecast(network.to(device), size, channels, device, choose_precision(recipe.precision, device, size))
+
+
+def _seconds(recipe: Recipe, strategy: str, found: Forecast, num_train: int, num_val: int) -> float:
+    head, epoch = found.head_seconds(num_train, num_val), found.epoch_seconds(num_train, num_val)
+    if strategy == "head":
+        return head
+    return recipe.epochs * epoch + (head if recipe.two_phase else 0.0)
