@@ -6,6 +6,7 @@ import hashlib
 import html
 import mimetypes
 import shutil
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from .api import answers, folders, history, home, jobs, lessons, networks, pictu
 from .events import EventLog
 from .guard import Guard, http_error
 from .jobs import Jobs
+from .pictures import ProjectPictures
 from .projects import Projects
 from .session import Sessions
 from .settings import StudioSettings
+from .thumbnails import Thumbnails
 
 API = (home, folders, jobs, history, pictures, training, runs, networks, lessons, answers)
 """Each module has ROUTES; the first route that fits answers."""
@@ -49,7 +52,18 @@ class Studio:
         self.settings, self.sessions = settings, sessions
         self.admission = Admission(settings.limits)
         self.projects = Projects(settings)
+        self.thumbnails = Thumbnails(settings.state)
         self.num_streams = 0
+        self._pictures: dict[str, ProjectPictures] = {}
+        self._loading = threading.Lock()
+
+    def pictures_of(self, project: str) -> ProjectPictures:
+        """In a thread: the first time it reads the project's folder. Raises Refused and DataError."""
+        found = self.projects.get(project)
+        with self._loading:
+            if project not in self._pictures:
+                self._pictures[project] = ProjectPictures(self.settings, self.projects, found)
+            return self._pictures[project]
 
     def start(self) -> None:
         """On the event loop."""
@@ -80,6 +94,7 @@ def create_app(settings: StudioSettings, sessions: Sessions, port: int) -> Starl
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             studio.events.close()
+            studio.thumbnails.close()
 
     routes = [*_api_routes(), *(Route(path, shell) for path in PAGES), Route("/static/{path:path}", static)]
     app = Starlette(

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import CasebookError, DataError, did_you_mean
 from ..files import write_json
 from ..runner.server.refusals import Refused
+from .documents import read_json
 from .events import EventLog
 from .processes import ask_to_stop, kill, lives, started_at
 from .projects import ALPHABET, Projects
@@ -297,11 +298,3 @@ class Jobs:
             write_json(job.folder / "state.json", dataclasses.asdict(job.state))
         except CasebookError as error:  # the disk is full; in memory the state is right
             log.error("%s", error)
-
-
-def read_json(path: Path) -> Any:
-    """None where the file is not there or is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CasebookError
-from .jobs import read_json
+from .documents import read_json
 from .projects import Project, Projects
 from .settings import StudioSettings
 

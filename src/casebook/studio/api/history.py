@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...runner.server.refusals import Refused
-from ..jobs import read_json
+from ..documents import read_json
 from ..runs import read_recipe, read_rows
 from ..settings import StudioSettings
 from .requests import studio

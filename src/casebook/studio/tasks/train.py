@@ -11,6 +11,7 @@ from ...files import write_json
 from ...models import list_models
 from ...progress import Event, RunOpened
 from ..folders import confined
+from ..labels import GROUP_COLUMN, has_groups
 from .task import Field, Task, Work
 
 RUN_FILE = "run.json"
@@ -86,6 +87,8 @@ def training_settings(work: Work) -> dict[str, Any]:
     settings = {name: value for name, value in work.settings.items() if name not in ("name", "recipe")}
     if weights := settings.get("weights"):
         settings["weights"] = _weights(work, weights)
+    if has_groups(Path(work.data)):
+        settings.setdefault("group_by", GROUP_COLUMN)
     return settings | {"recipe": work.settings.get("recipe") or None}
 
 
