@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..formatting import size_text
 from ..runner.server.admission import Admission
-from .api import answers, folders, history, home, jobs, lessons, networks, pictures, runs, training
+from .api import files, folders, history, home, jobs, lessons, networks, pictures, runs, training
 from .events import EventLog
 from .guard import Guard, http_error
 from .jobs import Jobs
@@ -29,7 +29,7 @@ from .session import Sessions
 from .settings import StudioSettings
 from .thumbnails import Thumbnails
 
-API = (home, folders, jobs, history, pictures, training, runs, networks, lessons, answers)
+API = (home, folders, jobs, history, pictures, training, runs, networks, lessons, files)
 """Each module has ROUTES; the first route that fits answers."""
 LEAST_FREE_BYTES = 200 * 2**20
 STATIC = Path(__file__).parent / "static"

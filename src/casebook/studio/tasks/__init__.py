@@ -1,6 +1,6 @@
-"""Settings enter a worker; a result leaves it. TASKS names every task; a new one is a module and a line here."""
+"""Settings enter a worker; a result leaves it. TASKS names every task; a new one is a line in its module."""
 
-from . import check, lessons, train
+from . import check, lessons, look, make, train
 from .task import Field, Task, Work
 
 __all__ = ["TASKS", "Field", "Task", "Work"]
@@ -10,6 +10,8 @@ ALL = (
     train.PREVIEW,
     check.CHECK,
     check.SUSPECTS,
+    *look.TASKS,
+    *make.TASKS,
     *lessons.TASKS,
 )
 TASKS: dict[str, Task] = {task.name: task for task in ALL}

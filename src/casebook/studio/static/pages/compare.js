@@ -1,6 +1,57 @@
-// Compare.
-import { html, Title, Empty } from "../lib/ui.js";
+// Compare: runs side by side, and whether a difference can be told from chance on the same pictures.
+import { html, useState, Title, Action, Empty, Loading, Problem, percent } from "../lib/ui.js";
+import { useRuns } from "../lib/runs.js";
+import { useJob, JobStatus } from "../lib/jobs.js";
+import { count } from "./train.js";
 
-export function Page({ route, project, store }) {
-  return html`<${Title}>Compare<//><${Empty}><p>This page is not built yet.</p><//>`;
+export function Page({ project, store, route }) {
+  const { runs, error } = useRuns(project, store);
+  const compared = useJob(store, project, "compare", route);
+  const [chosen, choose] = useState(new Set());
+  const [part, setPart] = useState("val");
+  const title = html`<${Title} lead="The same pictures are shown to each. A small difference on few pictures is no difference.">Compare<//>`;
+  if (error) return html`${title}<${Problem} error=${error} />`;
+  if (!runs) return html`${title}<${Loading} />`;
+  const finished = runs.filter((run) => run.complete);
+  if (finished.length < 2) {
+    return html`${title}<${Empty}><p>${finished.length ? "This project has one finished run; a comparison needs two." : "This project has no finished run yet."}</p>
+      <p><a class="button main" href=${`/p/${project.id}/train`}>Train ${finished.length ? "another" : "a classifier"}</a></p><//>`;
+  }
+  const toggle = (name) => { const next = new Set(chosen); if (!next.delete(name)) next.add(name); choose(next); };
+  const closed = finished.filter((run) => chosen.has(run.name) && !run.openings);
+  return html`${title}
+    <fieldset class="field"><legend>Runs</legend>${finished.map((run) => html`<div key=${run.name}><label><input type="checkbox" checked=${chosen.has(run.name)} onChange=${() => toggle(run.name)} /> ${run.name}</label>
+      <span class="said">${run.network}, validation ${percent(run.val_top1)}, test ${run.openings ? "open" : "closed"}</span></div>`)}</fieldset>
+    <fieldset class="field"><legend>Pictures</legend>
+      <div><label><input type="radio" name="part" checked=${part === "val"} onChange=${() => setPart("val")} /> validation</label></div>
+      <div><label><input type="radio" name="part" checked=${part === "test"} disabled=${closed.length > 0} onChange=${() => setPart("test")} /> the test</label> ${closed.length > 0 && html`<span class="said">closed for ${closed.map((run) => run.name).join(", ")}</span>`}</div>
+    </fieldset>
+    <div class="buttons"><${Action} main disabled=${chosen.size < 2} run=${() => compared.start({ runs: [...chosen], part: closed.length ? "val" : part })}>Compare ${chosen.size || ""} runs<//></div>
+    <${JobStatus} ...${compared} store=${store} what="Asking each network about the same pictures" />
+    ${compared.result && html`<${Found} result=${compared.result} />`}`;
+}
+
+function Found({ result }) {
+  const rows = result.compared;
+  return html`<section aria-labelledby="found"><h2 id="found">On the same ${result.part === "test" ? "test" : "validation"} pictures</h2>
+    <ul class="verdicts">${verdicts(rows).map((text) => html`<li key=${text}>${text}</li>`)}</ul>
+    <div class="scroll" tabindex="0" role="region" aria-label="Runs side by side"><table class="list">
+      <thead><tr><th scope="col">Run</th><th scope="col" class="number">Right</th><th scope="col" class="number">95 % interval</th><th scope="col" class="number">Multiply-adds</th></tr></thead>
+      <tbody>${rows.map((row) => html`<tr key=${row.name}><td>${row.name}</td><td class="number">${percent(row.top1)}</td><td class="number">${percent(row.top1_interval[0])} to ${percent(row.top1_interval[1])}</td><td class="number">${row.multiply_adds ? count(row.multiply_adds) : "–"}</td></tr>`)}</tbody></table></div>
+    <p class="said">${rows[0].n} pictures. ${result.notes.join(". ")}</p></section>`;
+}
+
+// One sentence for each pair that was compared.
+function verdicts(rows) {
+  const said = [];
+  for (const row of rows) {
+    for (const other of row.against) {
+      const points = 100 * other.top1_error.difference;
+      const [low, high] = other.top1_error.interval.map((end) => 100 * end);
+      const range = `${low.toFixed(1)} to ${high.toFixed(1)} points`;
+      if (low <= 0 && high >= 0) said.push(`${row.name} and ${other.name}: no detectable difference (${range} of error).`);
+      else said.push(`${row.name} makes ${points < 0 ? "fewer" : "more"} mistakes than ${other.name}: ${Math.abs(points).toFixed(1)} points (${range}).`);
+    }
+  }
+  return said;
 }

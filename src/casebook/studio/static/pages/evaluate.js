@@ -1,6 +1,43 @@
-// Evaluate.
-import { html, Title, Empty } from "../lib/ui.js";
+// Evaluate: validation first; the locked test when somebody opens it.
+import { html, useLoaded, Title, Action, Loading, Problem, percent, day } from "../lib/ui.js";
+import { get, post } from "../lib/api.js";
+import { WithRun } from "../lib/runs.js";
+import { fileAddress, useJob, JobStatus, Sheet } from "../lib/jobs.js";
 
-export function Page({ route, project, store }) {
-  return html`<${Title}>Evaluate<//><${Empty}><p>This page is not built yet.</p><//>`;
+export function Page({ project, store, route }) {
+  return html`<${Title} lead="How good a classifier is, with the uncertainty that the number of pictures leaves.">Evaluate<//>
+    <${WithRun} project=${project} store=${store} route=${route}>${(run) => html`<${OfRun} key=${run.name} project=${project} store=${store} route=${route} name=${run.name} />`}<//>`;
+}
+
+function OfRun({ project, store, route, name }) {
+  const address = `/api/projects/${project.id}/runs/${encodeURIComponent(name)}`;
+  const { value: run, error, reload } = useLoaded(() => get(address), [name]);
+  const validation = useJob(store, project, "evaluate", route);
+  if (error) return html`<${Problem} error=${error} />`;
+  if (!run) return html`<${Loading} />`;
+  const open = async () => { await post(`${address}/open-test`); await store.reload(); reload(); };
+  return html`
+    <section aria-labelledby="validation"><h2 id="validation">Validation</h2>
+      <dl class="headline"><div class="main"><dt>Right on validation pictures</dt><dd class="value">${percent(run.validation?.top1)}</dd><dd class="range">of ${run.pictures?.val ?? "?"} pictures; the weights were chosen by them, which flatters</dd></div></dl>
+      ${run.notes.length > 0 && html`<div class="notes"><ul>${run.notes.map((note) => html`<li key=${note}>${note}</li>`)}</ul></div>`}
+      ${!validation.job && html`<div class="buttons"><${Action} run=${() => validation.start({ run: name })}>Look at mistakes and confusion<//></div>`}
+      <${JobStatus} ...${validation} store=${store} what="Asking the network about the validation pictures" />
+      ${validation.result && html`<${Sheet} src=${fileAddress(validation.job.id, "validation.html")} title=${`Validation of ${name}`} />`}
+    </section>
+    <section aria-labelledby="test"><h2 id="test">Locked test</h2>
+      ${run.relabelled > 0 && html`<p class="problem">${run.relabelled} of its test pictures have been relabelled or left out since: the figures are of the old labels. Train again for new ones.</p>`}
+      ${run.test ? html`<${Opened} run=${run} address=${address} again=${open} />` : html`
+        <p>${run.pictures?.test ?? "Some"} pictures were locked away before the training. They say how good the classifier is on pictures that nothing was chosen by, as long as nothing is chosen by them. Open them when you have decided on a run.</p>
+        <div class="buttons"><${Action} main run=${open}>Open the test<//></div>`}
+    </section>`;
+}
+
+function Opened({ run, address, again }) {
+  const { test, openings } = run;
+  const [low, high] = test.top1_interval;
+  return html`<dl class="headline"><div class="main"><dt>Right on test pictures</dt><dd class="value">${percent(test.top1)}</dd><dd class="range">95 % interval ${percent(low)} to ${percent(high)}, ${test.n} pictures</dd></div>
+      ${test.macro_recall !== undefined && html`<div><dt>Mean recall of the classes</dt><dd class="value">${percent(test.macro_recall)}</dd></div>`}</dl>
+    <p class="said">Opened ${openings.length === 1 ? "once" : `${openings.length} times`}, last on ${day(openings.at(-1))}. ${openings.length > 1 ? "Each look, followed by another choice, makes the figure a little too good." : ""}</p>
+    <div class="buttons"><a class="button" href=${`${address}/report`} target="_blank" rel="noopener">The whole report in a tab of its own</a></div>
+    <${Sheet} src=${`${address}/report`} title=${`Report of ${run.name}`} />`;
 }

@@ -1,5 +1,0 @@
-"""Predictions and exports."""
-
-from starlette.routing import BaseRoute
-
-ROUTES: list[BaseRoute] = []

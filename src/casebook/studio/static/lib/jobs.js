@@ -1,0 +1,46 @@
+// Jobs of a page: one is started, its id stays in the address, and its result comes back after a reload.
+import { html, useEffect, useState, useStore, navigate, withQuery, Action, JobState, Problem } from "./ui.js";
+import { get, post, startJob } from "./api.js";
+
+export const fileAddress = (job, name) => `/api/jobs/${job}/files/${encodeURIComponent(name)}`;
+
+// {job, result, error, start(settings)}: the job that ?job= names, if it does `task`.
+export function useJob(store, project, task, route) {
+  const id = route.query.job ?? null;
+  const job = useStore(store, (state) => (id ? state.jobs.get(id) : undefined)) ?? null;
+  const [result, setResult] = useState(null);
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    let current = true;
+    setResult(null);
+    setError(null);
+    if (job?.state === "done" && job.task === task) {
+      get(`/api/jobs/${id}`).then((found) => current && setResult(found.result), (problem) => current && setError(problem));
+    }
+    return () => { current = false; };
+  }, [id, job?.state]);
+  const start = async (settings) => {
+    const made = await startJob(task, settings, project?.id ?? null);
+    store.keep(made);
+    navigate(withQuery({ job: made.id }), { replace: true });
+  };
+  return { job: job?.task === task ? job : null, result, error, start };
+}
+
+// Where a job stands, until its result is there.
+export function JobStatus({ job, error, store, what }) {
+  const progress = useStore(store, (state) => (job ? state.progress.get(job.id) : undefined));
+  if (error) return html`<${Problem} error=${error} />`;
+  if (!job || job.state === "done") return null;
+  if (job.state === "failed") return html`<p class="problem" role="alert">${job.message}</p>`;
+  const waits = job.state === "waiting" ? "It waits for its turn." : `${what} …`;
+  return html`<div class="now"><p><${JobState} job=${job} /> ${job.state === "stopped" ? job.message : waits}</p>
+    ${job.state === "running" && progress?.event === "Advanced" && html`<progress max=${progress.total} value=${progress.done} aria-label=${what}></progress>`}
+    ${["waiting", "running"].includes(job.state) && html`<div class="buttons"><${Action} run=${async () => store.keep(await post(`/api/jobs/${job.id}/stop`))}>Stop<//></div>`}
+  </div>`;
+}
+
+// A page that a job or a run brought, as a document that reaches nothing of the studio.
+export function Sheet({ src, title }) {
+  return html`<iframe class="sheet" src=${src} title=${title} sandbox="allow-scripts"></iframe>`;
+}
