@@ -12,7 +12,8 @@ from typing import Any
 from ..data.sources import Source, load_source
 from ..errors import CasebookError
 from ..files import write_json
-from .projects import Project, Projects, read_json
+from .documents import read_json
+from .projects import Project, Projects
 
 FILE = "openings.json"
 

@@ -106,11 +106,3 @@ class Projects:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return project if project.id == path.parent.name and ID.fullmatch(project.id) else None
-
-
-def read_json(path: Path) -> Any:
-    """None where the file is not there or is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...runner.server.refusals import Refused
+from ..documents import read_json
 from ..openings import open_test, openings, relabelled, test_figures
-from ..projects import Project, read_json
+from ..projects import Project
 from ..runs import list_runs, read_recipe, read_rows
 from .files import sandboxed
 from .history import run_folder
