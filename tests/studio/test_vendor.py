@@ -26,3 +26,9 @@ def test_only_the_imports_and_the_pointer_to_a_source_map_change() -> None:
     given = b'import{options as n}from"preact";var t;\n//# sourceMappingURL=hooks.module.js.map\n'
     assert adapted("hooks.module.js", given) == b'import{options as n}from"./preact.module.js";var t;\n'
     assert adapted("htm.module.js", b'export default"preact";') == b'export default"preact";\n'
+
+
+def test_no_static_file_has_the_marks_of_a_merge() -> None:
+    for path in VENDOR.parent.rglob("*.*s"):
+        assert "\n<<<<<<<" not in path.read_text(encoding="utf-8"), path
+        assert "\n>>>>>>>" not in path.read_text(encoding="utf-8"), path
