@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .workflows.scale import TargetDevice, profile_device, scale
     from .workflows.scale_training import FinalistTraining
     from .workflows.serve import serve
+    from .workflows.shift import evaluate_shift
     from .workflows.study import study
     from .workflows.suspects import Suspects, suspects
     from .workflows.train import train
@@ -63,6 +64,7 @@ _HOMES = {
     "create_model": ".models",
     "draw": ".workflows.draw",
     "evaluate": ".workflows.evaluate",
+    "evaluate_shift": ".workflows.shift",
     "explain": ".workflows.explain",
     "export": ".workflows.export",
     "export_coreml": ".workflows.export_phone",
@@ -115,6 +117,7 @@ __all__ = [
     "create_model",
     "draw",
     "evaluate",
+    "evaluate_shift",
     "explain",
     "export",
     "export_coreml",

@@ -16,13 +16,15 @@ from typing import Any, Literal, Self
 from .formatting import clock_text, one_line, size_text
 
 Task = Literal[
-    "scan", "features", "prepare", "evaluate", "predict", "excite", "profile", "count", "export", "download", "lessons"
-]
+    "scan", "features", "prepare", "evaluate", "shift", "predict", "excite", "profile", "count", "export", "download",
+    "lessons",
+]  # fmt: skip
 TASKS: dict[str, str] = {
     "scan": "checking the pictures",
     "features": "computing features",
     "prepare": "preparing pictures",
     "evaluate": "evaluating",
+    "shift": "asking about changed copies",
     "predict": "predicting",
     "excite": "finding what excites the layer",
     "profile": "measuring",

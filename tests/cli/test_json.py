@@ -126,6 +126,7 @@ def test_evaluate(command: Command, sections, digit_folder: Path, small_run: Pat
     Path("data/digit_0/fake.png").write_text("no picture")
     shutil.rmtree("data/digit_3")
     known = sections["casebook evaluate"] | sections["Metrics"] | unsure_keys(sections)
+    del known["shift"]  # test_evaluate_shift
     documents = (
         command("evaluate", small_run, "--unsure", "0.3", "--json").json,
         command("evaluate", small_run, "data", "--json").json,
@@ -136,6 +137,20 @@ def test_evaluate(command: Command, sections, digit_folder: Path, small_run: Pat
     for keys in seen:
         assert must(known) <= keys
     all_keys(known, *seen)
+
+
+def test_evaluate_shift(command: Command, sections, small_run: Path, ten_classes: Path) -> None:
+    for name, run in (("ten", ten_classes), ("small", small_run)):
+        shutil.copytree(run, name)
+    for name in ("judgement.json", "judgement.safetensors"):  # without them it is never unsure
+        Path("small", name).unlink(missing_ok=True)
+    judged = command("evaluate", "ten", "--unsure", "0.3", "--shift", "--json").json["shift"]
+    plain = command("evaluate", "small", "--shift", "--json").json["shift"]
+    assert plain["most_wrong"] is None
+    assert command("evaluate", "small", "ten", "--shift").code == 2
+    assert command("evaluate", "small", "--protocol", "flip", "--shift").code == 2
+    known = sections["Shift"]
+    all_keys(known, *(check(document, known) for document in (judged, plain)))
 
 
 def test_predict(command: Command, sections, digit_folder: Path, small_run: Path) -> None:

@@ -18,12 +18,13 @@ from casebook.evaluation.evidence import Evidence
 from casebook.evaluation.judged import judged_scores
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
+from casebook.evaluation.shift import COPIES, Answers, shift_document
 from casebook.lessons.pages import companion_page, index_page, lesson_page
 from casebook.lessons.slides import slides_page
 from casebook.lessons.source import Lesson, read_lesson
 from casebook.reports import comparison, drawings, figures, frontier, networks, run, runs, steps, studies
 from casebook.reports.page import text_table
-from casebook.runner.unsure import margins
+from casebook.runner.unsure import Judge, PredictionSets, margins
 from casebook.training.recipe import make_recipe
 
 HOSTILE = "\"'><script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
@@ -211,9 +212,20 @@ def drawing_page() -> str:
     return drawings.render(draw_network(network, 8))
 
 
+def run_page_under_other_light() -> str:
+    predictions = predict(3, 20)
+    rng = np.random.default_rng(0)
+    right, answered = rng.random((2, len(COPIES), 60)) < 0.7
+    judge = Judge(0.05, 0.95, 1.0, 1.0, PredictionSets(0.9, 0.1))
+    answers = Answers(predictions.labels, right, answered, {HOSTILE: "no picture"}, 12.0)
+    found = shift_document(answers, predictions.classes, judge, 61)
+    return run.render(report_data(predictions, evaluation=report_data(predictions).evaluation | {"shift": found}))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "run": run_page,
     "run that is unsure": run_page_that_is_unsure,
+    "run under other light": run_page_under_other_light,
     "run of many classes": run_page_of_many_classes,
     "run without training": run_page_without_training,
     "run of an evaluation": evaluation_page,

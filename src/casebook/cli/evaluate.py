@@ -45,6 +45,10 @@ def evaluate(
         None, "--unsure", metavar="SHARE",
         help="How many pictures a run answers if at most this share of its answers may be wrong, such as 0.01 for 1 %.",
     ),
+    shift: bool = typer.Option(
+        False, "--shift",
+        help="Also on changed copies: JPEG, blur, noise, brightness, contrast, rotation, scale, occlusion; minutes.",
+    ),
     save: str = typer.Option(
         None, "--save", metavar="FILE", help="Save path, label and probabilities to a .csv or .parquet file."
     ),
@@ -67,6 +71,10 @@ def evaluate(
         raise wrong_usage("--fit-weights weighs the runs of an ensemble; add --ensemble")
     if len(members) > 1 and (weights or classes):
         raise wrong_usage("--weights and --classes go with one network; several are compared as run folders")
+    if shift and (protocol or combine or len(members) > 1):
+        raise wrong_usage("--shift goes with one run, shown as it was trained; leave out --protocol and the others")
+    if shift and is_saved(members[0]):
+        raise wrong_usage(f"--shift needs the network itself, and {members[0]} holds its predictions; name the run")
     if save:
         check_suffix(save)
     source = read_source(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
@@ -77,10 +85,16 @@ def evaluate(
             )
             for member in members
         ]  # fmt: skip
-        evaluation = casebook.evaluate(
-            loaded, source, protocol=protocol or None, combine=combine, split=split, unsure=unsure,
-            asking=casebook.Asking(batch_size, workers), progress=display,
-        )  # fmt: skip
+        asking = casebook.Asking(batch_size, workers)
+        if shift:
+            evaluation = casebook.evaluate_shift(
+                loaded[0], source, split=split, unsure=unsure, asking=asking, progress=display
+            )
+        else:
+            evaluation = casebook.evaluate(
+                loaded, source, protocol=protocol or None, combine=combine, split=split, unsure=unsure, asking=asking,
+                progress=display,
+            )  # fmt: skip
     metrics = evaluation.document
     if save:
         save_predictions(save, evaluation.predictions)
@@ -103,6 +117,8 @@ def evaluate(
     _print_seen(metrics)
     print(f"calibration error {ece:.4f}, log loss {log_loss:.4f}, macro F1 {macro_f1:.4f}")
     print_unsure(metrics)
+    if shift:
+        print_shift(metrics["shift"], wide)
     given = shlex.join([*models, *(["--data", data] if data else [])])
     if not html:
         next_step(f"casebook evaluate {given} --html page.html", "shows the mistakes with their pictures")
@@ -121,6 +137,45 @@ def print_unsure(metrics: dict[str, Any]) -> None:
         f"({percent_text(found['answered_share'])}, 95 % interval {low} to {high}), {found['wrong']} of these wrong; "
         f"unsure: {found['close']} between classes, {found['unlike']} unlike the training pictures"
     )
+
+
+SHIFTS = (
+    TextColumn("change"),
+    *(TextColumn(str(level), right=True) for level in range(1, 6)),
+    TextColumn("mean", right=True),
+)  # fmt: skip
+
+
+def print_shift(found: dict[str, Any], wide: bool) -> None:
+    """The accuracy of each change at its five strengths."""
+    from casebook.formatting import percent_text
+
+    low, high = (percent_text(end) for end in found["mean_accuracy_interval"])
+    print(f"\nchanged copies of {found['n']} pictures, accuracy at five strengths ({found['seconds']:.0f} s):")
+    for note in found["notes"]:
+        say(f"note: {note}")
+    rows = [
+        [one["name"], *(percent_text(level["accuracy"]) for level in one["levels"]), percent_text(one["mean_accuracy"])]
+        for one in found["corruptions"]
+    ]
+    print_table(SHIFTS, rows, wide=wide)
+    turned = ", ".join(f"{one['name']} {percent_text(one['accuracy'])}" for one in found["views"])
+    print(f"{turned}; as they are {percent_text(found['clean']['accuracy'])}")
+    print(f"mean over all changes {percent_text(found['mean_accuracy'])} ({low} to {high})")
+    if worst := found["fragile_class"]:
+        print(
+            f"most fragile class: {worst['class']}, {percent_text(worst['clean_accuracy'])} as they are, "
+            f"{percent_text(worst['mean_accuracy'])} changed ({worst['n']} pictures)"
+        )
+    if found["most_wrong"] is not None:
+        levels = [level for one in found["corruptions"] for level in one["levels"]]
+        unsure = sum(level["unsure"] for level in levels) / len(levels)
+        wrong = max(level["wrong_answers"] or 0.0 for level in levels)
+        clean = percent_text(found["clean"]["unsure"])
+        print(
+            f"unsure about {clean} of the pictures as they are and {percent_text(unsure)} of the copies; at the worst "
+            f"change {percent_text(wrong)} of the answers are wrong"
+        )
 
 
 def models_and_data(given: Sequence[str], data: str | None) -> tuple[list[str], str | None]:

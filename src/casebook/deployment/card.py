@@ -8,6 +8,7 @@ import torch
 import casebook
 
 from ..evaluation.classifier import Classifier
+from ..evaluation.shift import read_shift
 from ..formatting import percent_text
 from ..models import list_models, model_card
 from ..models.layers import Network
@@ -51,7 +52,16 @@ def metrics(classifier: Classifier) -> dict[str, Any]:
         "ece",
         "ece_interval",
     )
-    return {"test": {name: test[name] for name in names if name in test}}
+    found = {"test": {name: test[name] for name in names if name in test}}
+    if shift := read_shift(classifier.run):
+        found["shift"] = {
+            "n": shift["n"],
+            "clean": shift["clean"]["accuracy"],
+            "mean": shift["mean_accuracy"],
+            "mean_interval": shift["mean_accuracy_interval"],
+            "corruptions": {one["name"]: one["mean_accuracy"] for one in shift["corruptions"]},
+        }
+    return found
 
 
 def licences(classifier: Classifier) -> str:
@@ -135,4 +145,21 @@ def _accuracy_lines(metrics: dict[str, Any]) -> list[str]:
                 f"- {title}: {percent_text(test[name], 2)} (95 % interval {percent_text(low, 2)} to "
                 f"{percent_text(high, 2)})"
             )
-    return [f"On {test['n']} locked test pictures, scored once:", "", *lines]
+    return [f"On {test['n']} locked test pictures, scored once:", "", *lines, *_shift_lines(metrics)]
+
+
+def _shift_lines(metrics: dict[str, Any]) -> list[str]:
+    """The accuracy on changed copies of the test pictures, where it was measured."""
+    if not (shift := metrics.get("shift")):
+        return []
+    low, high = (percent_text(end) for end in shift["mean_interval"])
+    rows = [f"| {name} | {percent_text(share)} |" for name, share in shift["corruptions"].items()]
+    return [
+        "",
+        f"On changed copies of {shift['n']} of them, {percent_text(shift['mean'])} are right (95 % interval {low} to "
+        f"{high}), and {percent_text(shift['clean'])} of the pictures as they are. The mean over five strengths:",
+        "",
+        "| change | right |",
+        "| --- | --- |",
+        *rows,
+    ]

@@ -150,7 +150,7 @@ def write_evidence(run: Run, evidence: Evidence) -> None:
             "format": FORMAT,
             **numbers,
             "promises": [promise.to_dict() for promise in evidence.promises()],
-            "weights_sha256": _sha256(run.path / "model.safetensors"),
+            "weights_sha256": weights_digest(run),
             "table_sha256": hashlib.sha256(content).hexdigest(),
         },
     )
@@ -172,7 +172,7 @@ def read_evidence(run: Run) -> Evidence:
     try:
         if numbers["format"] != FORMAT or numbers["table_sha256"] != hashlib.sha256(content).hexdigest():
             raise ValueError("the two files do not belong together")
-        if numbers["weights_sha256"] != _sha256(run.path / "model.safetensors"):
+        if numbers["weights_sha256"] != weights_digest(run):
             raise ValueError("they were made with other weights")
         table, sets, unlike = load(content), numbers["sets"], numbers["unlike"]
         spread = (float(sets["spread"][0]), float(sets["spread"][1]))
@@ -204,7 +204,9 @@ def evidence_of(classifier: Classifier, *, report: Reporter = silent) -> Evidenc
     return evidence
 
 
-def _sha256(path: Path) -> str:
+def weights_digest(run: Run) -> str:
+    """SHA-256 of the run's weights. Raises RunError where they cannot be read."""
+    path = run.path / "model.safetensors"
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,6 +33,7 @@ from .sections import (
     network_facts,
     training_section,
 )
+from .shift import shift_section
 from .strips import StripPicture, strip_picture
 from .unsure import unsure_section
 
@@ -131,6 +132,7 @@ def render(data: ReportData) -> str:
         "classes": classes_section(evaluation, predictions.classes),
         "calibration": calibration_section(evaluation),
         "unsure": unsure_section(evaluation),
+        "shift": shift_section(evaluation),
         "training": training_section(data.history, data.num_validation, kept_phase(data.model)),
         "network": facts(network_facts(data.model)),
         "strip": _strip_of(data.model),
