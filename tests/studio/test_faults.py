@@ -15,7 +15,7 @@ import pytest
 from casebook.studio.processes import lives
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
-EPOCHS = 12
+EPOCHS = 10
 
 
 def weights(root: Path, run: str) -> str:

@@ -18,7 +18,7 @@ SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP"
 
 
 def gather(pictures: ProjectPictures, content: bytes, label: str, burst: str, name: str) -> dict[str, object]:
-    """Writes one picture into its class's folder; a burst is a group, which the split never divides.
+    """Writes one picture into its class's folder; a burst is a group, which the split never divides. "" is no burst.
 
     Raises DataError and PictureError; nothing is written then.
     """
@@ -27,7 +27,7 @@ def gather(pictures: ProjectPictures, content: bytes, label: str, burst: str, na
         raise DataError("pictures are gathered into a folder; open one, or make a new one on the home page")
     if any(picture.split for picture in source.pictures):
         raise DataError("this data set has a split of its own; gather pictures in a new folder")
-    if not BURST.fullmatch(burst):
+    if burst and not BURST.fullmatch(burst):
         raise DataError("the burst's id is 8 to 32 letters and digits")
     folder = source.root / _folder_name(check_label(label))
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -43,7 +43,8 @@ def gather(pictures: ProjectPictures, content: bytes, label: str, burst: str, na
     if target.exists() or any(folder.glob(f"{target.stem}.*")):
         return {"name": relative, "known": True}
     write_atomically(target, content)
-    pictures.add_gathered(relative, burst)
+    if burst:
+        pictures.add_gathered(relative, burst)
     return {"name": relative, "known": False}
 
 

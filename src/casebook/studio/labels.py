@@ -1,7 +1,8 @@
 """What a person said about a project's pictures: a journal that is only added to, and the list that training reads.
 
-The journal has one line a change, {"change": [{"names", "label"?, "excluded"?, "group"?}]}, or {"undo": true}, which
-takes the last change back. Pictures and folders are never moved or renamed.
+The journal has one line a change, {"change": [{"names", "label"?, "excluded"?, "group"?}]}; {"undo": true} takes the
+last change back, and {"fact": [...]} is a change that no undo takes back, such as the burst of a picture. Pictures and
+folders are never moved or renamed.
 """
 
 import csv
@@ -47,6 +48,7 @@ class Journal:
 
     def __init__(self, path: Path):
         self._path = path
+        self._facts: list[Change] = []
         self._changes: list[list[Change]] = []
         self.said: dict[str, Said] = {}
         """Name -> what counts now."""
@@ -57,6 +59,8 @@ class Journal:
                 continue
             if entry.get("undo"):
                 self._changes = self._changes[:-1]
+            elif "fact" in entry:
+                self._facts += [_change(one) for one in entry["fact"]]
             else:
                 self._changes.append([_change(one) for one in entry["change"]])
         self._replay()
@@ -70,6 +74,12 @@ class Journal:
         self._append({"change": [one.to_dict() for one in changes]})
         self._changes.append(list(changes))
         self._take(changes)
+
+    def add_fact(self, change: Change) -> None:
+        """Keeps what no undo takes back. Raises RunError."""
+        self._append({"fact": [change.to_dict()]})
+        self._facts.append(change)
+        self._replay()
 
     def undo(self) -> tuple[str, ...]:
         """Takes the last change back; gives the names that it was about."""
@@ -88,6 +98,7 @@ class Journal:
 
     def _replay(self) -> None:
         self.said = {}
+        self._take(self._facts)
         for changes in self._changes:
             self._take(changes)
 

@@ -95,16 +95,17 @@ class ProjectPictures:
     def add_gathered(self, name: str, group: str) -> None:
         """A picture that was just written, as part of a burst."""
         with self.lock:
-            self.journal.add([Change((name,), Said(group=group))])
+            self.journal.add_fact(Change((name,), Said(group=group)))
 
     def current(self) -> Source:
         """What a training of the project sees."""
         return corrected(self.source, self.journal.said)
 
     def write(self) -> None:
-        """Writes the list beside the data where there is something to say."""
+        """Writes the list beside the data where there is something to say that the folders do not."""
         with self.lock:
-            self._write()
+            if self.journal.said or self._projects.labels(self.project).is_file():
+                self._write()
 
     def _write(self) -> None:
         write_list(self._projects.labels(self.project), self.current())

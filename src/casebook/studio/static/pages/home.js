@@ -6,8 +6,8 @@ export function Page({ store }) {
   const home = useStore(store, (state) => state.home);
   const jobs = useStore(store, (state) => state.jobs);
   const [browsing, browse] = useState(false);
-  const open = async (body) => {
-    const project = await post("/api/projects", body);
+  const open = async (body, address = "/api/projects") => {
+    const project = await post(address, body);
     await store.reload();
     navigate(`/p/${project.id}/gather`);
   };
@@ -69,6 +69,7 @@ function JobList({ jobs, home, store }) {
 // The folder browser: a dialog with the folders and lists below the studio's folder.
 function Browser({ root, close, open }) {
   const dialog = useRef();
+  const name = useRef();
   const [path, go] = useState("");
   const [found, setFound] = useState(null);
   const [error, setError] = useState(null);
@@ -84,6 +85,9 @@ function Browser({ root, close, open }) {
   const choose = async (folder) => {
     try { await open({ folder }); } catch (problem) { setError(problem); }
   };
+  const make = async () => {
+    try { await open({ name: name.current.value }, "/api/folders/new"); } catch (problem) { setError(problem); }
+  };
   const inside = (name) => (path ? `${path}/${name}` : name);
   const facts = (folder) => [
     folder.num_folders && `${folder.num_folders} folders`, folder.num_pictures && `${folder.num_pictures} pictures`,
@@ -98,6 +102,9 @@ function Browser({ root, close, open }) {
       ${found?.lists.map((name) => html`<li key=${name}><button type="button" onClick=${() => choose(inside(name))}><span>${name}</span><small>list</small></button></li>`)}
       ${found && !found.folders.length && !found.lists.length && html`<li><p class="said">${found.num_pictures ? `${found.num_pictures} pictures, no folders` : "nothing to open here"}</p></li>`}
     </ul>
+    <form class="buttons" onSubmit=${(event) => { event.preventDefault(); make(); }}>
+      <label>New folder <input type="text" ref=${name} size="16" maxlength="80" autocomplete="off" /></label><button type="submit">Make it and gather pictures</button>
+    </form>
     <div class="buttons">
       <button type="button" class="main" onClick=${() => choose(path)}>Open ${path ? path.split("/").at(-1) : root}</button>
       <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
