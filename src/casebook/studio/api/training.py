@@ -43,6 +43,7 @@ def networks() -> list[dict[str, Any]]:
             "parameters": card.parameters,
             "multiply_adds": card.multiply_adds,
             "input_size": card.input_size,
+            "top1": max((one.top1 for one in card.weights if one.top1 and not one.packaged), default=None),
             "weights": [weights.name for weights in card.weights],
             "packaged": [weights.name for weights in card.weights if weights.packaged],
         }

@@ -79,13 +79,33 @@ def compare(work: Work) -> Mapping[str, Any]:
                 f"the test of {closed[0]} is closed; open it on the page Evaluate, or compare on validation"
             )
         found = casebook.evaluate(paths, split="test", progress=work.report)
-        return {"part": part, "compared": found.document["compared"], "notes": list(found.notes)}
+        return {
+            "part": part,
+            "compared": found.document["compared"],
+            "costs": _costs(paths),
+            "notes": list(found.notes),
+        }
     # Each run has validated on its own part, so none of them is asked about pictures that another has trained on.
     rows = [casebook.evaluate(path, split="val", progress=work.report).compared[-1] for path in paths]
     rows = on_common_pictures([row._replace(name=name) for row, name in zip(rows, names, strict=True)])
     if not len(rows[0].predictions.names):
         raise DataError("these runs have no validation picture in common: they divide the data in different ways")
-    return {"part": part, "compared": compared(rows), "notes": ["the weights were chosen by these pictures"]}
+    notes = ["The weights were chosen by these pictures, which flatters each run."]
+    return {"part": part, "compared": compared(rows), "costs": _costs(paths), "notes": notes}
+
+
+def _costs(paths: list[Path]) -> dict[str, dict[str, int | None]]:
+    """Run -> weights and multiply-adds for one picture of its size; None for what cannot be counted."""
+    from ...cost.count import count
+    from ...training.run import Run
+
+    found = {}
+    for path in paths:
+        run = Run(path)
+        size, channels = run.preprocessing.size, run.preprocessing.channels
+        total = count(run.network(), size, in_channels=channels).total
+        found[path.name] = {"parameters": total.parameters, "multiply_adds": total.multiply_adds}
+    return found
 
 
 RUNS = Field(list, required=True, least=2, most=12, items=Field(str, pattern=NAME))

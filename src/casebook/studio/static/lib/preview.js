@@ -1,5 +1,5 @@
 // What a training would do: the network and why, what would learn and why, and the time on this machine.
-import { html, useEffect, useState, useStore, Action, Problem, clock } from "./ui.js";
+import { html, useEffect, useState, useStore, Action, Problem } from "./ui.js";
 import { get, startJob } from "./api.js";
 
 const ACTIVE = ["waiting", "running", "stopping"];
@@ -38,10 +38,12 @@ export function Preview({ project, store, settings }) {
     ${error && html`<${Problem} error=${error} />`}</section>`;
 }
 
+const duration = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} seconds` : seconds < 5400 ? `${Math.round(seconds / 60)} minutes` : `${(seconds / 3600).toFixed(1)} hours`);
+
 function Found({ found }) {
   const learns = found.strategy.startsWith("last:") ? `the head and the last ${found.strategy.slice(5)} stages` : LEARNS[found.strategy];
   return html`<dl class="words">
-    <dt>Time</dt><dd>about ${clock(found.seconds)} (minutes:seconds) on this machine while nothing else runs; reading the pictures comes on top where it is slower</dd>
+    <dt>Time</dt><dd>about ${duration(found.seconds)} on this machine while nothing else runs; reading the pictures comes on top where it is slower</dd>
     <dt>Network</dt><dd>${found.model}, ${found.input_size} × ${found.input_size} pixels, from ${found.weights ? `the weights ${found.weights}` : "random weights"}</dd>
     <dt>Learns</dt><dd>${learns}: ${found.strategy_reason}</dd>
     <dt>Pictures</dt><dd>${found.num_classes} classes; ${found.num_train} pictures to train on, ${found.num_val} to validate, ${found.num_test} locked away for the test</dd>

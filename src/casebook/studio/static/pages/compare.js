@@ -7,8 +7,8 @@ import { count } from "./train.js";
 export function Page({ project, store, route }) {
   const { runs, error } = useRuns(project, store);
   const compared = useJob(store, project, "compare", route);
-  const [chosen, choose] = useState(new Set());
-  const [part, setPart] = useState("val");
+  const [chosen, choose] = useState(new Set(compared.job?.settings.runs));
+  const [part, setPart] = useState(compared.job?.settings.part ?? "val");
   const title = html`<${Title} lead="The same pictures are shown to each. A small difference on few pictures is no difference.">Compare<//>`;
   if (error) return html`${title}<${Problem} error=${error} />`;
   if (!runs) return html`${title}<${Loading} />`;
@@ -33,12 +33,13 @@ export function Page({ project, store, route }) {
 
 function Found({ result }) {
   const rows = result.compared;
+  const amount = (row, name) => (result.costs?.[row.name]?.[name] ? count(result.costs[row.name][name]) : "–");
   return html`<section aria-labelledby="found"><h2 id="found">On the same ${result.part === "test" ? "test" : "validation"} pictures</h2>
     <ul class="verdicts">${verdicts(rows).map((text) => html`<li key=${text}>${text}</li>`)}</ul>
     <div class="scroll" tabindex="0" role="region" aria-label="Runs side by side"><table class="list">
-      <thead><tr><th scope="col">Run</th><th scope="col" class="number">Right</th><th scope="col" class="number">95 % interval</th><th scope="col" class="number">Multiply-adds</th></tr></thead>
-      <tbody>${rows.map((row) => html`<tr key=${row.name}><td>${row.name}</td><td class="number">${percent(row.top1)}</td><td class="number">${percent(row.top1_interval[0])} to ${percent(row.top1_interval[1])}</td><td class="number">${row.multiply_adds ? count(row.multiply_adds) : "–"}</td></tr>`)}</tbody></table></div>
-    <p class="said">${rows[0].n} pictures. ${result.notes.join(". ")}</p></section>`;
+      <thead><tr><th scope="col">Run</th><th scope="col" class="number">Right</th><th scope="col" class="number">95 % interval</th><th scope="col" class="number">Weights</th><th scope="col" class="number">Multiply-adds</th></tr></thead>
+      <tbody>${rows.map((row) => html`<tr key=${row.name}><td>${row.name}</td><td class="number">${percent(row.top1)}</td><td class="number">${percent(row.top1_interval[0])} to ${percent(row.top1_interval[1])}</td><td class="number">${amount(row, "parameters")}</td><td class="number">${amount(row, "multiply_adds")}</td></tr>`)}</tbody></table></div>
+    <p class="said">${rows[0].n} pictures. ${result.notes.join(" ")} Weights and multiply-adds are those of one picture.</p></section>`;
 }
 
 // One sentence for each pair that was compared.

@@ -33,14 +33,16 @@ function OfRun({ project, store, route, run }) {
   });
   return html`
     <fieldset class="field"><legend>Method</legend>${METHODS.map(([id, text, why]) => html`<div key=${id}><label><input type="radio" name="method" checked=${method === id} onChange=${() => setMethod(id)} /> ${text}</label> <span class="said">${why}</span></div>`)}</fieldset>
-    ${needsPicture && html`<div class="field"><label for="number">Picture number in the project</label> <input id="number" type="number" min="0" value=${number} disabled=${dropped.length > 0} onInput=${(event) => setNumber(event.target.value)} /></div>
+    ${needsPicture && html`<div class="field"><label for="number">Picture of the project</label> <input id="number" type="number" min="0" value=${number} disabled=${dropped.length > 0} onInput=${(event) => setNumber(event.target.value)} aria-describedby="number-said" /> <span class="said" id="number-said">its number, from 0 on, in the order of Label</span>
+      ${!dropped.length && /^\d+$/.test(number) && html`<div class="chosen-picture"><img key=${number} src=${`/api/projects/${project.id}/thumbnails/${number}?side=128`} alt=${`Picture ${number}`} />
+        <button type="button" disabled=${number === "0"} onClick=${() => setNumber(String(Number(number) - 1))}>The one before</button><button type="button" onClick=${() => setNumber(String(Number(number) + 1))}>The next one</button></div>`}</div>
       <${Drop} give=${setDropped} />
       ${dropped.length > 0 && html`<figure class="dropped">${dropped.map(({ id, url, name }) => html`<img key=${id} src=${url} alt=${name} />`)}<button type="button" onClick=${() => setDropped([])}>Take the picture of the project instead</button></figure>`}`}
     ${RANDOMISED.has(method) && html`<p><label><input type="checkbox" checked=${sanity} onChange=${(event) => setSanity(event.target.checked)} /> Sanity check: does the picture change when the weights are replaced by random ones?</label></p>`}
     <div class="buttons"><${Action} main run=${start}>Explain<//></div>
     <${JobStatus} ...${explained} store=${store} what="Looking into the network" />
     ${explained.result && html`<section aria-labelledby="sheets"><h2 id="sheets">What it shows</h2>
-      ${explained.result.files.map((name) => html`<figure class="drawing" key=${name}><img src=${fileAddress(explained.job.id, name)} alt=${name.replace(/\.png$/, "")} /><figcaption>${name}</figcaption></figure>`)}
+      ${explained.result.files.map((name) => html`<figure class="explained" key=${name}><img src=${fileAddress(explained.job.id, name)} alt=${name.replace(/\.png$/, "")} /><figcaption>${name}</figcaption></figure>`)}
       ${explained.result.sanity.flat().length > 0 && html`<p>${sanityWords(explained.result.sanity.flat())}</p>`}
     </section>`}`;
 }

@@ -40,7 +40,7 @@ export function Page({ store }) {
 const runAddress = (project, run) => `/p/${project}/run/${encodeURIComponent(run)}`;
 
 function Runs({ runs }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-labelledby="runs"><table class="list">
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table class="list">
     <thead><tr><th scope="col">Run</th><th scope="col">Network</th><th scope="col" class="number">Epochs</th><th scope="col" class="number">Validation</th><th scope="col" class="date">Written</th></tr></thead>
     <tbody>${runs.map((run) => html`<tr key=${run.name}>
       <td>${run.project ? html`<a href=${runAddress(run.project, run.name)}>${run.name}</a>` : run.name}${!run.complete && html`<small> not finished</small>`}</td>

@@ -2,6 +2,7 @@
 import { html, useEffect, useState, useLoaded, navigate, Title, Action, Loading, Problem } from "../lib/ui.js";
 import { get, startJob } from "../lib/api.js";
 import { fileAddress } from "../lib/jobs.js";
+import { Preview } from "../lib/preview.js";
 
 const TRANSFER = [
   ["auto", "Let Casebook measure it", "the head first, then everything, if the validation pictures say that it helps within the time"],
@@ -79,6 +80,7 @@ function Form({ project, store, choices }) {
       <div class="field"><label for="name">Name of the run</label> <input id="name" type="text" pattern="[A-Za-z0-9][A-Za-z0-9_.\\-]*" maxlength="100" value=${name} onInput=${(event) => setName(event.target.value)} aria-describedby="name-said" /> <span class="said" id="name-said">letters, digits, dots and dashes; empty: a number is added to the data's name</span></div>
     </details>
     <div class="buttons"><${Action} main run=${start}>Train<//></div>
+    <${Preview} project=${project} store=${store} settings=${settings} />
     <${Command} text=${commandOf(choices.data, settings)} />
   </form>`;
 }
@@ -121,7 +123,7 @@ function families(networks) {
 function weightsFor(network, choices) {
   if (!network) return [];
   return [
-    ...network.weights.map((name) => [name, network.packaged.includes(name) ? `${name}: come with Casebook` : `${name}: downloaded where they are not on this machine`]),
+    ...network.weights.map((name) => [name, network.packaged.includes(name) ? `${name}, which comes with Casebook` : `${name}, downloaded where it is not on this machine`]),
     ...choices.files.map((path) => [`file:${path}`, path]),
     ...choices.runs.filter((run) => run.network === network.name).map((run) => [`run:${run.name}`, `run ${run.name}`]),
   ];
