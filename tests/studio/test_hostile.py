@@ -4,12 +4,14 @@ import contextlib
 import gzip
 import json
 import socket
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 EVIL = "http://evil.example"
 
@@ -42,6 +44,19 @@ def reading(name: str, path: str, status: int, code: str, method: str = "GET") -
 
 def opening(name: str, folder: str) -> Asked:
     return change(name, 422, "cannot", json.dumps({"folder": folder}).encode())
+
+
+def gathering(name: str, status: int, code: str, body: bytes, label: str = "cats") -> Asked:
+    headers = {"Content-Type": "application/octet-stream", "X-Casebook-Class": label, "X-Casebook-Burst": "burst001"}
+    return Asked(name, status, code, path="/api/projects/PROJECT/gather", headers=headers, body=body)
+
+
+def png(width: int, height: int) -> bytes:
+    """The header of a PNG of any size, and hardly anything else."""
+    head = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
+    chunks = [head, b"IDAT" + zlib.compress(bytes(1000)), b"IEND"]
+    parts = [len(one[4:]).to_bytes(4, "big") + one + zlib.crc32(one).to_bytes(4, "big") for one in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def job(name: str, /, **settings: Any) -> Asked:
@@ -131,6 +146,17 @@ REQUESTS = (
     job("a setting that is none", command="rm -rf /"),
     job("a number beyond all limits", epochs=10**30),
     job("a truth that is a text", two_phase="yes"),
+    gathering("a picture of 3,600 megapixels in a kilobyte", 422, "cannot", png(60_000, 60_000)),
+    gathering("a script with the name of a picture", 422, "cannot", b"<svg onload=alert(1)>"),
+    gathering("a picture for a class outside of the project", 422, "cannot", png(1, 1), quote("../../cats", safe="")),
+    gathering("a picture of 33 MiB", 413, "body_too_large", bytes(33 * 2**20)),
+    reading("a picture before the first", "/api/projects/PROJECT/thumbnails/-1", 404, "not_found"),
+    reading("a picture after the last", "/api/projects/PROJECT/thumbnails/9999999999", 404, "no_picture"),
+    reading("a picture by its path", "/api/projects/PROJECT/picture/..%2F..%2Fx", 404, "not_found"),
+    reading("a picture of another size", "/api/projects/PROJECT/thumbnails/0?side=99999", 400, "bad_request"),
+    Asked("a new folder outside", 422, "cannot", path="/api/folders/new", body=b'{"name": "../x"}'),
+    Asked("labels for pictures by their names", 422, "cannot", path="/api/projects/PROJECT/labels",
+          body=b'{"changes": [{"numbers": ["../../x"], "label": "a"}]}'),
     Asked("a task that is none", 422, "cannot", path="/api/jobs", body=b'{"task": "os.system"}'),
 )  # fmt: skip
 
@@ -140,6 +166,7 @@ def root_with_traps(folder: Path) -> Path:
     outside, root = folder / "outside", folder / "root"
     for path in (outside, root / "photos" / "cats", root / "runs"):
         path.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(root / "photos" / "cats" / "1.png")
     (outside / "secret.csv").write_text("path,label\n/etc/passwd,x\n")
     for link, target in (("escape", outside), ("circle", root / "circle"), ("runs/escape", outside)):
         (root / link).symlink_to(target)

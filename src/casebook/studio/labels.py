@@ -140,16 +140,18 @@ def check_label(label: str) -> str:
 
 def corrected(source: Source, said: Mapping[str, Said]) -> Source:
     """The source with the labels and groups that were given, without the pictures that were left out."""
-    labels = [said.get(picture.name, Said()).label or source.classes[picture.label] for picture in source.pictures]
-    kept = [not said.get(picture.name, Said()).excluded for picture in source.pictures]
-    present = {label for label, is_kept in zip(labels, kept, strict=True) if is_kept}
+    unsaid = Said()
+    words = [said.get(picture.name, unsaid) for picture in source.pictures]
+    labels = [one.label or source.classes[picture.label] for one, picture in zip(words, source.pictures, strict=True)]
+    present = {label for label, one in zip(labels, words, strict=True) if not one.excluded}
     classes = (*(name for name in source.classes if name in present), *sorted(present - set(source.classes)))
     place = {name: index for index, name in enumerate(classes)}
     pictures = tuple(
-        Picture(picture.name, place[label], picture.split, said.get(picture.name, Said()).group or picture.group)
-        for picture, label, is_kept in zip(source.pictures, labels, kept, strict=True)
-        if is_kept
+        Picture(picture.name, place[label], picture.split, one.group or picture.group)
+        for picture, label, one in zip(source.pictures, labels, words, strict=True)
+        if not one.excluded
     )
+    kept = [not one.excluded for one in words]
     arrays = None if source.arrays is None else source.arrays[[index for index, one in enumerate(kept) if one]]
     return dataclasses.replace(source, classes=classes, pictures=pictures, arrays=arrays)
 
@@ -165,10 +167,10 @@ def write_list(path: Path, source: Source) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", *(["split"] if has_split else []), *([GROUP_COLUMN] if has_group else [])])
-    prefix = os.path.relpath(source.root, path.parent)
+    below = Path(os.path.relpath(source.root, path.parent)).as_posix()
+    prefix = "" if below == "." else f"{below}/"
     for picture in source.pictures:
-        name = picture.name if prefix == "." else f"{Path(prefix).as_posix()}/{picture.name}"
-        row = [name, source.classes[picture.label]]
+        row = [prefix + picture.name, source.classes[picture.label]]
         writer.writerow(row + ([picture.split] if has_split else []) + ([picture.group] if has_group else []))
     write_atomically(path, text.getvalue())
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .projects import Project, Projects
 from .settings import StudioSettings
 
 EXCLUDED, RELABELLED, GATHERED, MISSING = 1, 2, 4, 8
+FRESH_SECONDS = 2.0
 MOST_CHANGED = 100_000  # pictures in one request
 
 
@@ -32,6 +34,11 @@ class ProjectPictures:
         self.lock = threading.RLock()
         self.journal = Journal(self._folder / "journal.jsonl")
         self.load()
+
+    def look_again(self) -> None:
+        """Looks at the disk, unless it did so a moment ago. Raises DataError."""
+        if time.monotonic() - self._looked > FRESH_SECONDS:
+            self.load()
 
     def load(self) -> None:
         """Looks at the disk again. Raises DataError where the data cannot be read."""
@@ -46,6 +53,7 @@ class ProjectPictures:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 write_json(self._folder / "names.json", self.names)
             self._rows: NDArray[np.int64] = np.array([place.get(name, -1) for name in self.names], np.int64)
+            self._looked = time.monotonic()
             self._numbers = {name: number for number, name in enumerate(self.names)}
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Session, home and projects."""
 
 import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -8,9 +10,14 @@ from starlette.routing import Route
 
 import casebook
 
-from ...runner.server.refusals import bad_request
+from ...errors import CasebookError
+from ...runner.server.refusals import Refused, bad_request
+from ..projects import Project
 from ..runs import list_runs
 from .requests import json_body, studio, text_of
+
+if TYPE_CHECKING:
+    from ..app import Studio
 
 
 async def session(request: Request) -> Response:
@@ -43,10 +50,21 @@ async def open_project(request: Request) -> Response:
     """{"folder": PATH} or {"digits": true} -> the project."""
     document, here = await json_body(request), studio(request)
     if document.get("digits") is True:
-        return JSONResponse(here.projects.open_digits().to_dict())
+        return JSONResponse(_opened(here, here.projects.open_digits()))
     if "folder" not in document:
         raise bad_request('the body needs "folder" or "digits": true')
-    return JSONResponse(here.projects.open_folder(text_of(document, "folder")).to_dict())
+    return JSONResponse(_opened(here, here.projects.open_folder(text_of(document, "folder"))))
+
+
+def _opened(here: "Studio", project: Project) -> dict[str, Any]:
+    """Begins to read the project's pictures, which the next page shows."""
+
+    def read() -> None:
+        with contextlib.suppress(CasebookError, Refused, OSError):  # the page that shows them says what is wrong
+            here.pictures_of(project.id)
+
+    asyncio.get_running_loop().run_in_executor(None, read)
+    return project.to_dict()
 
 
 async def project(request: Request) -> Response:

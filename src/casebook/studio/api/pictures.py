@@ -22,7 +22,7 @@ async def pictures(request: Request) -> Response:
     """Looks at the disk again with ?again=1."""
     found = await _pictures(request)
     if request.query_params.get("again"):
-        await asyncio.to_thread(found.load)
+        await asyncio.to_thread(found.look_again)
     return JSONResponse(await asyncio.to_thread(found.to_dict))
 
 
