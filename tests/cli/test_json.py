@@ -299,6 +299,13 @@ def test_data_suspects(command: Command, sections, digit_folder: Path) -> None:
     assert "copy.png" in Path("a.html").read_text()
 
 
+def test_data_shard(command: Command, sections, photo_folder: Path) -> None:
+    shutil.copytree(photo_folder, "photos")
+    Path("photos/spots/gone.jpg").symlink_to("nowhere")
+    known = sections["casebook data shard"]
+    all_keys(known, check(command("data", "shard", "photos", "--out", "set", "--json").json, known))
+
+
 def test_data_prepare_and_prepared(command: Command, sections, photo_folder: Path, monkeypatch) -> None:
     shutil.copytree(photo_folder, "photos")
     Path("photos/spots/fake.jpg").write_text("no picture")

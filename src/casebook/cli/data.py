@@ -1,4 +1,4 @@
-"""casebook data check, suspects, prepare, prepared, profile"""
+"""casebook data check, suspects, prepare, prepared, shard, profile"""
 
 import shlex
 from pathlib import Path
@@ -193,6 +193,42 @@ def prepared(
     total = size_text(sum(file.size_bytes for file in files))
     print_table(PREPARED_COLUMNS, rows, wide=wide)
     print(one_line(f"{'removed' if removing else 'in all'} {total}, in {prepared_folder()}"))
+
+
+@app.command("shard")
+def shard(
+    data: str = typer.Argument(..., help="Folder of class folders, or CSV file."),
+    out: str = typer.Option(..., "--out", "-o", metavar="DIR", help="New folder for the shards and their index."),
+    shard_mb: int = typer.Option(256, "--shard-mb", min=1, help="Size of a shard in MB, about."),
+    group_by: str = typer.Option(
+        None, "--group-by", help="Keep pictures together by a CSV column or a pattern over file names."
+    ),
+    label_from: str = LABEL_FROM,
+    root: str = ROOT,
+    suffix: str = SUFFIX,
+    columns: str = COLUMNS,
+    json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
+) -> None:
+    """Write a data set as tar files in the WebDataset layout, for a web server or an object store to serve.
+
+    train, evaluate, predict and data check take the folder, or its address (https://, s3://, gs://, hf://), as data.
+    """
+    from casebook.workflows.shard import shard_pictures
+
+    layout = {"label_from": label_from, "root": root, "suffix": suffix, "columns": columns}
+    source = read_source(data, group_by=group_by, **layout) or data
+    with TerminalDisplay() as display:
+        done = shard_pictures(source, out, shard_mb=shard_mb, report=display)
+    if json_:
+        print_json(done.to_dict())
+        return
+    for line in skipped_lines([{"picture": name, "reason": reason} for name, reason in done.skipped.items()]):
+        print(one_line(line))
+    print(one_line(
+        f"{done.pictures} pictures of {done.classes} classes in {done.shards} shards ({size_text(done.size_bytes)}, "
+        f"{done.seconds:.1f} s)"
+    ))  # fmt: skip
+    next_step(f"casebook train {shlex.quote(out)}", "trains from them; so does the address of a copy on a server")
 
 
 @app.command("profile")

@@ -19,7 +19,7 @@ from ..device import available_cores
 from ..errors import DataError, PictureError
 from ..preprocessing import Preprocessing
 from .prepared import PreparedFile, StoredFormat, in_memory, picture_and_payload, stored_format
-from .reduced import Box, decode_reduced, read_file
+from .reduced import Box, decode_reduced
 from .sources import Source
 
 WHOLE_SIDE = 64  # pixels; pictures up to this side are preprocessed once and held in memory as one array
@@ -152,13 +152,13 @@ class CropSource:
         index = int(self.indices[place])
         if self.prepared is not None and (picture := self.prepared.get(index)) is not None:
             return picture
-        path, name, format = self.source.path(index), self.source.pictures[index].name, self.format
-        if path is None:
+        name, format = self.source.pictures[index].name, self.format
+        if self.source.arrays is not None:
             return in_memory(self.source, index, format)
         width, height = self.sizes[place].tolist()
         if not width:
             raise PictureError(name, "could not be read when the data were scanned")
-        content, payload = read_file(path, name=name), None
+        content, payload = self.source.content(index), None
         if self.prepared is None and format.format == "raw":
             picture = decode_reduced(content, name=name, window=window, **format.decode_options)
         else:

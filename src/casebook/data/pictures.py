@@ -1,18 +1,19 @@
 """`Source`: named, labelled pictures that open safely. Every kind of data set becomes one."""
 
+import dataclasses
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, did_you_mean
-from .decode import open_picture
+from .decode import open_picture, read_file
 
 SPLITS = ("train", "val", "test")
 LABEL_FROM = ("auto", "top", "parent")
@@ -52,23 +53,44 @@ class SourceFormat:
             raise DataError(f"columns is {self.columns!r}, expected two names, as in 'image_id,diagnosis'")
 
 
+class Contents(Protocol):
+    """Pictures that are parts of larger files, such as `shards.Shards`."""
+
+    def content(self, name: str) -> bytes:
+        """The content of a picture's file. Raises PictureError."""
+        ...
+
+    def sha256(self, name: str) -> str:
+        """What its SHA-256 should be."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
     """Labelled pictures in a fixed order, not yet decoded."""
 
     name: str  # as the user gave it
-    root: Path | None  # None for pictures in memory
+    root: Path | None  # None for pictures in memory and in shards
     classes: tuple[str, ...]  # in Unicode form NFC
     pictures: tuple[Picture, ...]
     notes: tuple[str, ...] = ()  # what the user should know
     arrays: NDArray[np.uint8] | None = None  # (N, H, W) or (N, H, W, 3)
+    shards: Contents | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def path(self, index: int) -> Path | None:
-        """The file of a picture; None for pictures in memory."""
+        """The file of a picture; None for pictures in memory and in shards."""
         return None if self.root is None else self.root / self.pictures[index].name
+
+    def content(self, index: int) -> bytes:
+        """The bytes of a picture's file. Raises PictureError; pictures in memory have none."""
+        name = self.pictures[index].name
+        if self.shards is not None:
+            return self.shards.content(name)
+        assert self.root is not None
+        return read_file(self.root / name, name=name)
 
     def open(
         self,
@@ -81,9 +103,9 @@ class Source:
         """The upright picture in `mode`, as decode.open_picture gives it. Raises PictureError."""
         if self.arrays is not None:
             return Image.fromarray(self.arrays[index]).convert(mode)
-        assert self.root is not None
         name = self.pictures[index].name
-        return open_picture(self.root / name, name=name, mode=mode, min_side=min_side, value_range=value_range)
+        file = self.content(index) if self.root is None else self.root / name
+        return open_picture(file, name=name, mode=mode, min_side=min_side, value_range=value_range)
 
 
 def comparable(name: str) -> str:
@@ -170,4 +192,4 @@ def with_groups(source: Source, groups: Iterable[str], what: str) -> Source:
     if missing:
         notes.append(f"{what} gives {missing} of {len(groups)} pictures no group; each of them is a group of its own")
     pictures = (picture._replace(group=group) for picture, group in zip(source.pictures, groups, strict=True))
-    return Source(source.name, source.root, source.classes, tuple(pictures), tuple(notes), source.arrays)
+    return dataclasses.replace(source, pictures=tuple(pictures), notes=tuple(notes))

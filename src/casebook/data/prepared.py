@@ -39,7 +39,7 @@ from ..formatting import size_text
 from ..preprocessing import Preprocessing
 from . import stderr
 from .pictures import Source
-from .reduced import decode_reduced, read_file
+from .reduced import decode_reduced
 from .scan import PictureFacts
 
 PIXEL_VERSION = 2  # of a slot's content; raise it when decode_reduced or the encoding changes
@@ -476,10 +476,8 @@ def jpeg_size_bytes(source: Source, layout: Layout, samples: int = 32) -> int:
     chosen = good[:: max(1, len(good) // samples)][:samples]
     encoded = raw = 0
     for index in chosen:
-        name, path = source.pictures[index].name, source.path(index)
         with contextlib.suppress(PictureError):
-            assert path is not None
-            _, payload = picture_and_payload(read_file(path, name=name), name, layout.form)
+            _, payload = picture_and_payload(source.content(index), source.pictures[index].name, layout.form)
             encoded, raw = encoded + _whole_pages(payload.nbytes), raw + int(np.prod(layout.shapes[index]))
     return int(layout.starts[0]) + round(layout.raw_bytes * (encoded / raw if raw else JPEG_SHARE))
 
@@ -499,10 +497,9 @@ def fill(
     progress(done, total)
 
     def one(index: int) -> None:
-        name, path = source.pictures[index].name, source.path(index)
-        assert path is not None
+        name = source.pictures[index].name
         try:
-            content = read_file(path, name=name)
+            content = source.content(index)
             pixels, payload = picture_and_payload(content, name, prepared.form)
         except PictureError as error:
             skipped[name] = error.reason

@@ -106,11 +106,9 @@ def _look(source: Source, index: int) -> tuple[PictureFacts, bytes]:
         sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
         facts = PictureFacts(picture.width, picture.height, "array", picture.mode, pixels.nbytes, sha256)
         return facts, _thumbnail(picture.convert("L"))
-    path = source.path(index)
-    assert path is not None
     facts = PictureFacts()
     try:
-        content = path.read_bytes()
+        content = source.content(index)
         facts = PictureFacts(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         # Decoding at a smaller scale still reads every bit of a JPEG, so it finds the same damage.
         found = decode(content, name=name, mode="L", min_side=2 * THUMBNAIL)
@@ -182,13 +180,16 @@ class _Cache:
     """Results of earlier scans, in a store below `folder`; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None, source: Source):
-        self.store = None if folder is None or source.root is None else Store("scans", folder)
+        self.store = None if folder is None or source.arrays is not None else Store("scans", folder)
         self.keys: list[str] = []
         self.looks: dict[str, tuple[PictureFacts, bytes]] = {}
-        if self.store is None or source.root is None:
+        if self.store is None:
             return
-        root = source.root.resolve()
-        self.keys = [_key(root / picture.name) for picture in source.pictures]
+        if (shards := source.shards) is not None:
+            self.keys = [f"{CACHE_VERSION} sha256 {shards.sha256(picture.name)}" for picture in source.pictures]
+        elif source.root is not None:
+            root = source.root.resolve()
+            self.keys = [_key(root / picture.name) for picture in source.pictures]
         for key, value in self.store.get_many(key for key in self.keys if key).items():
             thumbnail, fields = value[: THUMBNAIL * THUMBNAIL], value[THUMBNAIL * THUMBNAIL :]
             self.looks[key] = PictureFacts(*json.loads(fields)), thumbnail

@@ -1,4 +1,4 @@
-"""A folder, a list or the name of a data set -> `Source`.
+"""A folder, a list, shards or the name of a data set -> `Source`.
 
 This decodes no picture; `scan` finds the files that only look like pictures.
 """
@@ -15,6 +15,7 @@ from .downloads import DATA_SETS, load
 from .folders import read_folder
 from .lists import ClassEntry, match_classes, read_class_list, read_list, with_names_of
 from .pictures import SPLITS, Picture, Source, SourceFormat, grouped_by_name, same_name
+from .shards import is_shard_set, read_shards
 from .walk import PICTURE_SUFFIXES, pictures_below
 
 __all__ = [
@@ -35,7 +36,7 @@ def load_source(
     format: SourceFormat = PLAIN,
     progress: Progress | None = None,
 ) -> Source:
-    """The source that `data` names: a data set ("digits", "cifar10", ...), a .csv list or a folder.
+    """The source that `data` names: a data set ("digits", "cifar10", ...), a .csv list, a folder or a set of shards.
 
     A `Source` comes back as it is. `group_by` is the name of a column of the list, or a regular expression with one
     capture group, searched in each file's name (in its path below the root if the expression has a "/"); what it
@@ -52,7 +53,12 @@ def load_source(
         return _digits(note) if data == "digits" else _named(data, note, progress)
     path = Path(data).expanduser()
     source = None
-    if path.is_dir():
+    if is_shard_set(data):
+        if unused := _first_change(format, ("root", "suffix", "columns", "label_from")):
+            raise DataError(f"{data} is a set of shards, whose index has the labels; leave out {unused}")
+        source = read_shards(data)
+        source = source if group_by is None else grouped_by_name(source, group_by)
+    elif path.is_dir():
         if unused := _first_change(format, ("root", "suffix", "columns")):
             raise DataError(f"{data} is a folder, not a list; leave out {unused}")
         source = read_folder(str(data), path, format.label_from)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.scan import scan
 from ..data.sources import Source, load_source
-from ..errors import DataError, RunError
+from ..errors import DataError, PictureError, RunError
 from ..files import cache_folder
 from ..training.run import Run
 
@@ -136,19 +136,17 @@ def _same(one: Source, other: Source) -> bool:
 
 def content(source: Source, index: int) -> str:
     """SHA-256 of a picture's file, or of its pixels in memory; "" where it cannot be read."""
-    path = source.path(index)
-    if path is None:
-        assert source.arrays is not None
+    if source.arrays is not None:
         return hashlib.sha256(np.ascontiguousarray(source.arrays[index]).tobytes()).hexdigest()
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(source.content(index)).hexdigest()
+    except PictureError:
         return ""
 
 
 def _contents(source: Source, indices: Sequence[int]) -> set[str]:
     """As `content`, from what the training's look at the files has left in the cache."""
-    if source.root is None:
+    if source.arrays is not None:
         found = {content(source, index) for index in indices}
     else:
         facts = scan(source, cache_dir=cache_folder()).facts

@@ -17,8 +17,6 @@ from ..device import available_cores
 from ..errors import DataError, PictureError
 from ..preprocessing import Preprocessing
 
-Picture = str | Path | Image.Image
-Pictures = Picture | Iterable[Picture]
 READ_AHEAD = 4  # pictures for each thread that reads
 
 Given = TypeVar("Given")
@@ -26,11 +24,16 @@ Made = TypeVar("Made")
 
 
 class NamedPicture(NamedTuple):
-    """A picture as the user gave it: a file, an open image, or the reason why it is neither."""
+    """A picture as the user gave it: a file, an open image, a function that gets its bytes, or why it is none."""
 
     name: str
     image: Image.Image | None = None
     error: str = ""
+    get: Callable[[], bytes] | None = None
+
+
+Picture = str | Path | Image.Image | NamedPicture
+Pictures = Picture | Iterable[Picture]
 
 
 class Reading(NamedTuple):
@@ -46,8 +49,11 @@ def named_pictures(pictures: Pictures) -> Iterator[NamedPicture]:
 
     Raises DataError for something that is none of these.
     """
-    given = [pictures] if isinstance(pictures, str | Path | Image.Image) else pictures
+    given = [pictures] if isinstance(pictures, str | Path | Image.Image | NamedPicture) else pictures
     for number, one in enumerate(given):
+        if isinstance(one, NamedPicture):
+            yield one
+            continue
         if isinstance(one, Image.Image):
             yield NamedPicture(getattr(one, "filename", "") or f"picture {number}", one)
             continue
@@ -84,7 +90,8 @@ def read(picture: NamedPicture, preprocessing: Preprocessing) -> Reading:
     try:
         if picture.image is not None:
             return Reading(picture.name, preprocessing.pixels(_upright(picture.image, picture.name, preprocessing)))
-        opened = open_picture(Path(picture.name), name=picture.name, **preprocessing.decode_options)
+        file = picture.get() if picture.get else Path(picture.name)
+        opened = open_picture(file, name=picture.name, **preprocessing.decode_options)
         return Reading(picture.name, preprocessing.pixels(opened))
     except PictureError as error:
         return Reading(picture.name, None, error.reason)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..data.sources import Source
 from ..reports.figures import COLOURS
 from .pictures import PictureSet
 from .trials import Arm
@@ -38,9 +37,7 @@ def shown_as_often(pictures: PictureSet, size: int, seed: int, *, num_shown: int
     kept = np.array([*shown, *fewer.val, *fewer.test])
     source = pictures.source
     arrays = None if source.arrays is None else source.arrays[kept]
-    copied = Source(
-        source.name, source.root, source.classes, tuple(source.pictures[i] for i in kept), source.notes, arrays
-    )
+    copied = dataclasses.replace(source, pictures=tuple(source.pictures[i] for i in kept), arrays=arrays)
     first, second = len(shown), len(shown) + len(fewer.val)
     return dataclasses.replace(
         fewer, source=copied, train=tuple(range(first)), val=tuple(range(first, second)),

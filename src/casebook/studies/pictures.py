@@ -135,7 +135,7 @@ def _of_classes(source: Source, classes: Sequence[int]) -> Source:
     pictures = tuple(source.pictures[i]._replace(label=number[source.pictures[i].label]) for i in kept)
     arrays = None if source.arrays is None else source.arrays[kept]
     names = tuple(source.classes[old] for old in classes)
-    return Source(source.name, source.root, names, pictures, source.notes, arrays)
+    return dataclasses.replace(source, classes=names, pictures=pictures, arrays=arrays)
 
 
 def _some_of(source: Source, indices: Sequence[int], per_class: int, seed: int) -> tuple[int, ...]:

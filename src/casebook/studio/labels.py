@@ -162,7 +162,7 @@ def write_list(path: Path, source: Source) -> None:
     Raises RunError, and DataError for pictures that are no files.
     """
     if source.root is None:
-        raise DataError("the built-in digits have no files, so their labels cannot be changed; open a folder")
+        raise DataError("these pictures have no files of their own, so their labels cannot be changed; open a folder")
     has_split, has_group = (any(one.split for one in source.pictures), any(one.group for one in source.pictures))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

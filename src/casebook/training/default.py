@@ -1,5 +1,6 @@
 """The network for data that none was chosen for: the simplest that suits the pictures and the weights at hand."""
 
+import io
 import statistics
 from collections import Counter
 from pathlib import Path
@@ -59,9 +60,8 @@ def _median_side(source: Source) -> int:
         return int(min(source.arrays.shape[1:3]))
     sides = []
     for index in range(0, len(source), max(1, len(source) // SAMPLE)):
-        path = source.path(index)
         try:
-            with Image.open(path) as picture:  # type: ignore[arg-type]
+            with Image.open(io.BytesIO(source.content(index))) as picture:
                 sides.append(min(picture.size))
         except Exception:  # the scan reports what cannot be read
             continue

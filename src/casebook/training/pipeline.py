@@ -69,9 +69,13 @@ def choose_crops(
     crops = CropSettings(data.sizes, format)
     if recipe.prepared == "off":
         return crops
-    if data.source.root is None or not policy.crops_source:
+    if data.source.arrays is not None or not policy.crops_source:
         if recipe.prepared != "auto":
-            why = "this policy cuts no crops from them" if data.source.root else "they are in memory as they are"
+            why = (
+                "this policy cuts no crops from them"
+                if data.source.arrays is None
+                else "they are in memory as they are"
+            )
             say(f"prepared = {recipe.prepared!r} has no effect on these pictures: {why}")
         return crops
     facts = data.scan.facts

@@ -15,8 +15,8 @@ from ..augmentation.colour import IMAGENET_COMPONENTS
 from ..augmentation.policy import Policy
 from ..augmentation.sampling import described, identity, sample
 from ..data.colours import source_colours
-from ..data.decode import open_picture
-from ..data.reduced import decode_reduced, read_file
+from ..data.decode import open_picture, read_file
+from ..data.reduced import decode_reduced
 from ..data.sources import Source, load_source
 from ..errors import DataError, PictureError
 from ..files import write_atomically
@@ -83,7 +83,7 @@ def draw_sheet(
     if path and path.is_file() and path.suffix.lower() not in (".csv", ".tsv"):
         if policy.pca and policy.pca_of == "data":
             raise DataError(f"{data} is a single picture, and pca_of=data needs a data set; give the data set instead")
-        pictures = [_picture(path, path.name, policy, preprocessing)] * count
+        pictures = [_picture(read_file(path, name=path.name), path.name, policy, preprocessing)] * count
         epochs, names = list(range(count)), [f"epoch {epoch}" for epoch in range(count)]
         indices = np.zeros(count, np.int64)
     else:
@@ -135,19 +135,18 @@ def _check_name(out: str | Path) -> None:
         raise DataError(f"out is {str(out)!r}, expected a name that ends in {', '.join(FORMATS)}")
 
 
-def _picture(path: Path, name: str, policy: Policy, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """The picture before augmentation, as training loads it. Raises PictureError."""
+def _picture(content: bytes, name: str, policy: Policy, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """A file's picture before augmentation, as training loads it. Raises PictureError."""
     if policy.crops_source:
-        return decode_reduced(read_file(path, name=name), name=name, mode="RGB", side=preprocessing.decode_side)
-    return preprocessing.pixels(open_picture(path, name=name, min_side=preprocessing.decode_side))
+        return decode_reduced(content, name=name, mode="RGB", side=preprocessing.decode_side)
+    return preprocessing.pixels(open_picture(content, name=name, min_side=preprocessing.decode_side))
 
 
 def _of_source(source: Source, index: int, policy: Policy, preprocessing: Preprocessing) -> NDArray[np.uint8] | None:
     """The same for a picture of a data set; None if it cannot be read."""
     try:
-        path = source.path(index)
-        if path is not None:
-            return _picture(path, source.pictures[index].name, policy, preprocessing)
+        if source.arrays is None:
+            return _picture(source.content(index), source.pictures[index].name, policy, preprocessing)
         opened = source.open(index)
     except PictureError:
         return None

@@ -11,7 +11,7 @@ from ..data.datasets import PictureData, PictureDataset, scan_source
 from ..data.loader import make_prepare
 from ..data.pictures import Picture, Source
 from ..device import choose_device, choose_precision, tune_allocator
-from ..errors import DataError, ModelError
+from ..errors import DataError, ModelError, PictureError
 from ..evaluation.classifier import Classifier, load
 from ..models import model_card
 from ..models.layers import Network
@@ -107,10 +107,8 @@ def _contents(source: Source, labelled: bool) -> list[str]:
         return [facts.sha256 for facts in scan_source(source).facts]
     found = []
     for index in range(len(source)):
-        path = source.path(index)
-        assert path is not None
         try:
-            found.append(hashlib.sha256(path.read_bytes()).hexdigest())
-        except OSError:
+            found.append(hashlib.sha256(source.content(index)).hexdigest())
+        except PictureError:
             found.append(f"unreadable {index}")
     return found

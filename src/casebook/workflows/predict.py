@@ -1,11 +1,12 @@
 """Predict in one call: a run, a bundle or a named network, and pictures -> what it sees in each."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..runner.answers import Answer, PictureClassifier, open_answerer
 from ..runner.bundle import check_alone, is_bundle
-from ..runner.reading import Pictures, named_pictures
+from ..runner.reading import NamedPicture, Picture, Pictures, named_pictures
 
 SIZED = (str, Path, list, tuple)  # pictures that can be counted before they are read; of others, each may take its time
 
@@ -23,7 +24,8 @@ def predict(
 ) -> Iterator[Answer]:
     """What a run, a bundle, or a named network with `weights`, sees in each picture: one answer a picture, in order.
 
-    `pictures` are files, folders (with everything below them), glob patterns and PIL images. A picture that cannot be
+    `pictures` are files, folders (with everything below them), sets of shards (folders or addresses), glob patterns and
+    PIL images. A picture that cannot be
     read gets an answer with the reason; the others are answered all the same. With `unsure`, such as 0.01, the run says
     "unsure" wherever needed so that of its answers at most this share is wrong. The arguments are checked now, the
     pictures read when the answers are asked for.
@@ -31,6 +33,7 @@ def predict(
     Raises RunError, BundleError, WeightsError, DataError and RecipeError.
     """
     classifier = _opened(model, weights, classes, device)
+    pictures = _with_shards(pictures)
     answers = classifier.stream(pictures, top=top, batch_size=batch_size, unsure=unsure)
     if not hasattr(classifier, "model"):  # a bundle has threads of its own
         return answers
@@ -42,6 +45,26 @@ def predict(
     num_pictures = sum(1 for _ in named_pictures(pictures)) if isinstance(pictures, SIZED) else 1
     at_once = min(batch_size or classifier.batch_size, max(1, num_pictures))
     return each_with_threads(choose_asking_threads([classifier], at_once, num_pictures), answers)
+
+
+def _with_shards(pictures: Pictures) -> Pictures:
+    """The same pictures, with those of each set of shards in its place, in the order of its index."""
+    from ..data.shards import is_shard_set, read_shards
+
+    given = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+    if not any(is_shard_set(one) for one in given):
+        return pictures
+    found: list[Picture] = []
+    for one in given:
+        if not isinstance(one, str | Path) or not is_shard_set(one):
+            found.append(one)  # type: ignore[arg-type]
+            continue
+        source = read_shards(one)
+        found += [
+            NamedPicture(picture.name, get=functools.partial(source.content, index))
+            for index, picture in enumerate(source.pictures)
+        ]
+    return found
 
 
 def _opened(

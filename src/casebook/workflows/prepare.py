@@ -75,7 +75,7 @@ def prepare_pictures(
     if format not in ("raw", "jpeg"):
         raise RecipeError(f"format is {format!r}, expected raw or jpeg")
     source = load_source(data)
-    if source.root is None:
+    if source.arrays is not None:
         raise DataError(
             f"{source.name} is held in memory as it is, so there is nothing to prepare; expected a folder or list"
         )

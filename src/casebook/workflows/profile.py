@@ -23,7 +23,6 @@ from ..data.crops import CropSettings
 from ..data.jpeg_window import can_decode_windows
 from ..data.loader import AugmentSettings, Batch, Batches, Inputs, make_prepare
 from ..data.prepared import PreparedFile, StoredFormat, fill, open_prepared, picture_and_payload, stored_format
-from ..data.reduced import read_file
 from ..data.scan import PictureFacts, scan
 from ..data.sources import Source, load_source
 from ..device import (
@@ -186,7 +185,7 @@ def profile_data(
         mean_height=round(np.mean([f.height for f in facts])), mean_bytes=round(np.mean([f.size_bytes for f in facts])),
         cores=cores, workers=workers, speeds=speeds, with_workers=readers * fresh,
         with_workers_prepared=readers * ready, limit=limit, reading_share=share,
-        advice=_advice(limit, share, network, readers * fresh, readers * ready, source.root is not None, turbo, where),
+        advice=_advice(limit, share, network, readers * fresh, readers * ready, source.arrays is None, turbo, where),
         seconds=watch.seconds,
     )  # fmt: skip
 
@@ -246,12 +245,11 @@ def _reading_speeds(
     def decode_one() -> int:
         nonlocal place
         place = (place + 1) % len(source)
-        path, name = source.path(place), source.pictures[place].name
         with contextlib.suppress(PictureError):
-            if path is None or not policy.crops_source:
+            if source.arrays is not None or not policy.crops_source:
                 preprocessing.pixels(source.open(place, **preprocessing.decode_options))
             else:
-                picture_and_payload(read_file(path, name=name), name, form)
+                picture_and_payload(source.content(place), source.pictures[place].name, form)
         return 1
 
     measuring(0)
@@ -263,7 +261,7 @@ def _reading_speeds(
     speeds["augment"] = speed_of(cached)
     measuring(2)
     speeds["read"] = speed_of(batches(0))
-    if source.root is None or not policy.crops_source:
+    if source.arrays is not None or not policy.crops_source:
         return speeds
     for number, format in ((3, "raw"), (4, "jpeg")):
         measuring(number)

@@ -212,7 +212,7 @@ def write_corrected(path: Path, source: Source, suspected: tuple[Suspect, ...], 
         raise DataError(f"how is {how!r}, expected leave-out or relabel")
     if source.root is None:
         raise DataError(
-            f"{source.name} is a built-in data set without files, so no list of its pictures can be written"
+            f"{source.name} has no file for each picture, so no list of them can be written; expected a folder or list"
         )
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path}: the name of a list ends in .csv")
