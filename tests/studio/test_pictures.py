@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_what_was_said_becomes_a_list_that_training_reads(root: Path) -> None:
     found = pictures.change([{"numbers": [0, 1], "label": "dog"}, {"numbers": [5], "excluded": True}])
     assert found == {
         "classes": ["cat", "dog"], "numbers": [0, 1, 5], "labels": [1, 1, 1],
-        "flags": [RELABELLED, RELABELLED, EXCLUDED], "can_undo": True,
+        "flags": [RELABELLED, RELABELLED, EXCLUDED], "can_undo": True, "edited": "",
     }  # fmt: skip
     listed = rows(root / "pets-labels.csv")
     assert [row["path"] for row in listed] == [f"pets/{name}" for name in pictures.names[:5]]
@@ -85,6 +86,36 @@ def test_half_a_line_in_the_journal_costs_nothing_else(root: Path) -> None:
     again = opened(root)
     again.change([{"numbers": [1], "label": "dog"}])
     assert opened(root).to_dict()["labels"] == [1, 1, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("line", [b"5", b"[]", b'{"change": 3}', b'{"fact": [{}]}', b"\xff\xfe", b"null"])
+def test_a_damaged_line_in_the_journal_costs_nothing_else(root: Path, line: bytes) -> None:
+    pictures = opened(root)
+    pictures.change([{"numbers": [0], "label": "dog"}])
+    with pictures.journal._path.open("ab") as file:
+        file.write(line + b"\n")
+    again = opened(root)
+    assert again.to_dict()["labels"] == [1, 0, 0, 1, 1, 1]
+    again.change([{"numbers": [1], "label": "dog"}])
+    assert opened(root).to_dict()["labels"] == [1, 1, 0, 1, 1, 1]
+
+
+def test_names_of_odd_characters_keep_their_numbers(root: Path) -> None:
+    odd = [b"\xff\xfe.jpg", b"a\nb.jpg", b"-rf ~.jpg", "\u202egnp.jpg".encode(), b"'\";,<b>.jpg", b"x" * 250 + b".jpg"]
+    for number, name in enumerate(odd):
+        (root / "pets" / "cat" / os.fsdecode(name)).write_bytes(jpeg(60 + number))
+    pictures = opened(root)
+    shown = json.dumps(pictures.to_dict(), ensure_ascii=False).encode("utf-8")  # as the API sends it
+    assert "\ufffd\ufffd.jpg" in json.loads(shown)["names"][-1] + "".join(pictures.to_dict()["names"])
+    numbers = [number for number, name in enumerate(pictures.names) if len(name) != 9]
+    assert len(numbers) == len(odd)
+    pictures.change([{"numbers": numbers, "label": "dog"}])
+    again = opened(root)
+    assert again.names == pictures.names
+    assert [again.to_dict()["labels"][number] for number in numbers] == [1] * len(odd)
+    source = load_source(root / "pets-labels.csv")
+    named = {os.fsencode(one.name.rpartition("/")[2]): source.classes[one.label] for one in source.pictures}
+    assert [named[name] for name in odd] == ["dog"] * len(odd)
 
 
 def test_a_number_never_means_another_picture(root: Path) -> None:

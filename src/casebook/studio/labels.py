@@ -55,14 +55,14 @@ class Journal:
         for line in self._lines():
             try:
                 entry = json.loads(line)
-            except ValueError:  # half a line of a server that was killed
+                if "undo" in entry:
+                    self._changes = self._changes[:-1]
+                elif "fact" in entry:
+                    self._facts += [_change(one) for one in entry["fact"]]
+                else:
+                    self._changes.append([_change(one) for one in entry["change"]])
+            except (ValueError, KeyError, TypeError):  # half a line of a server that was killed
                 continue
-            if entry.get("undo"):
-                self._changes = self._changes[:-1]
-            elif "fact" in entry:
-                self._facts += [_change(one) for one in entry["fact"]]
-            else:
-                self._changes.append([_change(one) for one in entry["change"]])
         self._replay()
 
     @property
@@ -102,20 +102,20 @@ class Journal:
         for changes in self._changes:
             self._take(changes)
 
-    def _lines(self) -> list[str]:
+    def _lines(self) -> list[bytes]:
         try:
-            return self._path.read_text(encoding="utf-8").splitlines()
+            return self._path.read_bytes().split(b"\n")
         except OSError:
             return []
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                start = file.tell()
+            with self._path.open("a+b") as file:
+                start = file.seek(0, os.SEEK_END)
                 try:
-                    # On a line of its own, also after half a line.
-                    lead = b"" if start == 0 or self._path.read_bytes()[-1:] == b"\n" else b"\n"
+                    file.seek(max(0, start - 1))
+                    lead = b"" if file.read(1) in (b"", b"\n") else b"\n"  # a line of its own, also after half a line
                     file.write(lead + json.dumps(entry, ensure_ascii=True).encode() + b"\n")
                     file.flush()
                     os.fsync(file.fileno())

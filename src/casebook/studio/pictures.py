@@ -1,5 +1,6 @@
 """The pictures of a project: each has a number that never means another one, a class, a part and flags."""
 
+import json
 import os
 import threading
 import time
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from ..data.sources import SPLITS, Picture, Source, load_source
 from ..data.walk import PICTURE_SUFFIXES
 from ..errors import DataError
-from ..files import write_json
+from ..files import write_atomically
 from ..runner.server.refusals import Refused
+from .by_hand import LabelList
 from .documents import read_json
-from .labels import Change, Journal, Said, check_label, corrected, write_list
+from .labels import Change, Journal, Said, check_label, corrected
 from .projects import Project, Projects
 from .settings import StudioSettings
 
@@ -26,13 +28,22 @@ MOST_CHANGED = 100_000  # pictures in one request
 
 
 class ProjectPictures:
-    """The pictures of one project, as the server holds them. Methods may run in threads, one at a time."""
+    """The pictures of one project, as the server holds them. Methods may run in threads, one at a time.
 
-    def __init__(self, settings: StudioSettings, projects: Projects, project: Project):
+    With `keep=False`, in a worker, nothing is written.
+    """
+
+    def __init__(self, settings: StudioSettings, projects: Projects, project: Project, *, keep: bool = True):
         self._settings, self._projects, self.project = settings, projects, project
         self._folder = projects.path(project.id)
         self.lock = threading.RLock()
         self.journal = Journal(self._folder / "journal.jsonl")
+        self._keep = keep
+        self._list: LabelList | None = None
+        if project.kind != "digits":
+            self._list = LabelList(projects.labels(project), self._folder / "labels.csv")
+        self.edited = ""
+        """What was changed by hand in the list beside the data, as a sentence; "" where nothing was."""
         self.load()
 
     def look_again(self) -> None:
@@ -49,12 +60,23 @@ class ProjectPictures:
             seen = set(known)
             new = [picture.name for picture in self.source.pictures if picture.name not in seen]
             self.names = [*known, *new]
-            if new:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                write_json(self._folder / "names.json", self.names)
+            if new and self._keep:  # in ASCII: a file's name may be bytes that are no UTF-8
+                write_atomically(self._folder / "names.json", json.dumps(self.names))
             self._rows: NDArray[np.int64] = np.array([place.get(name, -1) for name in self.names], np.int64)
             self._looked = time.monotonic()
             self._numbers = {name: number for number, name in enumerate(self.names)}
+            if self._keep:
+                self._take_edits()
+
+    def _take_edits(self) -> list[str]:
+        """Takes over what was changed by hand in the list; gives the names that it is about. Raises RunError."""
+        found = None if self._list is None else self._list.edits(self.source, self.journal.said)
+        if found is None:
+            return []
+        self.edited = found.said
+        if found.changes:
+            self.journal.add(found.changes)
+        return [name for change in found.changes for name in change.names]
 
     def to_dict(self) -> dict[str, Any]:
         """Counts, and an array for each fact: one value a picture, in the order of the numbers."""
@@ -63,23 +85,28 @@ class ProjectPictures:
             parts = self._parts()
             return {
                 "classes": classes,
-                "names": self.names,
+                "names": [_shown(name) for name in self.names],
                 "labels": labels,
                 "parts": parts,
                 "flags": flags,
                 "can_undo": self.journal.can_undo,
                 "can_label": self.source.root is not None,
                 "notes": list(self.source.notes),
+                "edited": self.edited,
             }
 
     def number(self, name: str) -> int | None:
         return self._numbers.get(name)
 
+    def find_row(self, number: int) -> int | None:
+        """The picture's place in the source; None where there is none of this number."""
+        return int(self._rows[number]) if 0 <= number < len(self.names) and self._rows[number] >= 0 else None
+
     def row(self, number: int) -> int:
         """The picture's place in the source. Raises Refused (404)."""
-        if not 0 <= number < len(self.names) or self._rows[number] < 0:
+        if (row := self.find_row(number)) is None:
             raise Refused(404, "no_picture", f"there is no picture {number}; reload the page")
-        return int(self._rows[number])
+        return row
 
     def change(self, changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Keeps what was said, writes the list, and gives the new facts of the pictures. Raises CasebookError."""
@@ -89,16 +116,18 @@ class ProjectPictures:
             found = [self._change(change) for change in changes]
             if not found or sum(len(one.names) for one in found) > MOST_CHANGED:
                 raise DataError(f"a change is about 1 to {MOST_CHANGED} pictures")
+            edited = self._take_edits()
             self.journal.add(found)
             self._write()
-            return self._answer([name for change in found for name in change.names])
+            return self._answer([*(name for change in found for name in change.names), *edited])
 
     def undo(self) -> dict[str, Any]:
         with self.lock:
+            edited = self._take_edits()
             names = self.journal.undo()
             if names:
                 self._write()
-            return self._answer(names)
+            return self._answer([*names, *edited])
 
     def add_gathered(self, name: str, group: str) -> None:
         """A picture that was just written, as part of a burst."""
@@ -112,11 +141,13 @@ class ProjectPictures:
     def write(self) -> None:
         """Writes the list beside the data where there is something to say that the folders do not."""
         with self.lock:
-            if self.journal.said or self._projects.labels(self.project).is_file():
+            if self._list is not None and (self.journal.said or self._list.path.is_file()):
+                self._take_edits()
                 self._write()
 
     def _write(self) -> None:
-        write_list(self._projects.labels(self.project), self.current())
+        assert self._list is not None
+        self._list.write(self.current())
 
     def _change(self, change: Mapping[str, Any]) -> Change:
         numbers = change.get("numbers")
@@ -139,6 +170,7 @@ class ProjectPictures:
             "labels": [labels[number] for number in numbers],
             "flags": [flags[number] for number in numbers],
             "can_undo": self.journal.can_undo,
+            "edited": self.edited,
         }
 
     def _facts(self) -> tuple[list[str], list[int], list[int]]:
@@ -173,7 +205,12 @@ class ProjectPictures:
 
 def current_source(settings: StudioSettings, project: Project) -> Source:
     """What a training of the project sees, for a task in a worker."""
-    return ProjectPictures(settings, Projects(settings), project).current()
+    return ProjectPictures(settings, Projects(settings), project, keep=False).current()
+
+
+def _shown(name: str) -> str:
+    """A name as text that every client can read: bytes that are no UTF-8 become a mark."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _source(projects: Projects, project: Project) -> Source:

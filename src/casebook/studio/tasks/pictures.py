@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from ...data.decode import open_picture
-from ...data.sources import load_source
 from ...errors import DataError, RunError
+from ..pictures import ProjectPictures
 from .task import Field, Work
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}"
@@ -41,12 +41,14 @@ def pictures_of(work: Work) -> list[Any]:
             raise DataError("a dropped picture is not here any more; drop it again")
         found.append(open_picture(path, name="the dropped picture"))
     if numbers := work.settings.get("pictures", ()):
-        source = load_source(work.data)
+        if work.project is None:
+            raise DataError("this job needs a project; open a folder first")
+        project = ProjectPictures(work.studio, work.projects, work.project, keep=False)
         for number in numbers:
-            if number >= len(source):
-                raise DataError(f"there is no picture {number}; the project has {len(source)}")
-            path = source.path(number)
-            found.append(source.open(number) if path is None else str(path))
+            if (row := project.find_row(number)) is None:
+                raise DataError(f"there is no picture {number}; the project has {len(project.source)}")
+            path = project.source.path(row)
+            found.append(project.source.open(row) if path is None else str(path))
     if not found:
         raise DataError("choose at least one picture")
     return found

@@ -20,7 +20,7 @@ export function usePictures(project) {
   const take = (found) => set((before) => {
     const [labels, flags] = [before.labels.slice(), before.flags.slice()];
     found.numbers.forEach((number, place) => { labels[number] = found.labels[place]; flags[number] = found.flags[place]; });
-    return { ...before, labels, flags, classes: found.classes, can_undo: found.can_undo };
+    return { ...before, labels, flags, classes: found.classes, can_undo: found.can_undo, edited: found.edited };
   });
   return {
     pictures, error,

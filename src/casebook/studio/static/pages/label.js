@@ -90,6 +90,7 @@ function Labelling({ route, project, held, pictures }) {
   return html`
     <${Title} lead=${`${pictures.names.length} pictures in ${pictures.classes.length} classes. Files are never moved or renamed; what you change becomes a list beside the data.`}>Label<//>
     <${Filters} pictures=${pictures} query=${query} />
+    ${pictures.edited && html`<p class="caveat">${pictures.edited}.</p>`}
     ${!pictures.can_label && html`<p class="said">The built-in digits have no files, so their labels stay as they are.</p>`}
     <div class="buttons tools">
       <form onSubmit=${(event) => { event.preventDefault(); if (box.current.value.trim()) { relabel(box.current.value); box.current.value = ""; document.querySelector(".grid")?.focus(); } }}>
