@@ -72,7 +72,7 @@ def test_scale_shrinks_around_the_centre() -> None:
     picture = np.zeros((101, 101, 3), np.uint8)
     picture[30:71, 30:71] = 255  # 41 pixels wide
     shrunk = corrupt(BY_NAME["scale"], picture, 5, key=0)  # by half
-    bright = np.flatnonzero(shrunk[50, :, 0] > 140)
+    bright = 30 + np.flatnonzero(shrunk[50, 30:71, 0] > 140)  # its mirror images lie farther out
     assert (bright[0] + bright[-1]) / 2 == 50
     assert len(bright) == pytest.approx(20.5, abs=1.5)
 

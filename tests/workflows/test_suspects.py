@@ -1,21 +1,22 @@
 """Planted wrong labels are found, and lists are corrected without moving a picture."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import casebook
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError
+from casebook.evaluation.suspects import Suspect
 
 
 def planted(share: float = 0.05, seed: int = 0) -> tuple[Source, set[int]]:
     """The built-in digits with some labels replaced by others."""
-    import dataclasses
-
     source, generator = load_source("digits"), np.random.default_rng(seed)
     wrong = set(generator.choice(len(source), round(share * len(source)), replace=False).tolist())
     pictures = tuple(
@@ -81,3 +82,31 @@ def test_what_cannot_be_judged_or_written_is_refused(digit_folder: Path, tmp_pat
     with pytest.raises(DataError, match="expected leave-out or relabel"):
         folder.apply(tmp_path / "a.csv", "delete")  # type: ignore[arg-type]
     assert json.dumps(folder.to_dict())
+
+
+def test_a_list_is_never_overwritten_nor_a_class_emptied(digit_folder: Path, tmp_path: Path) -> None:
+    found = casebook.suspects(digit_folder)
+    (tmp_path / "mine.csv").write_text("my own work")
+    with pytest.raises(DataError, match="name a new file"):
+        found.apply(tmp_path / "mine.csv", "leave-out", top=1)
+    assert (tmp_path / "mine.csv").read_text() == "my own work"
+    one = found.suspects[0] if found.suspects else None
+    zeros = [index for index, picture in enumerate(found.source.pictures) if picture.label == 0]
+    every = [Suspect(index, "", "digit_0", "digit_1", 0.1, 0.9, ()) for index in zeros]
+    with pytest.raises(DataError, match="no picture of class 'digit_0' would be left"):
+        dataclasses.replace(found, suspects=(*every, *([one] if one else []))).apply(tmp_path / "a.csv", "relabel", 40)
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_small_colour_pictures_are_seen_with_the_packaged_weights(tmp_path: Path) -> None:
+    colours = {"red": (200, 60, 60), "blue": (60, 60, 200)}
+    for number in range(40):
+        name = ("red", "blue")[number % 2]
+        shown = colours["blue" if number == 6 else name]  # number 6 is blue and lies in the folder of red
+        (tmp_path / name).mkdir(exist_ok=True)
+        noise = np.random.default_rng(number).integers(-30, 31, (32, 32, 3))
+        Image.fromarray((np.array(shown) + noise).astype(np.uint8)).save(tmp_path / name / f"{number}.png")
+    found = casebook.suspects(load_source(tmp_path))  # a source: what training would choose is not known
+    assert found.network == "resnet20 with cifar10"
+    assert "come with Casebook" in found.notes[0]
+    assert (found.suspects[0].name, found.suspects[0].suggested) == ("red/6.png", "blue")

@@ -66,6 +66,14 @@ def suspects(
     data: str = typer.Argument(..., help="Run folder, folder of class folders, CSV file, or built-in name."),
     model: str = typer.Option(None, "--model", help="Network to see the pictures with; default: as train chooses."),
     weights: str = typer.Option(None, "--weights", "-w", help="Its weights: file, run folder or published name."),
+    group_by: str = typer.Option(
+        None, "--group-by", help="Keep pictures together by a CSV column or a pattern over file names."
+    ),
+    label_from: str = LABEL_FROM,
+    root: str = ROOT,
+    suffix: str = SUFFIX,
+    columns: str = COLUMNS,
+    classes: str = CLASS_LIST,
     html: str = typer.Option(None, "--html", metavar="FILE", help="Also write a page with the pictures."),
     apply: str = typer.Option(
         None, "--apply", metavar="LIST.csv", help="Write a list without the suspects, or with new labels; see --how."
@@ -81,8 +89,10 @@ def suspects(
     from casebook.workflows.suspects import root_of_list
     from casebook.workflows.suspects import suspects as find_suspects
 
+    layout = {"label_from": label_from, "root": root, "suffix": suffix, "columns": columns, "class_list": classes}
+    source = read_source(data, group_by=group_by, **layout) or data
     with TerminalDisplay() as display:
-        found = find_suspects(data, model=model, weights=weights, device=device, progress=display)
+        found = find_suspects(source, model=model, weights=weights, device=device, progress=display)
     if html:
         found.write_page(html)
     changed = None if apply is None else found.apply(apply, how, top)  # type: ignore[arg-type]
@@ -106,8 +116,8 @@ def suspects(
         print(
             f"{apply}: {changed} of {len(found.suspects)} suspects {'left out' if how == 'leave-out' else 'relabelled'}"
         )
-        root = root_of_list(Path(apply), found.source)
-        command = f"casebook train {shlex.quote(apply)}" + (f" --root {shlex.quote(str(root))}" if root else "")
+        folder = root_of_list(Path(apply), found.source)
+        command = f"casebook train {shlex.quote(apply)}" + (f" --root {shlex.quote(str(folder))}" if folder else "")
         next_step(command, "trains on the corrected list")
 
 

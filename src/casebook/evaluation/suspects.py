@@ -42,10 +42,15 @@ class Suspect:
 
 
 class Folds(NamedTuple):
-    """(N, K) probabilities from classifiers that have not seen the picture, and the strength of their L2 penalty."""
+    """What classifiers that have not seen the picture say, and the strength of their L2 penalty.
+
+    `probabilities` (N, K). `known` (N,) is False where no other fold has the picture's class: nothing can be said
+    about its label, which then has probability 1.
+    """
 
     probabilities: NDArray[np.float64]
     strength: float
+    known: NDArray[np.bool_]
 
 
 def out_of_fold(
@@ -53,38 +58,56 @@ def out_of_fold(
 ) -> Folds:
     """What each picture looks like to a logistic regression on the pictures of other folds.
 
-    `features` (N, F), `labels` (N,) from 0 to K - 1, `groups` (N,): pictures with the same number stay together. There
-    are FOLDS folds, or as many as the smallest class has groups. Raises DataError for a class in a single group.
+    `features` (N, F), `labels` (N,) from 0 to K - 1, `groups` (N,): pictures with the same number stay together. Raises
+    DataError where fewer than two classes have pictures in two groups.
     """
     num_classes = int(labels.max()) + 1
-    per_class = [len(np.unique(groups[labels == label])) for label in range(num_classes)]
-    if min(per_class) < 2:
-        raise DataError(
-            f"class number {int(np.argmin(per_class))} has pictures of one group only, so nothing independent can "
-            "judge them; add pictures or leave the class out"
-        )
-    folds = min(FOLDS, min(per_class))
-    probabilities = np.zeros((len(labels), num_classes))
+    folds = deal_folds(labels, groups, seed)
+    probabilities, known = np.zeros((len(labels), num_classes)), np.zeros(len(labels), np.bool_)
     strength = 0.0
-    for number, (train, held) in enumerate(_divided(labels, groups, folds, seed)):
+    for number, fold in enumerate(np.unique(folds)):
+        train, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        if len(np.unique(labels[train])) < 2:
+            raise DataError("a fold leaves one class to learn from; add pictures of the other classes")
+        known[held] = np.isin(labels[held], labels[train])
         if number == 0:
+            asked = held[known[held]]
             fits = {one: _fit(features[train], labels[train], one) for one in STRENGTHS}
-            losses = {one: _log_loss(_ask(fit, features[held], num_classes), labels[held]) for one, fit in fits.items()}
+            losses = {
+                one: _log_loss(_ask(fit, features[asked], num_classes), labels[asked]) if len(asked) else 0.0
+                for one, fit in fits.items()
+            }
             strength = min(losses, key=lambda one: losses[one])
             fit = fits[strength]
         else:
             fit = _fit(features[train], labels[train], strength)
         probabilities[held] = _ask(fit, features[held], num_classes)
-    return Folds(probabilities, strength)
+    probabilities[~known] = np.eye(num_classes)[labels[~known]]
+    return Folds(probabilities, strength, known)
 
 
-def _divided(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int, seed: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)
-    return [(train, held) for train, held in divided if len(held)]
+def deal_folds(labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """(N,) from 0 to FOLDS - 1: groups are dealt out whole, large ones first, each to the fold with the fewest of its
+    classes, then of all pictures."""
+    members: dict[int, list[int]] = {}
+    for row, group in enumerate(groups.tolist()):
+        members.setdefault(group, []).append(row)
+    num_groups = np.zeros(int(labels.max()) + 1, np.int64)
+    for rows in members.values():
+        num_groups[np.unique(labels[rows])] += 1
+    if (num_groups > 1).sum() < 2:
+        raise DataError(
+            f"{len(labels)} pictures are too few: labels are judged by other pictures of the class, so two classes "
+            "need pictures of at least two groups, copies counting as one"
+        )
+    dealt = list(members.values())
+    dealt = [dealt[place] for place in np.random.default_rng(seed).permutation(len(dealt))]
+    folds, counts = np.zeros(len(labels), np.int64), np.zeros((FOLDS, len(num_groups)), np.int64)
+    for rows in sorted(dealt, key=len, reverse=True):
+        fold = int((counts[:, labels[rows]].sum(axis=1) * len(labels) + counts.sum(axis=1)).argmin())
+        folds[rows] = fold
+        np.add.at(counts[fold], labels[rows], 1)
+    return folds
 
 
 def _fit(features: NDArray[np.floating], labels: NDArray[np.int64], strength: float) -> Any:
@@ -113,7 +136,9 @@ def doubted(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> ND
     """(N,) whether confident learning doubts each label.
 
     A class is possible for a picture if its probability reaches the mean probability of that class among the pictures
-    that bear its label. A label is doubted if the most probable of the possible classes is another one.
+    that bear its label. A label is doubted if the most probable of the possible classes is another one, unless the
+    label is the most probable class of all: rare classes, whose usual probability is low, are possible for many
+    pictures. cleanlab has the same exception.
     """
     count, num_classes = probabilities.shape
     present = np.bincount(labels, minlength=num_classes) > 0
@@ -122,7 +147,8 @@ def doubted(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> ND
         usual[label] = probabilities[labels == label, label].mean()
     possible = np.where(probabilities >= usual, probabilities, -1.0)
     best = possible.argmax(axis=1)
-    return (possible[np.arange(count), best] >= 0) & (best != labels)
+    is_possible = possible[np.arange(count), best] >= 0
+    return is_possible & (best != labels) & (probabilities.argmax(axis=1) != labels)
 
 
 def lonely(features: NDArray[np.floating], labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:

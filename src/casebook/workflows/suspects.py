@@ -20,12 +20,13 @@ from ..evaluation.suspects import Suspect, doubted, lonely, order_suspects, out_
 from ..files import write_atomically
 from ..progress import Reporter, reporting
 from ..runner.bundle import is_bundle
-from ..training.default import choose_default
+from ..training.default import PACKAGED, SMALL, choose_default
 from ..training.recipe import make_recipe
 from ..training.run import open_run
 from .features import features
 
-PIXEL_SIDE = 16  # of the grey squares that stand for pictures where no weights are at hand
+GREY_MODES = ("L", "1", "LA", "I;16")  # of pictures without colour
+PIXEL_SIDE = 16  # of the squares that stand for grey pictures where no weights are at hand
 PIXEL_FEATURES = 600  # random features of a Gaussian kernel over these squares
 
 
@@ -69,7 +70,8 @@ class Suspects:
         The list is a CSV file with the columns path, label, and split and group where the data has them. No picture is
         moved. Gives the number of suspects it was done to; without `top` it is done to `num_wrong` of them.
 
-        Raises DataError for pictures that are no files, and where the list cannot be written.
+        Raises DataError for pictures that are no files, a list that exists, a class that would have no pictures left,
+        and where the list cannot be written.
         """
         return write_corrected(Path(path), self.source, self.suspects[: self.num_wrong if top is None else top], how)
 
@@ -87,8 +89,8 @@ def suspects(
 
     Every picture is judged by what the other pictures say: their features, from a network with given weights, and a
     logistic regression in folds that keep copies and groups together. Without `model` and `weights` the network is
-    that of the run, with the weights it started from, or what `casebook train` would start from. Where no weights are
-    at hand, small grey squares of the pictures are compared.
+    that of the run, with the weights it started from, or what `casebook train` would start from. Where that has no
+    weights, small squares of grey pictures are compared, and others are seen with the packaged weights of ResNet-20.
 
     Raises DataError for data that cannot be judged, and what `casebook.load` raises.
     """
@@ -108,12 +110,16 @@ def suspects(
     with reporting(progress) as report:
         seen = scan_source(source, report)
         copies = duplicates(seen, source)
+        if not weights and any(facts.mode not in GREY_MODES for facts in seen.facts if facts.error is None):
+            model, weights = SMALL, PACKAGED
+            notes.append(
+                f"no better weights are at hand, so pictures were seen with the {PACKAGED} weights of {SMALL}, which "
+                "come with Casebook; --model and --weights see more"
+            )
         rows, vectors = _vectors(source, seen, model, weights, device, report)
     if not weights:
         model = "pixels"
-        notes.append(
-            "no weights are at hand, so pictures were compared by small grey squares; --model and --weights see more"
-        )
+        notes.append("grey pictures were compared by small squares of their pixels; --model and --weights may see more")
     notes += (
         [f"{len(source) - len(rows)} pictures that cannot be read are not judged"] if len(rows) < len(source) else []
     )
@@ -133,12 +139,14 @@ def suspects(
             if index in place
         }
     )
+    if unknown := int((~found.known).sum()):
+        notes.append(f"nothing can be said of {unknown} labels, since no other picture has their class, copies aside")
     ordered = order_suspects(probabilities, labels, disagreeing, lonely(vectors, labels, groups))
     return Suspects(
         source,
         model if model == "pixels" else f"{model} with {weights}",
         len(rows),
-        float((probabilities.argmax(axis=1) == labels).mean()),
+        float((probabilities.argmax(axis=1) == labels)[found.known].mean()),
         int(doubted(probabilities, labels).sum()),
         tuple(_suspect(source, rows, probabilities, position, reasons) for position, reasons in ordered),
         tuple(notes),
@@ -216,6 +224,8 @@ def write_corrected(path: Path, source: Source, suspected: tuple[Suspect, ...], 
         )
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path}: the name of a list ends in .csv")
+    if path.exists():
+        raise DataError(f"{path} exists, perhaps with corrections of yours; name a new file")
     prefix = Path() if root_of_list(path, source) else Path(os.path.relpath(source.root, path.parent))
     chosen = {suspect.index: suspect for suspect in suspected}
     has = {name: any(getattr(picture, name) for picture in source.pictures) for name in ("split", "group")}
@@ -223,13 +233,18 @@ def write_corrected(path: Path, source: Source, suspected: tuple[Suspect, ...], 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
+    left: set[str] = set()
     for index, picture in enumerate(source.pictures):
         suspect = chosen.get(index)
         if suspect is not None and how == "leave-out":
             continue
         label = source.classes[picture.label] if suspect is None else suspect.suggested
+        left.add(label)
         others = [getattr(picture, name) for name, used in has.items() if used]
         writer.writerow([(prefix / picture.name).as_posix(), label, *others])
+    had = {source.classes[picture.label] for picture in source.pictures}
+    if gone := sorted(had - left):
+        raise DataError(f"no picture of class {gone[0]!r} would be left; correct fewer suspects, or look at each")
     try:
         write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:

@@ -1,0 +1,162 @@
+"""Planted wrong labels: how many are found, beside chance, the most confident mistakes, and cleanlab.
+
+    python benchmarks/suspects.py dogs_vs_cats=FOLDER@mobilenet_v2@FILE sign_digits=FOLDER@resnet20@cifar10 ... \
+        [--most 5000] [--seeds 10] [--share 0.05] [--json FILE]
+
+Each set is NAME=DATA@NETWORK@WEIGHTS, of which at most `--most` pictures are taken. For each seed, a share of the
+labels is replaced by other classes, at random, and the pictures are judged as `casebook data suspects` does: out of
+fold, on features that are computed once, copies in one fold. All lists rest on these same probabilities and differ in
+their order alone:
+
+- Casebook: copies with another label first, then the least probable labels;
+- the mistakes: pictures taken for another class, the most confident answer first, as a report of a run lists them;
+- cleanlab (2.9, where it is installed): `find_label_issues`, ranked by self-confidence.
+
+Precision is the share of planted labels among the first n, n being the number planted; at that length it is also the
+recall, and chance gives `--share`. A label that was wrong before counts as a false alarm. Figures are means over the
+seeds, with the lowest and the highest. Nothing is timed.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import casebook
+from casebook.data.datasets import PictureDataset, scan_source
+from casebook.data.duplicates import duplicates
+from casebook.data.sources import load_source
+from casebook.data.split import tied
+from casebook.evaluation.metrics import wilson_interval
+from casebook.evaluation.suspects import doubted, order_suspects, out_of_fold
+
+
+class Pictures(NamedTuple):
+    """Features (N, F), labels (N,), and for each picture the number of the set of copies it is in (N,)."""
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+def load(data: str, network: str, weights: str, most: int) -> Pictures:
+    source = load_source(data)
+    scan = scan_source(source)
+    readable = [index for index, facts in enumerate(scan.facts) if facts.error is None]
+    if len(readable) > most:
+        readable = sorted(np.random.default_rng(0).choice(readable, most, replace=False).tolist())
+    found = casebook.features(network, PictureDataset(source, readable), weights=weights)
+    assert found.labels is not None
+    values = found.values if found.values.ndim == 2 else found.values.mean((2, 3))
+    names = set(found.names)
+    rows = [index for index in readable if source.pictures[index].name in names]
+    number = {}
+    for place, members in enumerate(tied(source, duplicates(scan, source), rows)):
+        number |= dict.fromkeys(members, place)
+    return Pictures(values, found.labels, np.array([number[row] for row in rows]))
+
+
+def planted(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    generator = np.random.default_rng(seed)
+    num_classes = int(labels.max()) + 1
+    wrong = np.zeros(len(labels), bool)
+    wrong[generator.choice(len(labels), round(share * len(labels)), replace=False)] = True
+    moved = (labels + generator.integers(1, num_classes, len(labels))) % num_classes
+    return np.where(wrong, moved, labels), wrong
+
+
+def disagreeing(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> list[int]:
+    """The rows whose copies have another label."""
+    of_group: dict[int, set[int]] = {}
+    for label, group in zip(labels.tolist(), groups.tolist(), strict=True):
+        of_group.setdefault(group, set()).add(label)
+    return [row for row, group in enumerate(groups.tolist()) if len(of_group[group]) > 1]
+
+
+def once(pictures: Pictures, share: float, seed: int) -> dict[str, Any]:
+    labels, wrong = planted(pictures.labels, share, seed)
+    said = out_of_fold(pictures.features, labels, pictures.groups, seed=seed).probabilities
+    num = int(wrong.sum())
+    ours = [row for row, _ in order_suspects(said, labels, disagreeing(labels, pictures.groups))]
+    taken = said.argmax(1)
+    mistakes = np.flatnonzero(taken != labels)
+    mistakes = mistakes[np.argsort(-said.max(1)[mistakes], kind="stable")]
+    is_doubted = doubted(said, labels)
+    suggested = np.where(np.arange(said.shape[1]) == labels[:, None], -1, said).argmax(1)
+    found = {
+        "accuracy": float((taken == pictures.labels).mean()),
+        "casebook": hits(ours, wrong, num),
+        "mistakes": hits(mistakes, wrong, num),
+        "listed": len(ours) / len(labels),
+        "recall_listed": float(wrong[ours].sum() / num),
+        "doubted_precision": float(wrong[is_doubted].mean()) if is_doubted.any() else 0.0,
+        "doubted_recall": float(wrong[is_doubted].sum() / num),
+        "suggested_right": float((suggested == pictures.labels)[is_doubted & wrong].mean()),
+        "casebook_interval": wilson_interval(int(wrong[ours[:num]].sum()), num),
+    }
+    return found | cleanlab_figures(labels, said, wrong, is_doubted)
+
+
+def hits(rows: Sequence[int] | NDArray[np.intp], wrong: NDArray[np.bool_], num: int) -> float:
+    return float(wrong[np.asarray(rows)[:num]].sum() / num)
+
+
+def cleanlab_figures(
+    labels: NDArray[np.int64], said: NDArray[np.float64], wrong: NDArray[np.bool_], is_doubted: NDArray[np.bool_]
+) -> dict[str, float]:
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError:
+        return {}
+    ranked = find_label_issues(labels, said, return_indices_ranked_by="self_confidence", n_jobs=1)
+    same = find_label_issues(labels, said, filter_by="confident_learning", n_jobs=1)
+    return {
+        "cleanlab": hits(ranked, wrong, int(wrong.sum())),
+        "cleanlab_precision": float(wrong[ranked].mean()),
+        "cleanlab_recall": float(wrong[ranked].sum() / wrong.sum()),
+        "same_as_doubted": float((same == is_doubted).mean()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="NAME=DATA@NETWORK@WEIGHTS")
+    parser.add_argument("--most", type=int, default=5000)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--share", type=float, default=0.05)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    document = {}
+    for one in given.sets:
+        name, _, rest = one.partition("=")
+        data, network, weights = rest.split("@")
+        pictures = load(data, network, weights, given.most)
+        rounds = [once(pictures, given.share, seed) for seed in range(given.seeds)]
+        keys = [key for key in rounds[0] if key != "casebook_interval"]
+        document[name] = {
+            "pictures": len(pictures.labels),
+            "planted": round(given.share * len(pictures.labels)),
+            "first_interval": rounds[0]["casebook_interval"],
+            **{
+                key: {
+                    "mean": float(np.mean([one[key] for one in rounds])),
+                    "least": min(one[key] for one in rounds),
+                    "most": max(one[key] for one in rounds),
+                }
+                for key in keys
+            },
+        }
+        print(f"\n{name}: {len(pictures.labels)} pictures, {document[name]['planted']} planted")
+        for key in keys:
+            found = document[name][key]
+            print(f"  {key:<20} {100 * found['mean']:6.1f}  ({100 * found['least']:.1f} to {100 * found['most']:.1f})")
+    if given.json:
+        given.json.write_text(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()
