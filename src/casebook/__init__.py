@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .errors import CasebookError, Interrupted
     from .evaluation.classifier import Classifier, load
     from .evaluation.views import Asking
-    from .models import create_model, list_models, model_card
+    from .models import create_model, list_models, model_card, trust_code
     from .models.keras.network import to_keras
     from .models.keras.weights import load_keras_weights
     from .preprocessing import Preprocessing
@@ -89,6 +89,7 @@ _HOMES = {
     "Suspects": ".workflows.suspects",
     "suspects": ".workflows.suspects",
     "train": ".workflows.train",
+    "trust_code": ".models",
     "verify": ".workflows.verify",
 }
 
@@ -141,6 +142,7 @@ __all__ = [
     "suspects",
     "to_keras",
     "train",
+    "trust_code",
     "verify",
 ]
 

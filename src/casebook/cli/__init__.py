@@ -93,7 +93,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a class's name is no failure
+    from ..models.foreign_names import trust_named
+
     prepare_environment()
+    trust_named(sys.argv[1:])
     gc.set_threshold(100_000, 20, 20)  # importing torch makes many objects and no garbage: a third of a second less
     if sys.argv[1:2] and sys.argv[1] in ANSWERS_ONLY:
         atexit.register(gc.freeze)

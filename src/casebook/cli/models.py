@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..tables import TextColumn
-from .output import WIDE, print_json, print_table
+from .output import WIDE, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from casebook.models.card import ModelCard
@@ -23,14 +23,27 @@ COLUMNS = (
 
 def models(
     pattern: str = typer.Argument(None, help="Part of a name, or a glob; a full name shows its card."),
+    timm: str = typer.Option(None, "--timm", metavar="PATTERN", help="List networks of the package timm instead."),
     wide: bool = WIDE,
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
     """List the networks, or show what is known about one."""
     from casebook.errors import ModelError, did_you_mean
     from casebook.models import list_models, model_card
+    from casebook.models.foreign_names import is_foreign
 
-    names = list_models(pattern)
+    if timm is not None:
+        from casebook.models.foreign import list_timm
+
+        found = list_timm(timm)
+        if not found:
+            raise ModelError(f"timm has no network that fits {timm!r}; try a shorter part of its name")
+        if json_:
+            print_json({"models": [{"name": name} for name in found]})
+        else:
+            print_text("\n".join(found))
+        return
+    names = [pattern] if pattern and is_foreign(pattern) else list_models(pattern)
     if not names:
         suggestion = did_you_mean(pattern, list_models()) or ";"
         raise ModelError(f"no network fits {pattern!r}{suggestion} 'casebook models' lists all")

@@ -17,6 +17,7 @@ from ..data.sources import read_class_list
 from ..device import autocast, choose_device, choose_precision, tune_allocator
 from ..errors import DataError, RunError, WeightsError, did_you_mean
 from ..models import create_model, list_models, model_card
+from ..models.foreign_names import is_foreign
 from ..models.layers import Network
 from ..models.weights import load_into, resolve
 from ..preprocessing import Preprocessing
@@ -142,7 +143,7 @@ def load(
         return load_bundle(model)
     tune_allocator()
     chosen, name = choose_device(device), str(model)
-    if name in list_models():
+    if name in list_models() or (is_foreign(name) and not Path(name).exists()):
         return _in_precision(_named(name, weights, classes, chosen), precision)
     if not Path(model).exists() and "/" not in name:
         suggestion = did_you_mean(name, list_models()) or ";"

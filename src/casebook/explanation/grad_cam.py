@@ -39,7 +39,7 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Sequence[int], *, laye
     with evaluating(network):
         leaf = as_leaf(images)
         logits, kept = run(network, leaf, layers)
-        chosen = last_with_places(kept, layers)
+        chosen = last_with_places(kept, layers, network)
         for index in classes:
             check_class(index, logits)
         total = logits[torch.arange(len(logits)), list(classes)].sum()
@@ -47,7 +47,7 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Sequence[int], *, laye
         (gradients,) = torch.autograd.grad(total, maps, allow_unused=True)
         if gradients is None:  # the logits do not depend on the layer, such as on one of them itself
             gradients = torch.zeros_like(maps)
-        maps, gradients = as_map(maps.detach(), chosen), as_map(gradients, chosen)
+        maps, gradients = (as_map(part, chosen, network) for part in (maps.detach(), gradients))
         weights = gradients.mean((2, 3), keepdim=True)
         coarse = (weights * maps).sum(1, keepdim=True).clamp(min=0).float()
         fine = functional.interpolate(coarse, size=tuple(images.shape[2:]), mode="bilinear", align_corners=False)

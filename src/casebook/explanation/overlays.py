@@ -69,7 +69,7 @@ def overlays(
             layers = stages_of(classifier.model)
             with evaluating(classifier.model):
                 _, kept = run(classifier.model, as_leaf(view.image), layers)
-            layer = last_with_places(kept, layers)
+            layer = last_with_places(kept, layers, classifier.model)
             rule = "deconvnet" if has_switches(classifier.model) else "guided"
             first = project(classifier.model, view.image, layer, num_channels=1, rule=rule, whole_map=True)[0]
             shown = drawing.enlarged(drawing.signed_picture(first.pattern), (side, side))

@@ -87,6 +87,8 @@ def _name(network: nn.Module) -> str:
 
 def stages_of(network: nn.Module) -> list[str]:
     """The stem and the stages, shallow to deep. Raises ModelError for a network that has none."""
+    if hasattr(network, "stage_names"):  # a network from elsewhere
+        return network.stage_names()  # type: ignore[operator]
     stages = getattr(network, "stages", None)
     if not isinstance(stages, nn.Sequential) or not len(stages):
         raise ModelError(f"{_name(network)} has no stages to choose from; name a layer")
@@ -105,8 +107,13 @@ def run(network: nn.Module, images: Tensor, layers: Sequence[str]) -> tuple[Tens
     return logits, kept
 
 
-def as_map(output: Tensor, layer: str) -> Tensor:
-    """A layer's output as (B, C, H, W); a vector is a map of one place. Raises ModelError for other shapes."""
+def as_map(output: Tensor, layer: str, network: nn.Module | None = None) -> Tensor:
+    """A layer's output as (B, C, H, W); a vector is a map of one place, tokens are put on the grid of their `network`.
+
+    Raises ModelError for other shapes.
+    """
+    if network is not None and hasattr(network, "as_map"):
+        output = network.as_map(output)  # type: ignore[operator]
     if output.ndim == 2:
         return output[:, :, None, None]
     if output.ndim != 4:
@@ -117,9 +124,9 @@ def as_map(output: Tensor, layer: str) -> Tensor:
     return output
 
 
-def last_with_places(kept: dict[str, Tensor], layers: Sequence[str]) -> str:
+def last_with_places(kept: dict[str, Tensor], layers: Sequence[str], network: nn.Module | None = None) -> str:
     """The deepest of the layers whose map has more than one place, else the deepest of all."""
-    several = [layer for layer in layers if as_map(kept[layer], layer)[0, 0].numel() > 1]
+    several = [layer for layer in layers if as_map(kept[layer], layer, network)[0, 0].numel() > 1]
     return (several or list(layers))[-1]
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, WeightsError, did_you_mean
+from .foreign_names import is_foreign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .card import ModelCard
     from .layers import Network
 
-__all__ = ["FAMILIES", "create_model", "list_models", "model_card"]
+__all__ = ["FAMILIES", "create_model", "list_models", "model_card", "trust_code"]
 
 FAMILIES = {
     "lenet": ("lenet5", "lenet5_1998"),
@@ -83,6 +84,10 @@ def list_models(pattern: str | None = None) -> list[str]:
 
 def model_card(name: str) -> "ModelCard":
     """What is known about a network. Raises ModelError for an unknown name."""
+    if is_foreign(name):
+        from .foreign import card
+
+        return card(name)
     card = import_module(f".cards.{_family(name)}", __name__).CARDS[name]
     from .cards.torchvision import torchvision_weights
 
@@ -160,7 +165,26 @@ def _pretrained(name: str, weights: "str | Path | None") -> str:
     return published[0].name
 
 
+def trust_code(name: str) -> None:
+    """Lets this process run the code of a network of yours, "FILE.py:FUNCTION" or "PACKAGE.MODULE:FUNCTION".
+
+    A name that is typed on the command line is trusted. A run folder that names code is not: opening one asks for this
+    first, so that no run makes you run its maker's code.
+    """
+    from .foreign import trust_code as trust
+
+    trust(name)
+
+
 def _build(name: str, options: dict[str, Any]) -> "Network":
+    if is_foreign(name):
+        from .foreign import build as build_foreign
+
+        network = build_foreign(name, options)
+        network.card = None if any(weight.is_meta for weight in network.parameters()) else model_card(name)
+        network.departures = () if network.card is None else network.card.departures
+        return network
+
     from inspect import signature
 
     build = import_module(f".{_family(name)}", __name__).NETWORKS[name]

@@ -33,6 +33,7 @@ from ..remote import CONNECT_SECONDS, RemoteFile, fetch, reason_of
 from . import create_model, list_models, model_card
 from .card import PublishedWeights
 from .checkpoints import find_state, strip_wrappers
+from .foreign_names import TIMM, is_foreign
 from .imagenet import NUM_CLASSES, imagenet_class_names
 from .layers import Network
 from .layouts import count_matches, detect_layout, from_layout, peers, to_layout
@@ -83,6 +84,8 @@ def resolve(spec: str | Path, name: str) -> Weights:
     Raises:
         WeightsError: for weights that are missing, damaged, not finite, or made for another network.
     """
+    if is_foreign(name):
+        return _foreign(spec, name)
     card, path = model_card(name), Path(spec).expanduser()
     for published in card.weights:  # before a folder of that name, which may well hold the pictures
         if published.packaged and spec == published.name:
@@ -106,6 +109,40 @@ def resolve(spec: str | Path, name: str) -> Weights:
         f"unknown weights '{spec}' for {name}{did_you_mean(str(spec), names) or ';'} expected a file, a run folder "
         + (f"or one of {', '.join(names)}" if names else "(no published weights are known)")
     )
+
+
+def _foreign(spec: str | Path, name: str) -> Weights:
+    """Weights of a network from elsewhere: a run folder, a file with its own names or ours, or "timm" for its hub."""
+    from .foreign import hub_state, renamed
+
+    path, record = Path(spec).expanduser(), {}
+    if path.is_dir():
+        try:
+            record = json.loads((path / "model.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{path}: no run folder: model.json cannot be read ({error})") from error
+        if record.get("architecture") != name:
+            raise WeightsError(f"{path}: weights of {record.get('architecture')}, expected weights of {name}")
+        state, _ = read_weights(path / "model.safetensors")
+        sha256 = _sha256(path / "model.safetensors")
+    elif path.is_file():
+        state = _read_pickle(path) if path.suffix.lower() in PICKLES else read_weights(path)[0]
+        sha256 = _sha256(path)
+    elif spec in ("timm", "imagenet") and name.startswith(TIMM):
+        state, sha256 = hub_state(name), ""
+    else:
+        expected = "a file, a run folder" + (' or "timm" for those of the hub' if name.startswith(TIMM) else "")
+        raise WeightsError(f"unknown weights {str(spec)!r} for {name}; expected {expected}")
+    state = dict(renamed(name, state))
+    last = state.get(f"{HEAD}weight")
+    if last is None:
+        raise WeightsError(f"{spec}: has no last layer of {name}, so its number of classes is unknown")
+    options = {key: value for key, value in record.get("options", {}).items() if key != "num_classes"}
+    told = record.get("preprocessing")
+    return Weights(
+        state, str(spec), sha256, len(last), options, Preprocessing.from_dict(told) if told else None,
+        tuple(record["classes"]) if "classes" in record else None,
+    )  # fmt: skip
 
 
 def load_into(network: Network, weights: Weights, *, replace_head: bool = False) -> list[str]:

@@ -168,7 +168,7 @@ class FeatureExtractor:
             padding = (0, 0) * 3 + (0, batch_size - count)
             full = batch._replace(images=nn.functional.pad(batch.images, padding))
             with self.threads.step(batch_size), torch.inference_mode(), autocast(device, dtype):
-                x = self.network.stages(self.network.stem(self.prepare(full)))  # type: ignore[operator]
+                x = self.network.forward_features(self.prepare(full))  # type: ignore[operator]
                 values = self.network.head.features(x)[:count].float().cpu().numpy()  # type: ignore[operator, union-attr]
             yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}
         skipped |= batches.skipped
