@@ -57,7 +57,7 @@ def evaluate(work: Work) -> Mapping[str, Any]:
 
     found = casebook.evaluate(run_path(work, work.settings["run"]), split="val", progress=work.report)
     found.write_html(files_folder(work) / "validation.html")
-    kept = ("n", "top1", "top1_interval", "macro_recall", "split")
+    kept = ("n", "top1", "top1_interval", "macro_f1", "split")
     return {"files": ["validation.html"]} | {name: found.document[name] for name in kept if name in found.document}
 
 

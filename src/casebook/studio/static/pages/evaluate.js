@@ -36,7 +36,7 @@ function Opened({ run, address, again }) {
   const { test, openings } = run;
   const [low, high] = test.top1_interval;
   return html`<dl class="headline"><div class="main"><dt>Right on test pictures</dt><dd class="value">${percent(test.top1)}</dd><dd class="range">95 % interval ${percent(low)} to ${percent(high)}, ${test.n} pictures</dd></div>
-      ${test.macro_recall !== undefined && html`<div><dt>Mean recall of the classes</dt><dd class="value">${percent(test.macro_recall)}</dd></div>`}</dl>
+      ${test.macro_f1 !== undefined && html`<div><dt>F1, mean of the classes</dt><dd class="value">${test.macro_f1.toFixed(3)}</dd></div>`}</dl>
     <p class="said">Opened ${openings.length === 1 ? "once" : `${openings.length} times`}, last on ${day(openings.at(-1))}. ${openings.length > 1 ? "Each look, followed by another choice, makes the figure a little too good." : ""}</p>
     <div class="buttons"><a class="button" href=${`${address}/report`} target="_blank" rel="noopener">The whole report in a tab of its own</a></div>
     <${Sheet} src=${`${address}/report`} title=${`Report of ${run.name}`} />`;
