@@ -120,6 +120,49 @@ def test_close_hashes_finds_every_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(expected) > len(hashes) + 2 * 40
 
 
+def test_a_search_among_many_misses_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sampled tables find of planted pairs, by distance, against what the docstring promises."""
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 2**64, 3000, np.uint64)
+    distances = np.arange(3000) % (MAX_DISTANCE + 1)
+    flips = [sum(1 << int(bit) for bit in generator.choice(64, count, replace=False)) for count in distances]
+    others = hashes ^ np.array(flips, np.uint64)
+    monkeypatch.setattr(module, "EXHAUSTIVE", 100)
+    pairs = {(int(i), int(j)) for block in close_hashes(others, hashes) for i, j in zip(*block, strict=True)}
+    found = np.array([(place, place) in pairs for place in range(3000)])
+    shares = [found[distances == count].mean() for count in range(MAX_DISTANCE + 1)]
+    assert shares[:5] == [1] * 5
+    assert min(shares[:8]) > 0.98
+    assert min(shares) > 0.8
+    assert all(int(hashes[j] ^ others[i]).bit_count() <= MAX_DISTANCE for i, j in pairs)
+
+
+def test_a_search_in_pieces_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = np.random.default_rng(0).integers(0, 2**20, 500, np.uint64)
+    whole = np.concatenate([np.stack(block) for block in close_hashes(hashes, hashes)], axis=1)
+    monkeypatch.setattr(module, "MOST_AT_ONCE", 100)
+    pieces = np.concatenate([np.stack(block) for block in close_hashes(hashes, hashes)], axis=1)
+    assert len(whole[0]) > 500
+    assert np.array_equal(whole, pieces)
+
+
+def test_thumbnails_on_disk_give_the_same_copies(
+    photographs: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = np.stack([np.asarray(picture.convert("L").resize((64, 64))) for picture in photographs])
+    arrays = np.concatenate([arrays, np.clip(arrays[:9].astype(int) + 7, 0, 255).astype(np.uint8)])
+    source = Source("photos", None, ("a", "b"), tuple(Picture(str(i), 0) for i in range(49)), (), arrays)
+    expected = duplicates(scan(source), source)
+    monkeypatch.setattr("casebook.data.scan.ON_DISK_BYTES", 0)
+    monkeypatch.setattr("casebook.data.scan.ROUND", 10)
+    seen = scan(source)
+    assert isinstance(seen.thumbnails, np.memmap)
+    monkeypatch.setattr(module, "BLOCK", 5)
+    monkeypatch.setattr(module, "ROUND", 4)
+    assert duplicates(seen, source).groups == expected.groups
+    assert len(expected.groups) >= 9
+
+
 def test_thousands_of_almost_equal_pictures_end_soon(photographs: list[Image.Image]) -> None:
     """Video frames: each is compared with its closest few, and still all of them join."""
     generator = np.random.default_rng(0)

@@ -4,7 +4,10 @@ import dataclasses
 import hashlib
 import json
 import math
+import mmap
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,13 +18,17 @@ from PIL import Image
 
 from ..device import available_cores
 from ..errors import PictureError
+from ..files import cache_folder
 from ..store import Store
 from .decode import decode, max_pixels
 from .pictures import Source
 
 THUMBNAIL = 32  # pixels on a side
 CACHE_VERSION = 2  # raise it when the fingerprints below change
-BLOCK = 256  # pictures handed to a thread at a time
+BLOCK = 64  # pictures handed to a thread at a time
+ROUND = 4096  # pictures whose results are in memory twice
+ON_DISK_BYTES = 128 << 20  # of thumbnails
+BUDGET_BYTES = 4 << 30  # of the cache: three million pictures
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,30 +78,56 @@ def scan(
     the number of threads (default: one per processor; decoders release the interpreter's lock). The calling thread
     calls `progress(done, total)` now and then.
     """
-    total = len(source)
-    known = _Cache(cache_dir, source)
-    looks: list[tuple[PictureFacts, bytes] | None] = [known.get(index) for index in range(total)]
-    unseen = [index for index, look in enumerate(looks) if look is None]
-    blocks = [unseen[start : start + BLOCK] for start in range(0, len(unseen), BLOCK)]
-    done = total - len(unseen)
+    total, known = len(source), _Cache(cache_dir, source)
+    thumbnails, facts = thumbnail_array(total), list[PictureFacts]()
     with ThreadPoolExecutor(workers or available_cores()) as pool:
-        found_blocks = pool.map(lambda block: [_look(source, index) for index in block], blocks)
-        for block, found in zip(blocks, found_blocks, strict=True):
-            for index, look in zip(block, found, strict=True):
-                looks[index] = look
-            done += len(block)
-            if progress:
-                progress(done, total)
-    whole = [look for look in looks if look is not None]
-    pixels = np.frombuffer(b"".join(thumbnail for _, thumbnail in whole), np.uint8)
-    thumbnails = pixels.reshape(total, THUMBNAIL, THUMBNAIL)
-    facts = (
-        dataclasses.replace(facts, phash=int(phash))
-        for (facts, _), phash in zip(whole, perceptual_hashes(thumbnails), strict=True)
-    )
-    result = Scan(tuple(facts), thumbnails)
-    known.write(result, unseen)
-    return result
+        for start in range(0, total, ROUND):  # so that a stopped scan goes on, and memory holds one round of looks
+            indices = range(start, min(start + ROUND, total))
+            keys = known.keys(indices)
+            looks = known.get(keys)
+            unseen = [index for index in indices if index not in looks]
+            if progress and looks and not unseen:
+                progress(start + len(looks), total)
+            blocks = [unseen[first : first + BLOCK] for first in range(0, len(unseen), BLOCK)]
+            for block, found in zip(
+                blocks, pool.map(lambda block: [_look(source, index) for index in block], blocks), strict=True
+            ):
+                looks |= zip(block, found, strict=True)
+                if progress:
+                    progress(start + len(looks), total)
+            pixels = np.frombuffer(b"".join(looks[index][1] for index in indices), np.uint8)
+            thumbnails[indices.start : indices.stop] = pixels.reshape(-1, THUMBNAIL, THUMBNAIL)
+            hashes = perceptual_hashes(thumbnails[indices.start : indices.stop]).tolist()
+            facts += [
+                dataclasses.replace(looks[index][0], phash=phash) for index, phash in zip(indices, hashes, strict=True)
+            ]
+            known.put({keys[index]: (facts[index], looks[index][1]) for index in unseen if keys.get(index)})
+            release(thumbnails)
+    known.close()
+    return Scan(tuple(facts), thumbnails)
+
+
+def thumbnail_array(count: int) -> NDArray[np.uint8]:
+    """(count, 32, 32) of zeros: in memory, or in a file without a name where they are many."""
+    shape = (count, THUMBNAIL, THUMBNAIL)
+    if count * THUMBNAIL * THUMBNAIL < ON_DISK_BYTES:
+        return np.zeros(shape, np.uint8)
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < 2 * count * THUMBNAIL * THUMBNAIL:
+            return np.zeros(shape, np.uint8)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return np.memmap(file, np.uint8, "w+", shape=shape)
+    except OSError:
+        return np.zeros(shape, np.uint8)
+
+
+def release(thumbnails: NDArray[np.uint8]) -> None:
+    """Lets the system take back the memory of thumbnails that lie in a file; they stay readable."""
+    memory = getattr(thumbnails, "_mmap", None)
+    if memory is not None and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
 
 
 def _look(source: Source, index: int) -> tuple[PictureFacts, bytes]:
@@ -180,37 +213,45 @@ class _Cache:
     """Results of earlier scans, in a store below `folder`; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None, source: Source):
-        self.store = None if folder is None or source.arrays is not None else Store("scans", folder)
-        self.keys: list[str] = []
-        self.looks: dict[str, tuple[PictureFacts, bytes]] = {}
-        if self.store is None:
-            return
-        if (shards := source.shards) is not None:
-            self.keys = [f"{CACHE_VERSION} sha256 {shards.sha256(picture.name)}" for picture in source.pictures]
-        elif source.root is not None:
-            root = source.root.resolve()
-            self.keys = [_key(root / picture.name) for picture in source.pictures]
-        for key, value in self.store.get_many(key for key in self.keys if key).items():
-            thumbnail, fields = value[: THUMBNAIL * THUMBNAIL], value[THUMBNAIL * THUMBNAIL :]
-            self.looks[key] = PictureFacts(*json.loads(fields)), thumbnail
+        self.source, self.root = source, source.root.resolve() if source.root else None
+        kept = folder is not None and source.arrays is None
+        self.store = Store("scans", folder, budget_bytes=BUDGET_BYTES) if kept else None
 
-    def get(self, index: int) -> tuple[PictureFacts, bytes] | None:
-        """The earlier result, but not of broken pictures: a higher limit or a new package may make them readable."""
-        look = self.looks.get(self.keys[index]) if self.looks else None
-        if look is None or look[0].error is not None or look[0].width * look[0].height > max_pixels():
-            return None
-        return look
-
-    def write(self, result: Scan, indices: Sequence[int]) -> None:
+    def keys(self, indices: Iterable[int]) -> dict[int, str]:
+        """What names the version of each picture's file; "" for a missing one."""
+        names = ((index, self.source.pictures[index].name) for index in indices)
         if self.store is None:
-            return
-        values = {}
-        for index in indices:
-            if key := self.keys[index]:
-                fields = json.dumps(dataclasses.astuple(result.facts[index])).encode()
-                values[key] = result.thumbnails[index].tobytes() + fields
-        self.store.put_many(values)
-        self.store.close()
+            return {}
+        if (shards := self.source.shards) is not None:
+            return {index: f"{CACHE_VERSION} sha256 {shards.sha256(name)}" for index, name in names}
+        assert self.root is not None
+        return {index: _key(self.root / name) for index, name in names}
+
+    def get(self, keys: dict[int, str]) -> dict[int, tuple[PictureFacts, bytes]]:
+        """The earlier results, but not of broken pictures: a higher limit or a new package may make them readable."""
+        looks = dict[int, tuple[PictureFacts, bytes]]()
+        if self.store is None:
+            return looks
+        values = self.store.get_many(key for key in keys.values() if key)
+        for index, key in keys.items():
+            if (value := values.get(key)) is not None:
+                facts = PictureFacts(*json.loads(value[THUMBNAIL * THUMBNAIL :]))
+                if facts.error is None and facts.width * facts.height <= max_pixels():
+                    looks[index] = facts, value[: THUMBNAIL * THUMBNAIL]
+        return looks
+
+    def put(self, looks: dict[str, tuple[PictureFacts, bytes]]) -> None:
+        if self.store is not None and looks:
+            self.store.put_many(
+                {
+                    key: pixels + json.dumps(dataclasses.astuple(facts)).encode()
+                    for key, (facts, pixels) in looks.items()
+                }
+            )
+
+    def close(self) -> None:
+        if self.store is not None:
+            self.store.close()
 
 
 def _key(path: Path) -> str:
