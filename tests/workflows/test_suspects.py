@@ -11,7 +11,7 @@ from PIL import Image
 
 import casebook
 from casebook.data.sources import Source, load_source
-from casebook.errors import DataError
+from casebook.errors import DataError, WeightsError
 from casebook.evaluation.suspects import Suspect
 
 
@@ -110,3 +110,8 @@ def test_small_colour_pictures_are_seen_with_the_packaged_weights(tmp_path: Path
     assert found.network == "resnet20 with cifar10"
     assert "come with Casebook" in found.notes[0]
     assert (found.suspects[0].name, found.suspects[0].suggested) == ("red/6.png", "blue")
+
+
+def test_a_network_without_weights_is_refused() -> None:
+    with pytest.raises(WeightsError, match="add --weights"):
+        casebook.suspects("digits", model="resnet20")

@@ -15,7 +15,7 @@ from ..data.duplicates import duplicates
 from ..data.scan import Scan
 from ..data.sources import Source, load_source
 from ..data.split import tied
-from ..errors import DataError, PictureError
+from ..errors import DataError, PictureError, WeightsError
 from ..evaluation.suspects import Suspect, doubted, lonely, order_suspects, out_of_fold
 from ..files import write_atomically
 from ..progress import Reporter, reporting
@@ -94,6 +94,8 @@ def suspects(
 
     Raises DataError for data that cannot be judged, and what `casebook.load` raises.
     """
+    if model is not None and not weights:
+        raise WeightsError(f"{model} sees nothing without its weights; add --weights with a file or a published name")
     notes: list[str] = []
     if not isinstance(data, Source) and (Path(data) / "model.json").is_file() and not is_bundle(data):
         recipe = open_run(data).recipe
