@@ -41,15 +41,15 @@ def relabelled(projects: Projects, project: Project, run: Path) -> int | None:
     except (CasebookError, OSError, KeyError, csv.Error):
         return None
     labels = labels_of(source)
-    return sum(labels.get(_last(name)) != label for name, label in tested.items())
+    return sum(labels.get(last_parts(name)) != label for name, label in tested.items())
 
 
 def labels_of(source: Source) -> dict[str, str]:
     """Picture -> label. A list beside a folder names its pictures with the folder's name in front."""
-    return {_last(picture.name): source.classes[picture.label] for picture in source.pictures}
+    return {last_parts(picture.name): source.classes[picture.label] for picture in source.pictures}
 
 
-def _last(name: str) -> str:
+def last_parts(name: str) -> str:
     """The last two parts of a name, which a folder and the list beside it have in common."""
     return "/".join(name.split("/")[-2:])
 

@@ -108,6 +108,11 @@ class ProjectPictures:
             raise Refused(404, "no_picture", f"there is no picture {number}; reload the page")
         return row
 
+    def is_open(self, number: int) -> bool:
+        """Whether nobody has given the picture a label or left it out."""
+        words = self.journal.said.get(self.names[number], Said())
+        return words.label is None and not words.excluded
+
     def change(self, changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Keeps what was said, writes the list, and gives the new facts of the pictures. Raises CasebookError."""
         with self.lock:

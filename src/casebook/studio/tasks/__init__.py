@@ -1,6 +1,6 @@
 """Settings enter a worker; a result leaves it. TASKS names every task; a new one is a line in its module."""
 
-from . import check, lessons, look, make, train
+from . import check, doubt, lessons, look, make, train
 from .task import Field, Task, Work
 
 __all__ = ["TASKS", "Field", "Task", "Work"]
@@ -10,6 +10,7 @@ ALL = (
     train.PREVIEW,
     check.CHECK,
     check.SUSPECTS,
+    doubt.DOUBT,
     *look.TASKS,
     *make.TASKS,
     *lessons.TASKS,

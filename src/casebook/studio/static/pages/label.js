@@ -1,6 +1,7 @@
 // Label: all pictures in a grid; classes are given by keys, and every change can be taken back.
 import { html, useEffect, useMemo, useRef, useState, navigate, withQuery, Title, Action, Empty, Loading, Problem } from "../lib/ui.js";
 import { Grid } from "../lib/grid.js";
+import { Doubt, ordered, useDoubt } from "../lib/doubt.js";
 import { usePictures, thumbnail, EXCLUDED, RELABELLED, GATHERED, MISSING, PARTS } from "../lib/pictures.js";
 
 const FLAGS = { left: [EXCLUDED, "left out"], relabelled: [RELABELLED, "relabelled"], gathered: [GATHERED, "gathered"] };
@@ -10,7 +11,7 @@ const KEYS = [
   ["X", "leave out, or take back in"], ["U", "undo the last change"], ["Enter", "enlarge"], ["Escape", "select nothing"], ["?", "show these keys"],
 ];
 
-export function Page({ route, project }) {
+export function Page({ route, project, store }) {
   const held = usePictures(project);
   const { pictures, error } = held;
   if (error && !pictures) return html`<${Title}>Label<//><${Problem} error=${error} />`;
@@ -19,7 +20,7 @@ export function Page({ route, project }) {
     return html`<${Title}>Label<//><${Empty}><p>This folder has no pictures yet.</p>
       <p><a class="button main" href=${`/p/${project.id}/gather`}>Gather some</a></p><//>`;
   }
-  return html`<${Labelling} route=${route} project=${project} held=${held} pictures=${pictures} />`;
+  return html`<${Labelling} route=${route} project=${project} store=${store} held=${held} pictures=${pictures} />`;
 }
 
 function shown(pictures, query) {
@@ -42,11 +43,14 @@ function shown(pictures, query) {
   return found;
 }
 
-function Labelling({ route, project, held, pictures }) {
+function Labelling({ route, project, store, held, pictures }) {
   const { query } = route;
-  const filters = [query.class, query.part, query.flag, query.name, query.numbers].join("\n");
+  const doubt = useDoubt(project, store, query);
+  const { answers } = doubt;
+  const filters = [query.class, query.part, query.flag, query.name, query.numbers, query.order, query.answer].join("\n");
+  const labelOf = (number) => pictures.classes[pictures.labels[number]];
   // A picture that was just relabelled stays where it is until the filter changes.
-  const items = useMemo(() => shown(pictures, query), [filters, pictures.names]);
+  const items = useMemo(() => ordered(shown(pictures, query), answers, query, labelOf), [filters, pictures.names, answers]);
   const [cursor, setCursor] = useState(() => Math.max(0, items.indexOf(Number(query.at))));
   const [selected, select] = useState(new Set());
   const [anchor, setAnchor] = useState(0);
@@ -90,6 +94,7 @@ function Labelling({ route, project, held, pictures }) {
   return html`
     <${Title} lead=${`${pictures.names.length} pictures in ${pictures.classes.length} classes. Files are never moved or renamed; what you change becomes a list beside the data.`}>Label<//>
     <${Filters} pictures=${pictures} query=${query} />
+    <${Doubt} doubt=${doubt} query=${query} />
     ${pictures.edited && html`<p class="caveat">${pictures.edited}.</p>`}
     ${!pictures.can_label && html`<p class="said">The built-in digits have no files, so their labels stay as they are.</p>`}
     <div class="buttons tools">
@@ -106,12 +111,12 @@ function Labelling({ route, project, held, pictures }) {
     ${problem && html`<${Problem} error=${problem} />`}
     ${items.length ? html`<${Grid} items=${items} cursor=${at} selected=${selected} label="Pictures" keys=${keys}
       thumbnail=${(number) => thumbnail(project, number)} name=${(number) => pictures.names[number]} flagsOf=${flagsOf}
-      draw=${(number) => html`<span class="cell-label">${pictures.flags[number] & EXCLUDED ? "left out" : pictures.classes[pictures.labels[number]]}</span>`}
+      draw=${(number) => html`<span class="cell-label">${pictures.flags[number] & EXCLUDED ? "left out" : labelOf(number)}${answers?.of.has(number) && answers.of.get(number).guess !== labelOf(number) ? html` <span class="other">${answers.of.get(number).guess}?</span>` : ""}</span>`}
       onCursor=${move} onEnter=${(place) => enlarge(items[place])} />`
     : html`<${Empty}><p>No picture is like that. <a href=${`/p/${project.id}/label`}>Show all</a></p><//>`}
     <p class="key">${pictures.classes.slice(0, 9).map((label, place) => html`<span key=${label}><kbd>${place + 1}</kbd> ${label}</span>`)}</p>
     <div class="buttons"><a class="button main" href=${`/p/${project.id}/train`}>Train on these pictures</a></div>
-    ${large !== null && html`<${Large} project=${project} pictures=${pictures} number=${large} close=${() => { enlarge(null); document.querySelector(".grid")?.focus(); }} />`}
+    ${large !== null && html`<${Large} project=${project} pictures=${pictures} number=${large} answer=${answers?.of.get(large)} close=${() => { enlarge(null); document.querySelector(".grid")?.focus(); }} />`}
     ${help && html`<${Help} close=${() => { setHelp(false); document.querySelector(".grid")?.focus(); }} />`}`;
 }
 
@@ -132,13 +137,13 @@ function Filters({ pictures, query }) {
   </div>`;
 }
 
-function Large({ project, pictures, number, close }) {
+function Large({ project, pictures, number, answer, close }) {
   const dialog = useRef();
   useEffect(() => { dialog.current.showModal(); }, []);
   return html`<dialog class="large" ref=${dialog} onClose=${close} aria-labelledby="large-name">
     <h2 id="large-name">${pictures.names[number]}</h2>
     <img src=${`/api/projects/${project.id}/picture/${number}`} alt=${pictures.names[number]} />
-    <p class="said">${pictures.classes[pictures.labels[number]]}, ${PARTS[pictures.parts[number]]}</p>
+    <p class="said">${pictures.classes[pictures.labels[number]]}${pictures.parts[number] ? `, ${PARTS[pictures.parts[number]]}` : ""}${answer ? `; the network says ${answer.guess}, with a doubt of ${Math.round(100 * answer.doubt)} %` : ""}</p>
     <button type="button" onClick=${() => dialog.current.close()}>Close</button>
   </dialog>`;
 }
