@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .models.keras.weights import load_keras_weights
     from .preprocessing import Preprocessing
     from .runner.answers import Answer
-    from .scores import Scores
+    from .scores import LabelScores, Scores
     from .training.recipe import Recipe, make_recipe
     from .training.run import Run, open_run
     from .workflows.draw import draw
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .workflows.export_web import export_web
     from .workflows.features import features
     from .workflows.illustrate import illustrate
+    from .workflows.many_labels import LabelEvaluation, score_many_labels
     from .workflows.predict import predict
     from .workflows.scale import TargetDevice, profile_device, scale
     from .workflows.scale_training import FinalistTraining
@@ -52,12 +53,15 @@ _HOMES = {
     "Evaluation": ".workflows.evaluate",
     "FinalistTraining": ".workflows.scale_training",
     "Interrupted": ".errors",
+    "LabelEvaluation": ".workflows.many_labels",
+    "LabelScores": ".scores",
     "PictureData": ".data.datasets",
     "PictureDataset": ".data.datasets",
     "Preprocessing": ".preprocessing",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
     "Scores": ".scores",
+    "score_many_labels": ".workflows.many_labels",
     "SplitSettings": ".data.datasets",
     "TargetDevice": ".workflows.scale",
     "count": ".cost.count",
@@ -104,6 +108,8 @@ __all__ = [
     "ExportSettings",
     "FinalistTraining",
     "Interrupted",
+    "LabelEvaluation",
+    "LabelScores",
     "PictureData",
     "PictureDataset",
     "Preprocessing",
@@ -137,6 +143,7 @@ __all__ = [
     "predict",
     "profile_device",
     "scale",
+    "score_many_labels",
     "serve",
     "study",
     "suspects",

@@ -88,3 +88,51 @@ def _record(cls: Any, record: dict[str, Any]) -> Any:
     """The record's fields, with lists as tuples."""
     names = [field.name for field in dataclasses.fields(cls) if field.name in record]
     return cls(**{name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelScores:
+    """How well several labels a picture are recognised: shares in [0, 1], intervals at 95 %.
+
+    `map` is the mean over the classes of their average precision; a subset is right where every known label is.
+    A figure is None where nothing can be said, such as average precision without a picture of the class.
+    """
+
+    n: int
+    map: float | None
+    map_interval: Interval | None
+    subset_accuracy: float | None
+    subset_accuracy_interval: Interval | None
+    macro_f1: float | None
+    macro_f1_interval: Interval | None
+    per_class: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "LabelScores":
+        """From the JSON of an evaluation; what else it holds is left out."""
+        return _record(cls, record)
+
+    def rows(self) -> list[tuple[str, float, Interval]]:
+        """name, value, interval of each figure that there is."""
+        rows = [
+            ("mAP", self.map, self.map_interval),
+            ("all labels right", self.subset_accuracy, self.subset_accuracy_interval),
+            ("macro F1", self.macro_f1, self.macro_f1_interval),
+        ]
+        return [(name, value, ends) for name, value, ends in rows if value is not None and ends is not None]
+
+    def __str__(self) -> str:
+        said = [
+            f"{name} {percent_text(value, 2)} (95 % interval {percent_text(low, 2)} to {percent_text(high, 2)})"
+            for name, value, (low, high) in self.rows()
+        ]
+        return f"{', '.join(said)}, {self.n} pictures"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{percent_text(value)}</td>"
+            f"<td>{percent_text(low)} to {percent_text(high)}</td></tr>"
+            for name, value, (low, high) in self.rows()
+        )
+        head = "<tr><th></th><th>value</th><th>95 % interval</th></tr>"
+        return f"<table>{head}{cells}</table><p>{self.n} pictures</p>"

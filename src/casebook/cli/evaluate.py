@@ -77,6 +77,23 @@ def evaluate(
         raise wrong_usage(f"--shift needs the network itself, and {members[0]} holds its predictions; name the run")
     if save:
         check_suffix(save)
+    if len(members) == 1 and _gives_many_labels(members[0]):
+        if protocol or combine or shift or save or unsure is not None or weights or classes:
+            raise wrong_usage(
+                "a run with several labels a picture is scored as it was trained, alone; leave out --protocol, "
+                "--ensemble, --soup, --shift, --save, --unsure, --weights and --classes"
+            )
+        listed = read_source(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns, many=True)
+        model = casebook.load(members[0], device=device, precision=precision, many_labels=True)
+        with TerminalDisplay() as display:
+            labels = casebook.score_many_labels(
+                model, listed, split=split, asking=casebook.Asking(batch_size, workers), progress=display
+            )
+        if html:
+            labels.write_html(html)
+            say(f"page: {html}")
+        _print_labels(labels.document, json_)
+        return
     source = read_source(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
     with TerminalDisplay() as display:
         loaded = [
@@ -122,6 +139,47 @@ def evaluate(
     given = shlex.join([*models, *(["--data", data] if data else [])])
     if not html:
         next_step(f"casebook evaluate {given} --html page.html", "shows the mistakes with their pictures")
+
+
+def _gives_many_labels(model: str) -> bool:
+    from pathlib import Path
+
+    from casebook.training.run import Run
+
+    return (Path(model) / "model.json").is_file() and Run(Path(model)).task == "multilabel"
+
+
+LABELS = (
+    TextColumn("class"),
+    TextColumn("pictures", right=True),
+    TextColumn("average precision", right=True),
+    TextColumn("F1", right=True),
+    TextColumn("threshold", right=True),
+)
+
+
+def _print_labels(metrics: dict[str, Any], json_: bool) -> None:
+    if json_:
+        print_json(metrics)
+        return
+    for note in metrics["notes"]:
+        say(f"note: {note}")
+    for line in skipped_lines(metrics["skipped"]):
+        say(line)
+    print("\n".join(accuracy_lines(metrics)))
+    rows = [
+        [one["class"], str(one["n"]), _with_ends(one, "average_precision"), _with_ends(one, "f1"),
+         f"{one['threshold']:.3f}"]
+        for one in metrics["per_class"]
+    ]  # fmt: skip
+    print_table(LABELS, rows)
+
+
+def _with_ends(record: dict[str, Any], name: str) -> str:
+    if record[name] is None:
+        return ""
+    low, high = record[f"{name}_interval"]
+    return f"{100 * record[name]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def print_unsure(metrics: dict[str, Any]) -> None:

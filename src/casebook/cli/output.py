@@ -56,7 +56,12 @@ def percent(share: float) -> str:
 
 
 def accuracy_lines(metrics: dict[str, Any]) -> list[str]:
-    """Top-1, and top-5 where there is one, with interval, error and number of pictures."""
+    """Top-1, and top-5 where there is one, with interval, error and number of pictures; of several labels a picture
+    what `LabelScores` says."""
+    if "map" in metrics:
+        from ..scores import LabelScores
+
+        return [str(LabelScores.from_dict(metrics))]
     lines = []
     for name in ("top1", "top5"):
         if name in metrics:

@@ -30,7 +30,7 @@ def predict(
     named = [line for given in pictures for line in (_listed() if given == "-" else [given])]
     if not named:
         say("no picture is named on stdin; expected one path a line")
-    records, failed = [], 0
+    records, failed, several = [], 0, False
     answers = casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device, unsure=unsure)
     for answer in answers:
         failed += answer.error is not None
@@ -41,10 +41,13 @@ def predict(
         else:
             named_classes = ", ".join(f"{name} {percent(probability)}" for name, probability in answer.classes)
             said = named_classes if answer.unsure is None else f"unsure, {answer.unsure}"
+            if answer.labels is not None:
+                said = f"{', '.join(answer.labels) or 'none of the classes'}  ({named_classes})"
+                several = True
             print(one_line(f"{answer.picture}: {said}"))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
-    elif named and failed < len(named) and not model.endswith(".casebook"):
+    elif named and failed < len(named) and not several and not model.endswith(".casebook"):
         next_step(f"casebook explain {shlex.quote(model)} PICTURE", "shows what in it made the network say so")
     if failed:
         raise typer.Exit(1)

@@ -25,10 +25,13 @@ FLAGS = {"label_from": "--label-from", "root": "--root", "suffix": "--suffix", "
          "class_list": "--classes"}  # fmt: skip
 
 
-def read_source(data: str | None, *, group_by: str | None = None, **settings: str | None) -> "str | Source | None":
+def read_source(
+    data: str | None, *, group_by: str | None = None, many: bool = False, **settings: str | None
+) -> "str | Source | None":
     """The source read as the given settings say (fields of SourceFormat), or just `data` where none is given.
 
-    So what needs no data set, such as a single picture or the name of one, stays as it is.
+    So what needs no data set, such as a single picture or the name of one, stays as it is. With `many`, a list may
+    hold several labels a picture.
     """
     from casebook.data.pictures import SourceFormat
     from casebook.data.sources import load_source
@@ -38,7 +41,7 @@ def read_source(data: str | None, *, group_by: str | None = None, **settings: st
         return data
     if data is None:
         raise wrong_usage(f"{FLAGS[next(iter(given))]} needs the data")
-    return load_source(data, group_by=group_by, format=SourceFormat(**given))
+    return load_source(data, group_by=group_by, format=SourceFormat(**given), many_labels=many)
 
 
 def flags(**settings: str | None) -> str:

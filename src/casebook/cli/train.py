@@ -99,8 +99,7 @@ def train(
         return
     for line in skipped_lines(document["skipped"]):
         say(line)
-    print(f"test: {accuracy_lines(document['test'])[0]}")
-    for line in accuracy_lines(document["test"])[1:]:
+    for line in accuracy_lines(document["test"]):
         print(f"test: {line}")
     print_unsure(document)
     print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s")

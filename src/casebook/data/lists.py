@@ -12,8 +12,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..errors import DataError, did_you_mean
-from .multi_label import combined_labels
+from .many_labels import (
+    ANNOTATOR_COLUMNS,
+    ManyLabels,
+    are_shares,
+    check_classes,
+    from_columns,
+    from_separated,
+    krippendorff_alpha,
+    mean_votes,
+)
+from .multi_label import Combined, combined_labels
 from .pictures import (
     SHOWN,
     Picture,
@@ -41,6 +53,9 @@ LABEL_COLUMNS = (
 SPLIT_COLUMNS = ("split", "subset", "partition", "set", "dataset", "phase", "usage")
 
 
+LABEL_TEXT = "\0labels"  # a column that no file can have: the cells of all class columns
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class ClassEntry:
     """One output of a network."""
@@ -60,22 +75,41 @@ class Row(NamedTuple):
     group: str
 
 
-def read_list(given: str, path: Path, *, group_by: str | None = None, format: SourceFormat | None = None) -> Source:
+def read_list(
+    given: str,
+    path: Path,
+    *,
+    group_by: str | None = None,
+    format: SourceFormat | None = None,
+    many_labels: bool = False,
+) -> Source:
     """The source of a CSV list with a column of paths, one of labels, and perhaps one of splits and others.
 
     Paths are relative to the list's own folder, or to `format.root`. Raises DataError for missing columns or files,
-    unknown splits, a picture with two labels, several labels in one cell, and paths that lead out of the root.
+    unknown splits, a picture with two labels, and paths that lead out of the root. With `many_labels` a cell may hold
+    several labels ("cat|dog"), or there is one column a class with 1, 0, a share of votes, or nothing where it is
+    unknown; rows of one picture are the votes of several people then. Else such a list is refused.
     """
     format = format or SourceFormat()
     header, cells = _rows(path)
     if not cells:
         raise DataError(f"{path} lists no pictures below its line of column names")
-    path_column, label_column = _columns(path, header, cells, format.columns, group_by)
-    notes = []
-    if (path_column, label_column) != ("path", "label"):
-        notes.append(f"paths are taken from the column {path_column!r}, labels from {label_column!r}")
-    _check_one_label(path, [row[label_column] for row in cells], label_column)
     splits, split_column = _splits(header, cells)
+    aside = [column for column in (split_column, _find_column(header, group_by) if group_by else None) if column]
+    notes = []
+    if many_labels and not format.columns and (columns := _class_columns(header, cells, aside)):
+        path_column, label_column = _first_column(header, PATH_COLUMNS) or "", LABEL_TEXT
+        many: ManyLabels | None = from_columns(cells, columns)
+        cells = [row | {LABEL_TEXT: "\t".join(row[column] for column in columns)} for row in cells]
+    else:
+        path_column, label_column = _columns(path, header, cells, format.columns, group_by)
+        if (path_column, label_column) != ("path", "label"):
+            notes.append(f"paths are taken from the column {path_column!r}, labels from {label_column!r}")
+        texts = [row[label_column] for row in cells]
+        found = combined_labels(set(texts))
+        if found and not many_labels:
+            _refuse_many_labels(path, texts, label_column, found)
+        many = from_separated(texts, found, label_column) if found else None
     if odd := {word: split for word, split in splits.items() if word.lower() not in PLAIN}:
         notes.append(f"recognised as the split: {splits_text(odd)}")
     root = Path(format.root).expanduser() if format.root else path.parent
@@ -86,21 +120,34 @@ def read_list(given: str, path: Path, *, group_by: str | None = None, format: So
     for number, row in enumerate(cells, 2):
         where = f"{path}, row {number}"
         name = _name_below(root, path.parent, _with_suffix(row[path_column], format.suffix), where)
-        if not row[label_column]:
+        if not row[label_column] and label_column != LABEL_TEXT:
             raise DataError(f"{where}: {name} has no label")
         word = row[split_column] if split_column else ""
         if word and word not in splits:
             raise DataError(f"{where}: split is {word!r}, expected train, val or test")
         group = row[group_column] if group_column else ""
-        rows.append(Row(where, name, comparable(row[label_column]), splits.get(word, ""), group))
-    kept = _without_repeats(_on_disk(path, root, rows, notes), notes)
+        label = row[label_column] if many else comparable(row[label_column])
+        rows.append(Row(where, name, label, splits.get(word, ""), group))
+    rows = _on_disk(path, root, rows, notes)
+    people = _first_column(header, ANNOTATOR_COLUMNS) if many else None
+    agreement = None
+    if many is not None and people is not None:
+        rows, many, agreement = _joined_votes(rows, many, [row[people] for row in cells], notes)
+    kept = _without_repeats(rows, notes)
     _check_splits(path, kept)
-    classes = _sorted_classes({row.label for row in kept})
+    if many is not None:
+        check_classes(path, many)
+        notes.append(
+            f"several labels a picture ({many.said}): the task is multilabel, with a sigmoid and a threshold a class"
+        )
+    classes = many.classes if many else _sorted_classes({row.label for row in kept})
     if len(classes) == 1:
         raise DataError(f"{given} has the one class {classes[0]!r}; expected at least two different labels")
     labels = {name: index for index, name in enumerate(classes)}
-    pictures = tuple(Picture(row.name, labels[row.label], row.split) for row in kept)
-    source = Source(given, root, classes, pictures, (*notes, *twin_notes(classes)))
+    pictures = tuple(Picture(row.name, 0 if many else labels[row.label], row.split) for row in kept)
+    targets = np.array([many.vectors[row.label] for row in kept], np.float32) if many else None
+    remarks = (*notes, *twin_notes(classes))
+    source = Source(given, root, classes, pictures, remarks, targets=targets, agreement=agreement)
     if group_by is None:
         return source
     if group_column:
@@ -194,10 +241,46 @@ def _columns(
     )
 
 
-def _check_one_label(path: Path, labels: Sequence[str], column: str) -> None:
-    found = combined_labels(set(labels))
-    if found is None:
-        return
+def _class_columns(header: Sequence[str], rows: Sequence[Mapping[str, str]], aside: Sequence[str]) -> list[str]:
+    """The columns of a list with one column a class; none where the list has a column of labels."""
+    path_column = _first_column(header, PATH_COLUMNS)
+    people = _first_column(header, ANNOTATOR_COLUMNS)
+    others = [name for name in header if name and name not in (path_column, people, *aside)]
+    if path_column is None or len(others) < 2 or _first_column(others, LABEL_COLUMNS):
+        return []
+    return others if are_shares({row[name] for row in rows for name in others}) else []
+
+
+def _joined_votes(
+    rows: Sequence[Row], many: ManyLabels, people: Sequence[str], notes: list[str]
+) -> tuple[list[Row], ManyLabels, dict[str, float | None]]:
+    """One row a picture with the mean of its people's votes, and how far they agree on each class."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(people))}
+    votes: dict[str, dict[int, tuple[float, ...]]] = {}
+    first: dict[str, Row] = {}
+    for row, person in zip(rows, people, strict=True):
+        kept = first.setdefault(row.name, row)
+        said = votes.setdefault(row.name, {}).setdefault(places[person], many.vectors[row.label])
+        if (row.split, row.group) != (kept.split, kept.group) or repr(said) != repr(many.vectors[row.label]):
+            raise DataError(
+                f"{row.where}: {row.name} has two different rows of {person!r}, or two splits or groups; expected one "
+                "row for each picture and person, with one split and group a picture"
+            )
+    table = np.full((len(votes), len(places), len(many.classes)), np.nan)
+    for number, of_picture in enumerate(votes.values()):
+        for place, vector in of_picture.items():
+            table[number, place] = vector
+    agreement = {name: krippendorff_alpha(table[:, :, column]) for column, name in enumerate(many.classes)}
+    known = [alpha for alpha in agreement.values() if alpha is not None]
+    said = (
+        f"Krippendorff's alpha {min(known):.2f} to {max(known):.2f} by class" if known else "no picture has two votes"
+    )
+    notes.append(f"{len(rows)} votes of {len(places)} people on {len(votes)} pictures become shares; {said}")
+    vectors = {name: mean_votes(list(of_picture.values())) for name, of_picture in votes.items()}
+    return [row._replace(label=name) for name, row in first.items()], many._replace(vectors=vectors), agreement
+
+
+def _refuse_many_labels(path: Path, labels: Sequence[str], column: str, found: Combined) -> None:
     counts = Counter(label for label in labels if label in found.labels)
     example = counts.most_common(1)[0][0]
     raise DataError(

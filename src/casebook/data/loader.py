@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     images: Tensor
     """(B, size, size, channels) uint8"""
     labels: Tensor
-    """(B,) int64"""
+    """(B,) int64; with several labels a picture (B, K) float32 targets, NaN where unknown"""
     indices: Tensor
     """(B,) int64 into the source"""
     skipped: tuple[tuple[str, str], ...] = ()
@@ -103,7 +103,7 @@ class Pictures(Dataset):
     def __init__(self, crops: CropSource, settings: AugmentSettings, seed: int):
         self.crops, self.settings, self.seed, self.policy = crops, settings, seed, settings.policy
         self.source, self.indices, self.preprocessing = crops.source, crops.indices, crops.preprocessing
-        self.labels = np.array([self.source.pictures[i].label for i in self.indices], np.int64)
+        self.labels = self.source.truth(self.indices)
         self.keys = self.indices if settings.keys is None else np.asarray(settings.keys, np.int64)
 
     def __len__(self) -> int:
@@ -340,7 +340,7 @@ def make_prepare(preprocessing: Preprocessing, device: torch.device, channels_la
 class _Rest(NamedTuple):
     """A batch without its images, and without tensors, which would be sent through /dev/shm."""
 
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     indices: NDArray[np.int64]
     skipped: tuple[tuple[str, str], ...]
     mixing: NDArray[Any] | None

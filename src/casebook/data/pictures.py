@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,9 +76,38 @@ class Source:
     notes: tuple[str, ...] = ()  # what the user should know
     arrays: NDArray[np.uint8] | None = None  # (N, H, W) or (N, H, W, 3)
     shards: Contents | None = None
+    targets: NDArray[np.float32] | None = None
+    """(N, K) in [0, 1], NaN where unknown, for several labels a picture; `Picture.label` says nothing then"""
+    agreement: dict[str, float | None] | None = None
+    """Krippendorff's alpha of each class, where several people labelled the pictures"""
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def task(self) -> str:
+        """ "singlelabel" where each picture has one class, "multilabel" where it may have any number."""
+        return "singlelabel" if self.targets is None else "multilabel"
+
+    def truth(self, indices: Iterable[int]) -> NDArray[Any]:
+        """(N,) int64 labels; with several labels a picture (N, K) float32 targets, NaN where unknown."""
+        if self.targets is None:
+            return np.array([self.pictures[int(i)].label for i in indices], np.int64)
+        return self.targets[np.asarray(list(indices), np.intp)]
+
+    def labels_of(self, index: int) -> tuple[int, ...]:
+        """The classes of a picture: one, or those that more than half of the people gave."""
+        if self.targets is None:
+            return (self.pictures[index].label,)
+        return tuple(np.flatnonzero(self.targets[index] > 0.5).tolist())
+
+    def label_text(self, index: int) -> str:
+        """What is known of a picture's classes, as text."""
+        if self.targets is None:
+            return self.classes[self.pictures[index].label]
+        named = zip(self.classes, self.targets[index].tolist(), strict=True)
+        words = [f"{name}={'?' if value != value else f'{value:g}'}" for name, value in named if value != 0]
+        return "|".join(word.removesuffix("=1") for word in words)
 
     def path(self, index: int) -> Path | None:
         """The file of a picture; None for pictures in memory and in shards."""

@@ -35,12 +35,14 @@ def load_source(
     group_by: str | None = None,
     format: SourceFormat = PLAIN,
     progress: Progress | None = None,
+    many_labels: bool = False,
 ) -> Source:
     """The source that `data` names: a data set ("digits", "cifar10", ...), a .csv list, a folder or a set of shards.
 
     A `Source` comes back as it is. `group_by` is the name of a column of the list, or a regular expression with one
     capture group, searched in each file's name (in its path below the root if the expression has a "/"); what it
-    captures names the picture's group. Raises DataError for data without labelled pictures.
+    captures names the picture's group. Raises DataError for data without labelled pictures, and for a list with several
+    labels a picture unless the caller takes `many_labels`.
     """
     if isinstance(data, Source):
         return data
@@ -66,8 +68,10 @@ def load_source(
     elif path.is_file() and path.suffix.lower() in LISTS:
         if unused := _first_change(format, ("label_from",)):
             raise DataError(f"{data} is a list with a column of labels; leave out {unused}")
-        source = read_list(str(data), path, group_by=group_by, format=format)
+        source = read_list(str(data), path, group_by=group_by, format=format, many_labels=many_labels)
     if source is not None:
+        if format.class_list and source.targets is not None:
+            raise DataError(f"{data} has several labels a picture, which a class list does not name; leave it out")
         return with_names_of(source, read_class_list(format.class_list)) if format.class_list else source
     expected = f"expected a folder with one folder per class, a .csv list, or one of {', '.join(NAMED)}"
     if path.suffix.lower() in ARCHIVES and path.is_file():

@@ -101,7 +101,7 @@ def groups_of(source: Source) -> list[tuple[int, ...]]:
 
 
 def _check_classes(source: Source, indices: Sequence[int], wanted: dict[str, float]) -> None:
-    counts = Counter(source.pictures[index].label for index in indices)
+    counts = Counter(label for index in indices for label in source.labels_of(index))
     none = [name for label, name in enumerate(source.classes) if not counts[label]]
     single = [name for label, name in enumerate(source.classes) if counts[label] == 1]
     if none:
@@ -123,7 +123,10 @@ def _divide(source: Source, units: list[tuple[int, ...]], wanted: dict[str, floa
     generator = np.random.default_rng(seed)
     units = [units[place] for place in generator.permutation(len(units))]
     units.sort(key=len, reverse=True)  # stable: units of one size keep their random order
-    labels = [Counter(source.pictures[index].label for index in unit) for unit in units]
+    labels = [Counter(label for index in unit for label in _strata(source, index)) for unit in units]
+    if source.targets is not None:
+        order = sorted(_rarest_first(labels), key=lambda place: -len(units[place]))  # within a size, rare labels first
+        units, labels = [units[place] for place in order], [labels[place] for place in order]
     totals, separate = Counter[int](), Counter[int]()
     for counts in labels:
         totals.update(counts)
@@ -144,6 +147,28 @@ def _divide(source: Source, units: list[tuple[int, ...]], wanted: dict[str, floa
         have[part].update(counts)
     _give_train_every_class(parts, units, labels, set(totals))
     return parts
+
+
+def _strata(source: Source, index: int) -> tuple[int, ...]:
+    """What a division keeps the shares of: the class; with several labels a picture each of them, the pictures without
+    any (K), and the number of pictures (K + 1)."""
+    if source.targets is None:
+        return source.labels_of(index)
+    num_classes = len(source.classes)
+    return (*(source.labels_of(index) or (num_classes,)), num_classes + 1)
+
+
+def _rarest_first(labels: Sequence[Counter[int]]) -> list[int]:
+    """The order of iterative stratification (Sechidis et al., "On the Stratification of Multi-Label Data", ECML 2011):
+    always the units of the label with the fewest pictures left, as common labels can still be evened out later."""
+    left = sum(labels, Counter[int]())
+    waiting, order = dict(enumerate(labels)), list[int]()
+    while waiting:
+        rarest = min((count, label) for label, count in left.items() if count > 0)[1]
+        for place in [place for place, counts in waiting.items() if rarest in counts]:
+            left.subtract(waiting.pop(place))
+            order.append(place)
+    return order
 
 
 def _cost(counts: Counter[int], have: Counter[int], targets: dict[int, int]) -> float:
@@ -187,7 +212,7 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
             f"{source.pictures[leaks[0][0]].group!r}; they stay where they are"
         )
     for name, part in split.parts().items():
-        missing = set(range(len(source.classes))) - {source.pictures[index].label for index in part}
+        missing = set(range(len(source.classes))) - {label for index in part for label in source.labels_of(index)}
         if part and missing:
             notes.append(f"{name} has no picture of {_names([source.classes[label] for label in sorted(missing)])}")
     return notes
@@ -204,7 +229,7 @@ def write_split(path: Path, source: Source, split: Split, contents: Sequence[str
     part_of = {index: name for name, part in split.parts().items() for index in part}
     for index, picture in enumerate(source.pictures):
         reason = split.left_out.get(index, "")
-        row = [picture.name, source.classes[picture.label], part_of.get(index, LEFT_OUT), reason]
+        row = [picture.name, source.label_text(index), part_of.get(index, LEFT_OUT), reason]
         writer.writerow([*row, *([contents[index]] if contents else [])])
     write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
@@ -232,7 +257,7 @@ def read_split(path: Path, source: Source, contents: Sequence[str] = ()) -> Spli
     vanished = [name for name in listed if name not in indices]
     moved = [
         name for name in indices
-        if name in listed and not same_name(listed[name][0], source.classes[source.pictures[indices[name]].label])
+        if name in listed and not same_name(listed[name][0], source.label_text(indices[name]))
     ]  # fmt: skip
     swapped = [
         name for name, index in indices.items()

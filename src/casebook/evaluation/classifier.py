@@ -29,13 +29,16 @@ from ..training.run import Run, open_run
 
 BATCH_SIZE_GPU = 256  # pictures
 
+# task -> (B, K) logits to probabilities: of one class among all, or of each class by itself
+ACTIVATIONS = {"singlelabel": lambda logits: torch.softmax(logits, 1), "multilabel": torch.sigmoid}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier(PictureClassifier):
     """A network in evaluation mode with what its inputs and its outputs mean.
 
     `classes` has a name for each output; `ids` are other names of them, such as WordNet's, or nothing. `run` is the run
-    folder it comes from, if it does.
+    folder it comes from, if it does. `task` is "singlelabel", or "multilabel" with a threshold for each class.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Classifier(PictureClassifier):
     run: Run | None = None
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    task: str = "singlelabel"
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         self.model.to(self.device).eval()
@@ -79,19 +84,19 @@ class Classifier(PictureClassifier):
         return self.preprocessing.normalise_tensor(stacked)
 
     def answers(self, images: Tensor, module: nn.Module | None = None) -> NDArray[np.float32]:
-        """(B, C, H, W) normalised images -> (B, num_classes) float32 probabilities. The one softmax of the house.
+        """(B, C, H, W) normalised images -> (B, num_classes) float32 probabilities, by the task's activation.
 
         `module` stands for the network where another form of it runs, such as its dense form.
         """
         with torch.inference_mode(), autocast(self.device, self.dtype):
             logits = (module or self.model)(images)
-        return torch.softmax(logits.float(), 1).cpu().numpy()
+        return ACTIVATIONS[self.task](logits.float()).cpu().numpy()
 
     def infer(self, pixels: NDArray[np.uint8]) -> Outputs:
         """(B, H, W, C) uint8 -> probabilities, logits and, of a network of ours, the features its last layer sees."""
         with torch.inference_mode(), autocast(self.device, self.dtype):
             logits, features = logits_and_features(self.model, self.images(pixels))
-        probabilities = torch.softmax(logits.float(), 1)
+        probabilities = ACTIVATIONS[self.task](logits.float())
         return Outputs(*(value.float().cpu().numpy() for value in (probabilities, logits, features)))
 
     def judge_for(self, most_wrong: float) -> Judge:
@@ -125,17 +130,18 @@ def load(
     classes: str | Path | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    many_labels: bool = False,
 ) -> Classifier:
     """A classifier from a run folder, a bundle (.casebook), or the name of a network with weights.
 
     `weights` are a file, a run folder or a published name such as "imagenet"; `classes` is a list (CSV of index, id,
     name) that names the outputs in place of what the weights say. `precision` is "fp32", "bf16" or "auto". A classifier
-    is given back as it is.
+    is given back as it is. A run with several labels a picture is refused unless the caller takes `many_labels`.
 
     Raises RunError, WeightsError or DataError for what is neither, or does not fit.
     """
     if isinstance(model, Classifier):
-        return model
+        return _taken(model, many_labels)
     if is_bundle(model):
         from .bundled import load_bundle
 
@@ -155,7 +161,19 @@ def load(
         raise WeightsError(f"{model} is a run folder and has weights of its own; leave out --weights")
     entries = _class_list(classes, len(run.classes))
     names = run.classes if entries is None else tuple(entry.name for entry in entries)
-    return _in_precision(Classifier(name, run.network(), run.preprocessing, names, entries, run, chosen), precision)
+    classifier = Classifier(
+        name, run.network(), run.preprocessing, names, entries, run, chosen, task=run.task, thresholds=run.thresholds
+    )
+    return _in_precision(_taken(classifier, many_labels), precision)
+
+
+def _taken(classifier: Classifier, many_labels: bool) -> Classifier:
+    if classifier.task == "multilabel" and not many_labels:
+        raise RunError(
+            f"{classifier.name} gives several labels a picture, and this takes runs with one; 'casebook predict' "
+            "and 'casebook evaluate' of one run take both"
+        )
+    return classifier
 
 
 def _in_precision(classifier: Classifier, precision: str) -> Classifier:

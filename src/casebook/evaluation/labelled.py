@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..data.datasets import PictureData
 from ..data.pictures import find_names, same_name
 from ..data.sources import Source, load_source, match_classes
@@ -43,7 +45,8 @@ def find_pictures(classifier: Classifier, data: str | Path | Source | None, spli
         return Labelled(
             own.source, tuple(i for name in parts for i in getattr(own.split, name)), part, own.source.notes, own
         )
-    source, notes = with_classes_of(load_source(data), classifier)
+    many = classifier.task == "multilabel"
+    source, notes = with_classes_of(load_source(data, many_labels=many), classifier)
     present = {picture.split for picture in source.pictures}
     part = split if split != "auto" else "test" if "test" in present else "all"
     if part != "all" and part not in present:
@@ -89,7 +92,11 @@ def with_classes_of(source: Source, classifier: Classifier) -> tuple[Source, lis
         notes.append(
             f"{source.name} holds {number} of the network's {len(classifier.classes)} classes; scored against all"
         )
-    return dataclasses.replace(source, pictures=pictures, classes=classifier.classes), notes
+    targets = None
+    if source.targets is not None:
+        targets = np.full((len(source), len(classifier.classes)), np.nan, np.float32)
+        targets[:, list(outputs)] = source.targets
+    return dataclasses.replace(source, pictures=pictures, classes=classifier.classes, targets=targets), notes
 
 
 def _some(names: Sequence[str], most: int) -> str:

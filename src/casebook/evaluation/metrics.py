@@ -94,7 +94,7 @@ def evaluate_probabilities(
         "interval": {**INTERVALS, "resamples": resamples, "seed": seed},
         "reliability": _reliability(confidence, right),
         "per_class": [
-            {"class": str(classes[index]), "index": int(index), **_class_scores(*map(int, counts))}
+            {"class": str(classes[index]), "index": int(index), **class_scores(*map(int, counts))}
             for index, *counts in zip(occurring, num_true, num_predicted, hits, strict=True)
         ],
         "confusion": confusion_counts(truth, predicted),
@@ -196,7 +196,8 @@ def _share(name: str, successes: int, n: int) -> dict[str, Any]:
     }
 
 
-def _class_scores(num_true: int, num_predicted: int, hits: int) -> dict[str, Any]:
+def class_scores(num_true: int, num_predicted: int, hits: int) -> dict[str, Any]:
+    """Precision, recall and F1 of a class with Wilson intervals, from three counts of pictures."""
     involved = num_true + num_predicted - hits
     low, high = (2 * end / (1 + end) for end in wilson_interval(hits, involved))
     return {

@@ -1,6 +1,6 @@
 """What a network said about each picture of a set."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,10 @@ class Predictions(NamedTuple):
 
     names: tuple[str, ...]
     """N names, as `Picture.name` has them."""
-    labels: NDArray[np.integer]
-    """(N,), each in [0, K): the true classes."""
+    labels: NDArray[Any]
+    """(N,), each in [0, K): the true classes. With several labels a picture (N, K) in [0, 1], NaN where unknown."""
     probabilities: NDArray[np.floating]
-    """(N, K), rows sum to 1."""
+    """(N, K), rows sum to 1 where a picture has one label."""
     classes: tuple[str, ...]
     """K names."""
     features: NDArray[np.float32] | None = None

@@ -94,7 +94,7 @@ def ask(
     probabilities = np.stack([sums[index] for index in readable]) / protocol.num_views
     predictions = Predictions(
         tuple(source.pictures[i].name for i in readable),
-        np.array([source.pictures[i].label for i in readable], np.int64),
+        source.truth(readable),
         probabilities.astype(np.float32),
         classifier.classes,
         np.stack([features[index] for index in readable]) if runner.with_features else None,

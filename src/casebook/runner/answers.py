@@ -30,7 +30,8 @@ class Answer:
 
     `error` says why a picture could not be read; it has no classes then. Where a judge was asked for, the probabilities
     are calibrated, `candidates` are the classes of its prediction set, and `unsure` says why the picture gets no
-    answer: `why` is "unlike" or "close".
+    answer: `why` is "unlike" or "close". `labels` are the classes that reach their thresholds, where a picture may have
+    several; else None.
     """
 
     picture: str
@@ -39,6 +40,7 @@ class Answer:
     unsure: str | None = None
     why: str = ""
     candidates: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str | None:
@@ -60,7 +62,9 @@ class Answer:
         if self.error is not None:
             return {"picture": self.picture, "error": self.error}
         named = [{"class": name, "probability": probability} for name, probability in self.classes]
-        record = {"picture": self.picture, "predictions": named}
+        record: dict[str, Any] = {"picture": self.picture, "predictions": named}
+        if self.labels is not None:
+            record["labels"] = list(self.labels)
         if self.candidates:
             judged = {"label": self.label, "unsure": self.unsure, "why": self.why, "candidates": list(self.candidates)}
             return record | judged
@@ -68,6 +72,8 @@ class Answer:
 
     def __str__(self) -> str:
         said = ", ".join(f"{name} {percent_text(share, 2)}" for name, share in self.classes)
+        if self.labels is not None:
+            said = f"{', '.join(self.labels) or 'none of the classes'} ({said})"
         return f"{self.picture}: {self.error or (f'unsure, {self.unsure}' if self.unsure else said)}"
 
 
@@ -79,6 +85,8 @@ class PictureClassifier(abc.ABC):
     preprocessing: Preprocessing
     judge: Judge | None = None
     """Says "unsure" in place of an answer; None answers always."""
+    thresholds: tuple[float, ...] = ()
+    """From which probability each class is given, where a picture may have several; else nothing."""
 
     def judge_for(self, most_wrong: float) -> Judge:
         """The judge whose answers are wrong in at most this share. Raises RunError where there is none."""
@@ -116,7 +124,10 @@ class PictureClassifier(abc.ABC):
                 raise WeightsError(f"{self.name} gives no numbers for {name}; its weights are damaged")
         judge = judge or self.judge
         if judge is None:
-            return [Answer(name, self._named(row, top)) for name, row in zip(names, outputs.probabilities, strict=True)]
+            return [
+                Answer(name, self._named(row, top), labels=self._labels(row))
+                for name, row in zip(names, outputs.probabilities, strict=True)
+            ]
         judged = judge(outputs.probabilities, outputs.features, self.classes)
         return [
             Answer(
@@ -128,6 +139,12 @@ class PictureClassifier(abc.ABC):
             )
             for name, found in zip(names, judged, strict=True)
         ]
+
+    def _labels(self, row: NDArray[np.float32]) -> tuple[str, ...] | None:
+        """The classes that reach their thresholds, the most probable first; None where a picture has one."""
+        if not self.thresholds:
+            return None
+        return tuple(self.classes[i] for i in np.argsort(-row, kind="stable") if row[i] >= self.thresholds[i])
 
     def _named(self, row: NDArray[np.float32], top: int) -> tuple[tuple[str, float], ...]:
         return tuple((self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])

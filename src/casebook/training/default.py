@@ -37,8 +37,8 @@ def choose_default(recipe: Recipe) -> Default:
     """
     if model := NAMED_MODELS.get(recipe.data):
         return Default(model, recipe.weights, "")
-    source = load_source(recipe.data, group_by=recipe.group_by or None, format=recipe.source_format)
-    per_class = min(Counter(picture.label for picture in source.pictures).values())
+    source = load_source(recipe.data, group_by=recipe.group_by or None, format=recipe.source_format, many_labels=True)
+    per_class = min(Counter(label for index in range(len(source)) for label in source.labels_of(index)).values())
     side = _median_side(source)
     if side > SMALL_SIDE:
         if weights := weights_at_hand(PHOTOGRAPHS):

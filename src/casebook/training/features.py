@@ -196,7 +196,7 @@ class FeatureBatches:
     def __init__(
         self,
         features: NDArray[np.float32],
-        labels: NDArray[np.int64],
+        labels: NDArray[Any],
         plan: BatchPlan,
     ):
         self.features, self.labels, self.plan = torch.from_numpy(features), torch.from_numpy(labels), plan

@@ -74,7 +74,7 @@ def prepare_data(recipe: Recipe, run: Run, world: World, known_split: bool, repo
 
     Process 0 goes first, so that the others find the results on disk.
     """
-    source = load_source(recipe.data, group_by=recipe.group_by or None, format=recipe.source_format)
+    source = load_source(recipe.data, group_by=recipe.group_by or None, format=recipe.source_format, many_labels=True)
     path = run.path / "split.csv"
     if not world.is_first:
         wait_for_all(world)

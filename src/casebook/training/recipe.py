@@ -110,6 +110,9 @@ class Recipe(BaseModel):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: the loss of a class weighs as its pictures are rare"
     )
+    focal_gamma: float = Field(
+        0, ge=0, le=10, description="with several labels a picture: above 0, easy ones weigh less (focal loss)"
+    )
     ema_decay: float = Field(0, ge=0, lt=1, description="of the running average of the weights; 0: none")
     patience: int = Field(0, ge=0, description="epochs without a better validation before stopping; 0: never")
 

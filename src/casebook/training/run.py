@@ -20,7 +20,7 @@ from ..files import write_atomically, write_json
 from ..models import create_model, model_card
 from ..models.weights import read_weights
 from ..preprocessing import Preprocessing
-from ..scores import Scores
+from ..scores import LabelScores, Scores
 from .recipe import Recipe, validated
 
 FORMAT = 1
@@ -60,6 +60,17 @@ class Run:
         return tuple(self.model["classes"])
 
     @property
+    def task(self) -> str:
+        """ "singlelabel", or "multilabel" where a picture may have several labels."""
+        return self.model.get("task", "singlelabel")
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The probability from which each class is given, of a run with several labels a picture; else none."""
+        record = self._json("thresholds.json")["thresholds"] if self.task == "multilabel" else []
+        return tuple(float(one["threshold"]) for one in record)
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """How a picture becomes the network's input."""
         return Preprocessing.from_dict(self.model["preprocessing"])
@@ -89,8 +100,21 @@ class Run:
 
     @property
     def test(self) -> Scores:
-        """How well the best weights do on the locked test set."""
+        """How well the best weights do on the locked test set. Raises RunError for several labels a picture."""
+        if self.task == "multilabel":
+            raise RunError(f"{self.path}: gives several labels a picture; see label_test")
         return Scores.from_dict(self.evaluation["test"])
+
+    @property
+    def label_test(self) -> LabelScores:
+        """How well the best weights do on the locked test set, of a run with several labels a picture."""
+        if self.task != "multilabel":
+            raise RunError(f"{self.path}: gives one label a picture; see test")
+        return LabelScores.from_dict(self.evaluation["test"])
+
+    @property
+    def _figures(self) -> Scores | LabelScores:
+        return self.label_test if self.task == "multilabel" else self.test
 
     @property
     def is_complete(self) -> bool:
@@ -98,12 +122,12 @@ class Run:
         return (self.path / "evaluation.json").is_file()
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.test}" if self.is_complete else f"{self.path}: not finished"
+        return f"{self.path}: {self._figures}" if self.is_complete else f"{self.path}: not finished"
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        scores = self.test._repr_html_() if self.is_complete else "<p>not finished</p>"
+        scores = self._figures._repr_html_() if self.is_complete else "<p>not finished</p>"
         return f"<p><b>{escape(str(self.path))}</b>: {escape(self.model['architecture'])}</p>{scores}"
 
     def network(self) -> nn.Module:

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.batch_plan import BatchPlan
@@ -41,6 +40,7 @@ from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
 from .fine_tuning import HEAD_FILE, TIMED_PICTURES, Forecast, forecast, judge_run, plan_transfer
 from .mirroring import try_mirroring
+from .objective import OBJECTIVES
 from .pipeline import choose_crops, choose_format
 from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe, validated
@@ -160,12 +160,6 @@ def _earlier_attempt(where: str | Path | None) -> str:
     return "trained" if (Path(where) / "recipe.toml").is_file() else "begun"
 
 
-def balanced_weights(labels: Sequence[int], num_classes: int) -> Tensor:
-    """(num_classes,) loss weights inverse to the class counts, whose mean over the pictures is 1."""
-    counts = np.bincount(np.asarray(labels), minlength=num_classes)
-    return torch.tensor(len(labels) / (num_classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
 def _train(
     recipe: Recipe,
     run: Run,
@@ -179,6 +173,8 @@ def _train(
     data = prepare_data(recipe, run, world, resuming and (run.path / "split.csv").is_file(), report)
     has_checkpoint = resuming and (run.path / "last.ckpt").is_file()
     setup = set_up_model(recipe, data)
+    if data.source.targets is None and recipe.focal_gamma:
+        raise RecipeError("focal_gamma is for pictures with several labels; leave it out for one label a picture")
     network = setup.network.to(device)
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -220,8 +216,8 @@ def _train(
     tuner = stack.enter_context(tuned_threads(_threads(recipe, setup, device, world), say_threads))
     class_weights = None
     if recipe.class_weights == "balanced":
-        labels = [data.source.pictures[i].label for i in data.split.train]
-        class_weights = balanced_weights(labels, len(data.source.classes))
+        objective = OBJECTIVES[data.source.task]
+        class_weights = objective.weights(data.source.truth(data.split.train), len(data.source.classes))
     skipped = {data.source.pictures[index].name: reason for index, reason in data.scan.broken.items()}
     features: dict[str, int] | None = None
     with event_log(run, recipe.tensorboard and world.is_first) as events:
@@ -280,6 +276,8 @@ def _choose_transfer(
     everyones = gather_from_all(mine, world)
     slowest = Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
     changes, choice = plan_transfer(recipe, slowest, num_train, num_val)
+    if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
+        changes.pop("keep_head", None)
     return recipe.model_copy(update=changes), choice
 
 
@@ -288,7 +286,8 @@ def _choose_mirroring(
 ) -> tuple[Recipe, list[str]]:
     """The recipe without mirror images where a trial says that they hurt, and what must be said about it."""
     sees_views = choice.strategy != "head" or recipe.feature_views > 1
-    if recipe.mirror != "auto" or not sees_views or not choose_policy(recipe, setup.preprocessing).mirror:
+    many = data.source.targets is not None  # the trial tells classes apart
+    if recipe.mirror != "auto" or many or not sees_views or not choose_policy(recipe, setup.preprocessing).mirror:
         return recipe, []
     found = try_mirroring(data.source, data.split.train, setup.preprocessing) if world.is_first else None
     found = gather_from_all(found, world)[0]
@@ -375,6 +374,7 @@ def _write_start(run: Run, plan: Plan, notes: list[str]) -> None:
             "architecture": recipe.model,
             "options": setup.options,
             "classes": list(plan.data.source.classes),
+            **({} if plan.data.source.targets is None else {"task": plan.data.source.task}),
             "preprocessing": setup.preprocessing.to_dict(),
             "departures": setup.departures,
             "source_weights": None if not weights else {"source": weights.source, "sha256": weights.sha256},
@@ -453,7 +453,7 @@ def _feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTun
         wait_for_all(plan.world)
 
     def stream(found: Features, shuffle: bool) -> PreparedStream:
-        labels = np.array([data.source.pictures[int(i)].label for i in found.indices], np.int64)
+        labels = data.source.truth(found.indices)
         order = BatchPlan(recipe.batch_size, shuffle, recipe.seed, plan.world.rank, plan.world.world_size)
         batches = FeatureBatches(found.values, labels, order)
         batches.skipped |= found.skipped

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from ..augmentation.mixing import partners
@@ -29,6 +28,7 @@ from ..progress import EpochEnded, Reporter, StepEnded, silent
 from .checkpoint import write_checkpoint
 from .depthwise import spreading_gradients
 from .distributed import ALONE, World, sum_over_all
+from .objective import objective_for
 from .optimise import make_optimiser, parameter_groups, weight_average
 from .recipe import Recipe
 from .run import Run, append_row, portable_state
@@ -451,7 +451,7 @@ class Stepper:
         with contextlib.ExitStack() as stack:
             if is_empty:  # the other processes wait for a gradient: zeros, which must not move any statistics
                 stack.enter_context(_norms_in_evaluation(self.module))
-                inputs, labels = inputs.new_zeros((2, *inputs.shape[1:])), labels.new_zeros(2)
+                inputs, labels = inputs.new_zeros((2, *inputs.shape[1:])), labels.new_zeros((2, *labels.shape[1:]))
             with autocast(self.device, self.phase.dtype):
                 outputs = self.module(inputs)
             losses = self._losses(outputs, labels)
@@ -467,12 +467,12 @@ class Stepper:
         """(B,) the loss of each picture. Those of auxiliary heads are added with the network's weight for them, and the
         class weights apply to the whole."""
         logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
-        smoothing = self.recipe.label_smoothing
-        losses = functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+        objective = objective_for(labels)
+        losses = objective.losses(logits.float(), labels, self.recipe)
         for extra in auxiliary:
-            loss = functional.cross_entropy(extra.float(), labels, reduction="none", label_smoothing=smoothing)
+            loss = objective.losses(extra.float(), labels, self.recipe)
             losses = losses + self.network.auxiliary_weight * loss  # type: ignore[operator]
-        return losses if self.class_weights is None else losses * self.class_weights[labels]
+        return objective.of_pictures(losses, labels, self.class_weights)
 
 
 def validate(
@@ -483,7 +483,10 @@ def validate(
     world: World = ALONE,
     epoch: int = 0,
 ) -> tuple[float, float]:
-    """Mean cross-entropy and top-1 over the pictures of all processes, each counted once."""
+    """Mean cross-entropy and share of right answers over the pictures of all processes, each counted once.
+
+    With several labels a picture an answer is right where all known labels are, at the threshold 1/2.
+    """
     module.eval()
     sum_dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros(3, dtype=sum_dtype, device=device)
@@ -495,8 +498,9 @@ def validate(
             with autocast(device, dtype):
                 logits = module(batch.inputs.to(device, non_blocking=True))
             logits = logits.float()
-            sums[0] += functional.cross_entropy(logits, labels, reduction="sum")
-            sums[1] += (logits.argmax(1) == labels).sum()
+            objective = objective_for(labels)
+            sums[0] += objective.validation(logits, labels)
+            sums[1] += objective.right(logits, labels).sum()
             sums[2] += len(labels)
     loss, correct, count = sum_over_all(sums, world).tolist()
     return (loss / count, correct / count) if count and math.isfinite(loss) else (UNUSABLE_LOSS, 0.0)

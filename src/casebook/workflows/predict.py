@@ -79,4 +79,4 @@ def _opened(
 
     from ..evaluation.classifier import load
 
-    return load(model, weights=weights, classes=classes, device=device)
+    return load(model, weights=weights, classes=classes, device=device, many_labels=True)

@@ -24,6 +24,7 @@ from ..training.run import Run
 from ..training.selection import kept_epoch, kept_phase
 from ..training.session import Outcome, resume_run, train_run
 from ..training.transfer import after_training
+from .many_labels import finish_many_labels
 
 
 def train(
@@ -62,7 +63,7 @@ def train(
                 raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
             session = train_run(chosen, out=out, report=report)
         with session as outcome:
-            _finish(outcome, watch, report)
+            FINISH[outcome.run.task](outcome, watch, report)
             return outcome.run
 
 
@@ -118,6 +119,9 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
     )
     write_report(run.path / "report.html", report_data)
     write_json(run.path / "evaluation.json", document)  # last: it says that the run is complete
+
+
+FINISH = {"singlelabel": _finish, "multilabel": finish_many_labels}
 
 
 def _judged(

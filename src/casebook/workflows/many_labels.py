@@ -1,0 +1,122 @@
+"""Runs with several labels a picture: thresholds from validation, the scores of the test pictures, an evaluation."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ..data.pictures import Source
+from ..device import Stopwatch
+from ..errors import DataError, RunError
+from ..evaluation.classifier import Classifier, load
+from ..evaluation.labelled import find_pictures
+from ..evaluation.many_labels import UNDECIDED, evaluate_labels, fit_thresholds
+from ..evaluation.predictions import Predictions
+from ..evaluation.views import Asking, ask
+from ..files import write_json
+from ..progress import Reporter, ScoringStarted, reporting
+from ..reports.many_labels import write_labels_page
+from ..scores import LabelScores
+from ..training.selection import kept_epoch
+from ..training.session import Outcome
+from ..training.transfer import after_training
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelEvaluation:
+    """The scores, the predictions behind them, and the JSON that `evaluate --json` prints."""
+
+    scores: LabelScores
+    predictions: Predictions
+    document: dict[str, Any]
+
+    def __str__(self) -> str:
+        return str(self.scores)
+
+    def write_html(self, path: str | Path) -> None:
+        """Writes one self-contained page. Raises RunError when the file cannot be written."""
+        write_labels_page(path, Path(self.document["model"]).name, self.document, self.document["notes"])
+
+
+def score_many_labels(
+    model: str | Path | Classifier,
+    data: str | Path | Source | None = None,
+    *,
+    split: str = "auto",
+    asking: Asking | None = None,
+    progress: bool | Reporter = False,
+) -> LabelEvaluation:
+    """Scores a run with several labels a picture, by default on its own locked test set.
+
+    `data` is a list of the same form as that of the training; `split` is "train", "val", "test", "all", or "auto".
+    Raises DataError, WeightsError or RunError.
+    """
+    classifier = load(model, many_labels=True)
+    if classifier.task != "multilabel":
+        raise RunError(f"{classifier.name} gives one label a picture; casebook.evaluate scores it")
+    watch = Stopwatch()
+    found = find_pictures(classifier, data, split)
+    if found.source.targets is None:
+        raise DataError(f"{found.source.name} has one label a picture; expected a list with several, as in training")
+    with reporting(progress) as report:
+        shown = ask(
+            classifier, found.source, found.indices, asking=dataclasses.replace(asking or Asking(), report=report)
+        )
+    said = shown.predictions
+    scores = evaluate_labels(said.probabilities, said.labels, said.classes, classifier.thresholds)
+    document = {
+        "model": classifier.name,
+        "data": found.source.name,
+        "split": found.part,
+        "task": classifier.task,
+        **scores,
+        "seconds": round(watch.seconds, 3),
+        "skipped": [{"picture": name, "reason": reason} for name, reason in shown.skipped.items()],
+        "notes": list(found.notes),
+    }
+    return LabelEvaluation(LabelScores.from_dict(scores), said, document)
+
+
+def finish_many_labels(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
+    """Fits the thresholds on the validation pictures, scores the test pictures once, and writes thresholds.json,
+    evaluation.json and report.html."""
+    run, data = outcome.run, outcome.data
+    if outcome.world.is_first:
+        report(ScoringStarted(len(data.split.test)))
+    undecided = (UNDECIDED,) * len(run.classes)
+    classifier = Classifier(
+        run.path.name, run.network(), run.preprocessing, run.classes, run=run, device=outcome.device,
+        task=run.task, thresholds=undecided,
+    )  # fmt: skip
+    asking = Asking(world=outcome.world, report=report)
+    validation = ask(classifier, data.source, data.split.val, asking=asking).predictions
+    shown = ask(classifier, data.source, data.split.test, asking=asking)
+    if not outcome.world.is_first:
+        return
+    said = shown.predictions
+    thresholds = fit_thresholds(validation.probabilities, validation.labels)
+    fitted = [{"class": name, **one._asdict()} for name, one in zip(run.classes, thresholds, strict=True)]
+    write_json(run.path / "thresholds.json", {"thresholds": fitted})
+    history = run.history
+    kept = kept_epoch(history)
+    best = history[kept if kept is not None else -1]
+    skipped = outcome.skipped | shown.skipped
+    document = {
+        "run": str(run.path),
+        "model": run.model["architecture"],
+        "data": run.recipe.data,
+        "task": run.task,
+        "transfer": {"strategy": outcome.transfer.strategy, "reason": outcome.transfer.reason},
+        "pictures": {name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
+        "validation": {"subset_accuracy": best["val_top1"], "loss": best["val_loss"], "epoch": best["epoch"]},
+        "thresholds": fitted,
+        "agreement": data.source.agreement,
+        "test": evaluate_labels(said.probabilities, said.labels, said.classes, [one.threshold for one in thresholds]),
+        "epochs": len(history),
+        "training_seconds": round(sum(row["seconds"] + row["validation_seconds"] for row in history), 3),
+        "total_seconds": round(watch.seconds, 3),
+        "features": outcome.features,
+        "skipped": [{"picture": name, "reason": reason} for name, reason in skipped.items()],
+        "notes": after_training(outcome.notes, outcome.transfer.strategy),
+    }
+    write_labels_page(run.path / "report.html", run.path.name, document["test"] | document, document["notes"])
+    write_json(run.path / "evaluation.json", document)  # last: it says that the run is complete

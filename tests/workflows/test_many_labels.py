@@ -1,0 +1,76 @@
+"""Several labels a picture, from the list to the answers."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import casebook
+from casebook.errors import RunError
+
+from ..cli.test_json import check, documented, must
+
+COLOURS = {"red": 0, "green": 1, "blue": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labels")
+    rng = np.random.default_rng(0)
+    rows = ["path,red,green,blue"]
+    for number in range(90):
+        there = rng.random(3) < 0.5
+        pixels = rng.integers(0, 60, (16, 16, 3)) + 150 * there
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png," + ",".join("" if rng.random() < 0.1 else str(int(one)) for one in there))
+    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+    return casebook.train(
+        folder / "list.csv", out=folder / "run", model="resnet20", epochs=4, batch_size=16, optimiser="adamw",
+        learning_rate=3e-3, device="cpu", policy="none", focal_gamma=1.0, class_weights="balanced", input_size=32,
+    )  # fmt: skip
+
+
+def test_a_training_scores_itself(run):
+    document = run.evaluation
+    assert document["task"] == run.task == "multilabel"
+    assert document["test"]["map"] > 0.7
+    assert len(document["thresholds"]) == len(run.thresholds) == 3
+    assert run.label_test.n == document["pictures"]["test"]
+    assert "mAP" in str(run)
+    assert (run.path / "report.html").read_text().count("average precision") >= 1
+    assert casebook.score_many_labels(run.path).document["map"] == pytest.approx(document["test"]["map"], abs=1e-6)
+
+
+def test_the_json_is_documented(run):
+    pages = documented()
+    keys, metrics = pages["Several labels: casebook train"], pages["Several labels: metrics"]
+    assert must(keys) <= check(run.evaluation, keys)
+    assert must(metrics) <= check(run.evaluation["test"], metrics)
+
+
+def test_the_command_line_says_all(run, capsys):
+    from casebook.cli import app
+
+    for words, expected in (
+        (["evaluate", str(run.path)], "average precision"),
+        (["predict", str(run.path), str(run.path.parent / "3.png")], "3.png: "),
+    ):
+        app(words, standalone_mode=False)
+        assert expected in capsys.readouterr().out
+
+
+def test_answers_are_the_classes_above_their_thresholds(run):
+    picture = run.path.parent / "3.png"
+    [answer] = casebook.predict(run.path, [picture])
+    by_class = dict(answer.classes)
+    expected = {name for name, cut in zip(run.classes, run.thresholds, strict=True) if by_class[name] >= cut}
+    assert answer.labels is not None
+    assert set(answer.labels) == expected
+    assert json.loads(json.dumps(answer.to_dict()))["labels"] == list(answer.labels)
+
+
+def test_what_takes_one_label_refuses_the_run(run):
+    for refused in (casebook.load, casebook.evaluate, casebook.export):
+        with pytest.raises(RunError, match="several labels a picture"):
+            refused(run.path)
