@@ -16,13 +16,14 @@ from casebook.evaluation.comparison import Scored, compare
 from casebook.evaluation.conformal import calibrate_sets
 from casebook.evaluation.evidence import Evidence
 from casebook.evaluation.judged import judged_scores
+from casebook.evaluation.many_labels import evaluate_labels, fit_thresholds
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
 from casebook.evaluation.shift import COPIES, Answers, shift_document
 from casebook.lessons.pages import companion_page, index_page, lesson_page
 from casebook.lessons.slides import slides_page
 from casebook.lessons.source import Lesson, read_lesson
-from casebook.reports import comparison, drawings, figures, frontier, networks, run, runs, steps, studies
+from casebook.reports import comparison, drawings, figures, frontier, many_labels, networks, run, runs, steps, studies
 from casebook.reports.page import text_table
 from casebook.runner.unsure import Judge, PredictionSets, margins
 from casebook.training.recipe import make_recipe
@@ -121,6 +122,20 @@ def evaluation_page() -> str:
     metrics |= {"model": f"runs/{HOSTILE}", "data": HOSTILE, "split": "all", "notes": [HOSTILE],
                 "skipped": [{"picture": HOSTILE, "reason": "truncated"}]}  # fmt: skip
     return run.render(run.evaluation_data(metrics, predictions, photo))
+
+
+def many_labels_page() -> str:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((30, 3)) < 0.4).astype(float)
+    said = np.clip(0.6 * truth + rng.random((30, 3)) / 2, 0, 1)
+    classes = (HOSTILE, "cat", "dog")
+    fitted = [
+        {"class": name, **one._asdict()}
+        for name, one in zip(classes, fit_thresholds(said, truth, resamples=20), strict=True)
+    ]
+    scores = evaluate_labels(said, truth, classes, [one["threshold"] for one in fitted], resamples=20)
+    agreement = {HOSTILE: 0.7, "cat": None, "dog": 0.4}
+    return many_labels.labels_page(HOSTILE, scores | {"thresholds": fitted, "agreement": agreement}, [HOSTILE])
 
 
 def runs_page() -> str:
@@ -229,6 +244,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "run of many classes": run_page_of_many_classes,
     "run without training": run_page_without_training,
     "run of an evaluation": evaluation_page,
+    "many_labels": many_labels_page,
     "runs": runs_page,
     "comparison": comparison_page,
     "networks": networks_page,

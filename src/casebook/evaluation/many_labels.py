@@ -20,7 +20,7 @@ UNDECIDED = 0.5  # the threshold of a class that validation says nothing of
 
 INTERVALS = {
     "level": CONFIDENCE,
-    "map": "bootstrap over pictures, corrected for bias",
+    "map": "bootstrap over pictures, corrected for bias; without any mistake Wilson score of the labels, all right",
     "subset_accuracy": "Wilson score",
     "macro_f1": "bootstrap over pictures, corrected for bias",
     "average_precision": "bootstrap over pictures, corrected for bias",
@@ -146,12 +146,12 @@ def evaluate_labels(
     return {
         "n": len(truth),
         "map": mean_precision,
-        "map_interval": _corrected(of_classes[:, has_pictures], mean_precision),
+        "map_interval": _corrected(of_classes[:, has_pictures], mean_precision, int(counts[0].sum())),
         "subset_accuracy": right / int(whole.sum()) if whole.any() else None,
         "subset_accuracy_interval": wilson_interval(right, int(whole.sum())) if whole.any() else None,
         "complete": int(whole.sum()),
         "macro_f1": macro_f1,
-        "macro_f1_interval": _corrected(np.concatenate(drawn_f1)[:, None], macro_f1),
+        "macro_f1_interval": _corrected(np.concatenate(drawn_f1)[:, None], macro_f1, int(counts[0].sum())),
         "interval": {**INTERVALS, "resamples": resamples, "seed": seed},
         "per_class": [
             {
@@ -162,7 +162,9 @@ def evaluate_labels(
                 "threshold": float(thresholds[index]),
                 "average_precision": float(precisions[index]) if has_pictures[index] else None,
                 "average_precision_interval": _corrected(
-                    of_classes[:, [index]], float(precisions[index]) if has_pictures[index] else None
+                    of_classes[:, [index]],
+                    float(precisions[index]) if has_pictures[index] else None,
+                    int(counts[0, index]),
                 ),
             }
             for index, name in enumerate(classes)
@@ -240,10 +242,15 @@ def _drawn(n: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
         yield np.bincount(chosen.ravel(), minlength=some * n).reshape(some, n).astype(np.float64)
 
 
-def _corrected(drawn: NDArray[np.float64], estimate: float | None) -> list[float] | None:
-    """The interval of a mean over classes from (R, K) drawn values; a class that was not drawn is left out."""
+def _corrected(drawn: NDArray[np.float64], estimate: float | None, num_positive: int) -> list[float] | None:
+    """The interval of a mean over classes from (R, K) drawn values; a class that was not drawn is left out.
+
+    Without any mistake a bootstrap has no width: then it is Wilson's of that many labels, all right.
+    """
     if estimate is None:
         return None
+    if estimate == 1:
+        return wilson_interval(num_positive, num_positive)
     seen = ~np.isnan(drawn)
     counts = seen.sum(axis=1)
     means = np.where(seen, drawn, 0.0).sum(axis=1)[counts > 0] / counts[counts > 0]
