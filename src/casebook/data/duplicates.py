@@ -110,6 +110,7 @@ def _near_pairs(scan: Scan, members: NDArray[np.int64]) -> Iterator[Pair]:
     # The closest first: pairs within a set need no comparison later.
     while batch := list(itertools.islice(((a, b) for a, b in pairs if sets.root(a) != sets.root(b)), ROUND)):
         a_side, b_side = (scan.thumbnails[members[list(side)]] for side in zip(*batch, strict=True))
+        release(scan.thumbnails)
         for (a, b), value in zip(batch, likeness(a_side, b_side).tolist(), strict=True):
             if value >= MIN_LIKENESS:
                 sets.join(a, b)

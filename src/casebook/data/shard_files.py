@@ -202,6 +202,6 @@ def patiently(url: str, get: Callable[[], Result]) -> Result:
             error = failed
     assert error is not None
     raise DownloadError(
-        f"cannot read {url} after {ATTEMPTS} attempts ({reason_of(error)}); a training goes on from its checkpoint "
-        "with 'casebook train --resume RUN' once it can be read"
+        f"cannot read {url} after {ATTEMPTS} attempts ({reason_of(error)}); try again later. A training goes on from "
+        "its checkpoint with 'casebook train --resume RUN'"
     ) from error
