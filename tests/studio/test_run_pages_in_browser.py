@@ -159,3 +159,22 @@ def test_a_closed_test_shows_no_figure_until_it_is_opened(page: Any, studio: Any
     page.get_by_text("Opened once").wait_for()
     assert page.get_by_text("Right on test pictures").is_visible()
     assert page.frame_locator("iframe").last.locator("h1").inner_text()
+
+
+def test_the_epochs_of_two_phases_make_one_line(page: Any, studio: Any) -> None:
+    ended = [{"event": "EpochEnded", "phase": "head" if n < 3 else "tune", "epoch": n, "epochs": 2} for n in range(1, 5)]
+    steps = [
+        {"event": "StepEnded", "phase": phase, "epoch": n, "epochs": 2, "batch": 1, "batches": 1, "loss": 1.0}
+        for phase in ("head", "tune")
+        for n in (1, 2)
+    ]
+    events = [one for pair in zip(steps, ended, strict=True) for one in pair]
+    page.goto(studio.origin)
+    found = page.evaluate(
+        """events => import('/static/pages/run.js').then(({ summary }) => {
+             const found = summary(events);
+             return { epochs: [...found.epochs.keys()], steps: found.steps.map(([x]) => x), total: found.total };
+           })""",
+        events,
+    )
+    assert found == {"epochs": [1, 2, 3, 4], "steps": [1, 2, 3, 4], "total": 4}

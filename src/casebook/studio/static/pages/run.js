@@ -14,8 +14,9 @@ export function Page({ route, project, store }) {
   return html`<${OfFolder} name=${route.name} project=${project} />`;
 }
 
-// What the events of a job add up to. Epochs are counted on over the phases of one training.
-function summary(events) {
+// What the events of a job add up to. The events of epochs count on over the phases of one training; those of steps
+// begin again with each phase.
+export function summary(events) {
   const found = { started: null, epochs: new Map(), steps: [], now: null, notes: [], scoring: false, task: null, total: 1 };
   const begins = new Map();
   const number = (phase, epoch) => (begins.get(phase) ?? 0) + epoch;
@@ -33,7 +34,7 @@ function summary(events) {
       found.total = number(event.phase, event.epochs);
       found.steps.push([number(event.phase, event.epoch - 1 + event.batch / event.batches), event.loss]);
     }
-    if (event.event === "EpochEnded") found.epochs.set(number(event.phase, event.epoch), event);
+    if (event.event === "EpochEnded") found.epochs.set(event.epoch, event);
   }
   return found;
 }
