@@ -5,6 +5,19 @@ const CELL = 128; // the least width of a cell in pixels
 const ROW = 152; // the height of a row
 const SPARE = 1; // rows above and below those in sight
 
+const REST_MS = 40; // that a picture must be in sight before it is asked for
+
+// Pictures that are scrolled past are not asked for, and a request for one that is gone ends: those in sight come first.
+function Thumbnail({ src, alt }) {
+  const image = useRef();
+  useEffect(() => {
+    const own = image.current;
+    const timer = setTimeout(() => { own.src = src; }, REST_MS);
+    return () => { clearTimeout(timer); own.removeAttribute("src"); };
+  }, [src]);
+  return html`<img ref=${image} alt=${alt} width="112" height="112" decoding="async" />`;
+}
+
 // items: numbers of pictures in their order. cursor: a place in items. onCursor(place, {range, toggle}).
 // draw(number): what is below the picture. keys: further keys, name -> action.
 export function Grid({ items, cursor, selected, thumbnail, name, draw, flagsOf, label, onCursor, onEnter, keys = {} }) {
@@ -61,7 +74,7 @@ export function Grid({ items, cursor, selected, thumbnail, name, draw, flagsOf, 
       style=${{ top: `${Math.floor(place / columns) * ROW}px`, left: `${(place % columns) * (100 / columns)}%`, width: `${100 / columns}%` }}
       onClick=${(event) => { box.current.focus({ preventScroll: true }); onCursor(place, { range: event.shiftKey, toggle: event.ctrlKey || event.metaKey, flip: event.ctrlKey || event.metaKey }); }}
       onDblClick=${() => onEnter?.(place)}>
-      <img src=${thumbnail(number)} alt=${name(number)} width="112" height="112" decoding="async" />${draw(number)}</div>`);
+      <${Thumbnail} src=${thumbnail(number)} alt=${name(number)} />${draw(number)}</div>`);
   }
   return html`<div class="grid" ref=${box} role="listbox" aria-multiselectable="true" aria-label=${label} tabindex="0"
     aria-activedescendant=${items.length && cursor >= first * columns && cursor < last * columns ? `picture-${items[cursor]}` : undefined}
