@@ -209,11 +209,14 @@ def print_shift(found: dict[str, Any], wide: bool) -> None:
     from casebook.formatting import percent_text
 
     low, high = (percent_text(end) for end in found["mean_accuracy_interval"])
-    print(f"\nchanged copies of {found['n']} pictures, accuracy at five strengths ({found['seconds']:.0f} s):")
+    print(f"\nchanged copies of {found['n']} pictures, accuracy in % at five strengths ({found['seconds']:.0f} s):")
     for note in found["notes"]:
         say(f"note: {note}")
     rows = [
-        [one["name"], *(percent_text(level["accuracy"]) for level in one["levels"]), percent_text(one["mean_accuracy"])]
+        [
+            one["name"],
+            *(f"{100 * share:.1f}" for share in (*(v["accuracy"] for v in one["levels"]), one["mean_accuracy"])),
+        ]
         for one in found["corruptions"]
     ]
     print_table(SHIFTS, rows, wide=wide)
