@@ -74,3 +74,14 @@ def test_what_takes_one_label_refuses_the_run(run):
     for refused in (casebook.load, casebook.evaluate, casebook.export):
         with pytest.raises(RunError, match="several labels a picture"):
             refused(run.path)
+
+
+def test_pictures_that_it_has_learnt_from_are_not_scored(run):
+    scored = casebook.score_many_labels(run.path, run.path.parent / "list.csv")
+    assert scored.document["n"] == run.evaluation["pictures"]["test"]
+    assert any("was trained or validated on" in note for note in scored.document["notes"])
+
+
+def test_it_is_never_unsure(run):
+    with pytest.raises(RunError, match="cannot be unsure"):
+        casebook.predict(run.path, [run.path.parent / "3.png"], unsure=0.01)

@@ -100,7 +100,8 @@ def seen_by(run: Run, source: Source, parts: Sequence[str]) -> Seen:
     rows = [name for name, part in _split_rows(run) if part in parts]
     data = run.recipe.data
     try:
-        own = load_source(data, group_by=run.recipe.group_by or None, format=run.recipe.source_format)
+        layout = run.recipe.source_format
+        own = load_source(data, group_by=run.recipe.group_by or None, format=layout, many_labels=True)
     except DataError:
         same = data == source.name or (source.root is not None and data == str(source.root.resolve()))
         note = f"the data that {run.path} was trained on, {data}, is gone: "

@@ -177,6 +177,10 @@ class PictureClassifier(abc.ABC):
         "unsure" wherever needed so that of the answers at most this share is wrong. Raises DataError at once for an
         impossible `top`, and RunError for a share that cannot be promised.
         """
+        if unsure is not None and self.thresholds:
+            raise RunError(
+                f"{self.name} gives several labels a picture, so it cannot be unsure of one; leave out unsure"
+            )
         if top < 1:
             raise DataError(f"top is {top}, expected 1 or more classes")
         return self._stream(pictures, top, batch_size, self.judge if unsure is None else self.judge_for(unsure))

@@ -11,6 +11,7 @@ from ..evaluation.classifier import Classifier, load
 from ..evaluation.labelled import find_pictures
 from ..evaluation.many_labels import UNDECIDED, evaluate_labels, fit_thresholds
 from ..evaluation.predictions import Predictions
+from ..evaluation.unseen import seen_among
 from ..evaluation.views import Asking, ask
 from ..files import write_json
 from ..progress import Reporter, ScoringStarted, reporting
@@ -47,7 +48,8 @@ def score_many_labels(
 ) -> LabelEvaluation:
     """Scores a run with several labels a picture, by default on its own locked test set.
 
-    `data` is a list of the same form as that of the training; `split` is "train", "val", "test", "all", or "auto".
+    `data` is a list of the same form as that of the training; pictures that the run has learnt from are left out of the
+    scores, unless there are no others, and the notes say so. `split` is "train", "val", "test", "all", or "auto".
     Raises DataError, WeightsError or RunError.
     """
     classifier = load(model, many_labels=True)
@@ -57,10 +59,13 @@ def score_many_labels(
     found = find_pictures(classifier, data, split)
     if found.source.targets is None:
         raise DataError(f"{found.source.name} has one label a picture; expected a list with several, as in training")
+    indices, notes = found.indices, list(found.notes)
+    if found.own is None and classifier.run is not None:
+        seen = seen_among(classifier.run, found.source, indices)
+        notes += seen.notes
+        indices = tuple(sorted(set(indices) - set(seen.indices))) or indices
     with reporting(progress) as report:
-        shown = ask(
-            classifier, found.source, found.indices, asking=dataclasses.replace(asking or Asking(), report=report)
-        )
+        shown = ask(classifier, found.source, indices, asking=dataclasses.replace(asking or Asking(), report=report))
     said = shown.predictions
     scores = evaluate_labels(said.probabilities, said.labels, said.classes, classifier.thresholds)
     document = {
@@ -71,7 +76,7 @@ def score_many_labels(
         **scores,
         "seconds": round(watch.seconds, 3),
         "skipped": [{"picture": name, "reason": reason} for name, reason in shown.skipped.items()],
-        "notes": list(found.notes),
+        "notes": notes,
     }
     return LabelEvaluation(LabelScores.from_dict(scores), said, document)
 
