@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .workflows.illustrate import illustrate
     from .workflows.many_labels import LabelEvaluation, score_many_labels
     from .workflows.predict import predict
+    from .workflows.predict_into import AnswerFiles, SavedAnswers, predict_into
     from .workflows.scale import TargetDevice, profile_device, scale
     from .workflows.scale_training import FinalistTraining
     from .workflows.serve import serve
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Answer": ".runner.answers",
+    "AnswerFiles": ".workflows.predict_into",
     "Asking": ".evaluation.views",
     "Budget": ".cost.scaling",
     "Augment": ".augmentation.transform",
@@ -60,6 +62,7 @@ _HOMES = {
     "Preprocessing": ".preprocessing",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
+    "SavedAnswers": ".workflows.predict_into",
     "Scores": ".scores",
     "score_many_labels": ".workflows.many_labels",
     "SplitSettings": ".data.datasets",
@@ -85,6 +88,7 @@ _HOMES = {
     "model_card": ".models",
     "open_run": ".training.run",
     "predict": ".workflows.predict",
+    "predict_into": ".workflows.predict_into",
     "profile_device": ".workflows.scale",
     "scale": ".workflows.scale",
     "serve": ".workflows.serve",
@@ -99,6 +103,7 @@ _HOMES = {
 
 __all__ = [
     "Answer",
+    "AnswerFiles",
     "Asking",
     "Augment",
     "Budget",
@@ -115,6 +120,7 @@ __all__ = [
     "Preprocessing",
     "Recipe",
     "Run",
+    "SavedAnswers",
     "Scores",
     "SplitSettings",
     "Suspects",
@@ -141,6 +147,7 @@ __all__ = [
     "model_card",
     "open_run",
     "predict",
+    "predict_into",
     "profile_device",
     "scale",
     "score_many_labels",

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from .errors import RunError
 
@@ -55,6 +55,22 @@ def _umask() -> int:
 
 def write_json(path: Path, document: Any) -> None:
     write_atomically(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Locks an open file against other processes; False where one of them has it. The lock ends with the process.
+
+    Where the system has no such locks it does nothing.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def cache_folder() -> Path:

@@ -160,6 +160,14 @@ def test_predict(command: Command, sections, digit_folder: Path, small_run: Path
     all_keys(known, seen, check(command("predict", small_run, *given).json, known))
 
 
+def test_predict_into_files(command: Command, sections, digit_folder: Path, small_run: Path) -> None:
+    known = sections["Answers in files"]
+    given = (digit_folder / "digit_0", "gone.png", "--json")
+    table = command("predict", small_run, *given, "--out", "answers.csv")
+    others = command("predict", small_run, *given, "--sort-into", "sorted", "--contact-sheet", "sheet.html")
+    all_keys(known, *(check(result.json, known) for result in (table, others)))
+
+
 def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from casebook.deployment.web import Runtime
     from casebook.workflows import export_web

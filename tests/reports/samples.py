@@ -3,6 +3,7 @@
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ from casebook.lessons.pages import companion_page, index_page, lesson_page
 from casebook.lessons.slides import slides_page
 from casebook.lessons.source import Lesson, read_lesson
 from casebook.reports import comparison, drawings, figures, frontier, many_labels, networks, run, runs, steps, studies
+from casebook.reports.contact_sheet import Shown, contact_sheet
 from casebook.reports.page import text_table
+from casebook.runner.answers import Answer
 from casebook.runner.unsure import Judge, PredictionSets, margins
 from casebook.training.recipe import make_recipe
 
@@ -237,6 +240,16 @@ def run_page_under_other_light() -> str:
     return run.render(report_data(predictions, evaluation=report_data(predictions).evaluation | {"shift": found}))
 
 
+def contact_sheet_page() -> str:
+    names = [f"{HOSTILE} {row}.jpg" for row in range(6)]
+    answers = [Answer(name, ((HOSTILE, 0.6), ("other", 0.4))) for name in names[:4]]
+    answers += [Answer(name, ((HOSTILE, 0.6),), unsure=f"two compete {HOSTILE}", why="close") for name in names[4:]]
+    shown = [Shown(answer, partial(photo, row)) for row, answer in enumerate(answers)]
+    found = {"model": HOSTILE, "pictures": 7, "unsure": 2, "errors": 1,
+             "classes": [{"class": HOSTILE, "pictures": 5}]}  # fmt: skip
+    return contact_sheet(found, [(HOSTILE, shown[:4]), (None, shown[4:])])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "run": run_page,
     "run that is unsure": run_page_that_is_unsure,
@@ -257,4 +270,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "lesson: index": lambda: index_page(0),
     "lesson: questions": lambda: companion_page("questions"),
     "drawing": drawing_page,
+    "contact sheet": contact_sheet_page,
 }

@@ -2,11 +2,13 @@
 
 import shlex
 import sys
+from typing import Any
 
 import typer
 
 from ..formatting import one_line
-from .output import next_step, percent, print_json, say
+from ..progress import TerminalDisplay
+from .output import next_step, percent, print_json, say, wrong_usage
 
 
 def predict(
@@ -21,17 +23,44 @@ def predict(
         None, "--unsure", metavar="SHARE",
         help="Say 'unsure' where needed so that of the answers at most this share is wrong, such as 0.01 for 1 %.",
     ),
+    out: str = typer.Option(
+        None, "--out", metavar="FILE", help="Write the answers to a .csv or .parquet file; a call that was cut off goes on."
+    ),
+    sort_into: str = typer.Option(
+        None, "--sort-into", metavar="DIR", help="Link each picture into a folder of its class, in a new folder."
+    ),
+    sort_with: str = typer.Option("link", help="link, or copy to copy the pictures that --sort-into sorts."),
+    contact_sheet: str = typer.Option(
+        None, "--contact-sheet", metavar="FILE", help="Write a page with the pictures of each class."
+    ),
+    batch_size: int = typer.Option(0, "--batch-size", "-b", min=0, help="Pictures at a time; 0 chooses."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:  # fmt: skip
     """Say what is in pictures. Ends with code 1 if one could not be read; the others are answered."""
     import casebook
+    from casebook.workflows.predict import open_classifier
 
     named = [line for given in pictures for line in (_listed() if given == "-" else [given])]
     if not named:
         say("no picture is named on stdin; expected one path a line")
+    if out or sort_into or contact_sheet:
+        files = casebook.AnswerFiles(out, sort_into, contact_sheet, sort_with)  # type: ignore[arg-type]
+        with TerminalDisplay() as display:
+            saved = casebook.predict_into(
+                files, open_classifier(model, weights, classes, device), named, top=top, batch_size=batch_size,
+                unsure=unsure, progress=display,
+            )  # fmt: skip
+        _print_saved(saved.to_dict(), json_)
+        if saved.num_errors:
+            raise typer.Exit(1)
+        return
+    if sort_with != "link":
+        raise wrong_usage("--sort-with says how --sort-into sorts; give both")
     records, failed, several = [], 0, False
-    answers = casebook.predict(model, named, top=top, weights=weights, classes=classes, device=device, unsure=unsure)
+    answers = casebook.predict(
+        model, named, top=top, weights=weights, classes=classes, device=device, batch_size=batch_size, unsure=unsure
+    )
     for answer in answers:
         failed += answer.error is not None
         if json_:
@@ -51,6 +80,22 @@ def predict(
         next_step(f"casebook explain {shlex.quote(model)} PICTURE", "shows what in it made the network say so")
     if failed:
         raise typer.Exit(1)
+
+
+def _print_saved(saved: dict[str, Any], json_: bool) -> None:
+    if json_:
+        print_json(saved)
+        return
+    for entry in saved["classes"]:
+        print(one_line(f"{entry['class']}: {entry['pictures']}"))
+    for number, what in ((saved["unsure"], "unsure"), (saved["errors"], "could not be read")):
+        if number:
+            print(f"{what}: {number}")
+    if saved["unsorted"]:
+        say(f"note: {saved['unsorted']} pictures have no file and are not in {saved['sorted_into']}")
+    for name in ("out", "sorted_into", "contact_sheet"):
+        if saved[name]:
+            say(f"{name.replace('_', ' ')}: {saved[name]}")
 
 
 def _listed() -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from ..errors import ServerError
+from ..files import try_lock
 from ..runner.server.protocol import KEEP_ALIVE_SECONDS, protocol_class
 from ..runner.server.serving import listening_socket
 from ..runner.server.settings import Access
@@ -76,15 +77,7 @@ def _one_at_a_time(settings: StudioSettings) -> Any:
         file = path.open("a")
     except OSError as error:
         raise ServerError(f"cannot write {path}: {error.strerror}; choose a folder of your own") from error
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        pass
-    except OSError as error:
+    if not try_lock(file):
         file.close()
-        raise ServerError(
-            f"a studio of {settings.root} runs already; use it, or stop it with Ctrl-C in its terminal"
-        ) from error
+        raise ServerError(f"a studio of {settings.root} runs already; use it, or stop it with Ctrl-C in its terminal")
     return file

@@ -32,8 +32,8 @@ def predict(
 
     Raises RunError, BundleError, WeightsError, DataError and RecipeError.
     """
-    classifier = _opened(model, weights, classes, device)
-    pictures = _with_shards(pictures)
+    classifier = open_classifier(model, weights, classes, device)
+    pictures = with_shards(pictures)
     answers = classifier.stream(pictures, top=top, batch_size=batch_size, unsure=unsure)
     if not hasattr(classifier, "model"):  # a bundle has threads of its own
         return answers
@@ -47,7 +47,7 @@ def predict(
     return each_with_threads(choose_asking_threads([classifier], at_once, num_pictures), answers)
 
 
-def _with_shards(pictures: Pictures) -> Pictures:
+def with_shards(pictures: Pictures) -> Pictures:
     """The same pictures, with those of each set of shards in its place, in the order of its index."""
     from ..data.shards import is_shard_set, read_shards
 
@@ -67,10 +67,13 @@ def _with_shards(pictures: Pictures) -> Pictures:
     return found
 
 
-def _opened(
-    model: str | Path | PictureClassifier, weights: str | Path | None, classes: str | Path | None, device: str
+def open_classifier(
+    model: str | Path | PictureClassifier,
+    weights: str | Path | None = None,
+    classes: str | Path | None = None,
+    device: str = "auto",
 ) -> PictureClassifier:
-    """A bundle answers without torch, which takes a second to load; code inside a bundle is never run here."""
+    """What answers. A bundle does so without torch, which takes a second to load; code inside it is never run here."""
     if isinstance(model, PictureClassifier):
         return model
     if is_bundle(model):
