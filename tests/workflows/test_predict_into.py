@@ -1,7 +1,6 @@
 """Answers in files: what is in them, that an interrupted call ends with the same bytes, and what is refused."""
 
 import csv
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +69,7 @@ def test_a_row_for_each_picture_as_predict_answers(small_bundle: Path, pictures:
 
 
 @pytest.mark.parametrize("name", ["answers.csv", "answers.parquet"])
-@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("batches", [1, 4])
 def test_a_killed_call_goes_on_and_ends_with_the_same_bytes(
     runs: tuple[Path, ...], pictures: Path, tmp_path: Path, name: str, batches: int
 ) -> None:
@@ -82,13 +81,10 @@ def test_a_killed_call_goes_on_and_ends_with_the_same_bytes(
         predict_into(AnswerFiles(cut), runs[0], pictures, batch_size=8, progress=dies_after(batches))
     assert not cut.exists()
     part = tmp_path / f"{name}.part"
-    with part.open("ab") as file:  # a batch that was not whole when the power went, and bytes that never were written
-        file.write(part.read_bytes().splitlines()[-1].replace(b"{", b"{ ") + b"\n" + b'{"picture": "ha\0\0')
-    names = [Path(json.loads(line)["picture"]) for line in part.read_text("utf-8", "replace").splitlines()[1:2]]
-    assert names == [pictures / "0_0.png"]
-    part.write_bytes(b"\n".join(part.read_bytes().split(b"\n")[:-2]) + b'\n{"picture": "ha\0\0')
+    lines = part.read_bytes().splitlines(keepends=True)
+    part.write_bytes(b"".join(lines[:-3]) + lines[-3][:20] + b"\0\0")  # the last batch was not whole on the disk
     found = predict_into(AnswerFiles(cut), runs[0], pictures, batch_size=8)
-    assert found.num_earlier == 8 * batches
+    assert found.num_earlier == 8 * (batches - 1)
     assert cut.read_bytes() == whole.read_bytes()
     assert not part.exists()
 

@@ -24,7 +24,7 @@ def predict(
         help="Say 'unsure' where needed so that of the answers at most this share is wrong, such as 0.01 for 1 %.",
     ),
     out: str = typer.Option(
-        None, "--out", metavar="FILE", help="Write the answers to a .csv or .parquet file; a call that was cut off goes on."
+        None, "--out", metavar="FILE", help="Write a .csv or .parquet file; given again, a killed call goes on."
     ),
     sort_into: str = typer.Option(
         None, "--sort-into", metavar="DIR", help="Link each picture into a folder of its class, in a new folder."
