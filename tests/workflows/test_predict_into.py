@@ -15,6 +15,7 @@ from casebook.progress import Event
 from casebook.runner.answers import Answer
 from casebook.runner.reading import NamedPicture
 from casebook.workflows.answer_files import folder_names, sort_pictures
+from casebook.workflows.predict import open_classifier
 from casebook.workflows.predict_into import AnswerFiles, predict_into
 
 
@@ -193,3 +194,11 @@ def test_what_cannot_be_answered_into_files(small_bundle: Path, tmp_path: Path) 
         predict_into(AnswerFiles("/dev/null/answers.csv"), small_bundle, "x.png")
     assert predict_into(files, small_bundle, []).num_pictures == 0
     assert table(tmp_path / "answers.csv") == []
+
+
+def test_a_network_of_several_labels_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    answerer = open_classifier(small_bundle)
+    answerer.thresholds = (0.5,) * 4
+    with pytest.raises(RunError, match="several classes"):
+        predict_into(AnswerFiles(tmp_path / "answers.csv"), answerer, "x.png")
+    assert not list(tmp_path.iterdir())

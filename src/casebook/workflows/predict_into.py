@@ -118,6 +118,11 @@ def predict_into(
     if top < 1:
         raise DataError(f"top is {top}, expected 1 or more classes")
     classifier = open_classifier(model)
+    if classifier.thresholds:
+        raise RunError(
+            f"{classifier.name} gives a picture several classes, and these files hold one answer a picture; "
+            "use 'casebook predict --json'"
+        )
     named = list(named_pictures(with_shards(pictures)))
     if any(picture.image is not None for picture in named):
         raise DataError("a picture is an image in memory; predict_into answers files, so that it can go on with them")
