@@ -162,7 +162,8 @@ def test_a_closed_test_shows_no_figure_until_it_is_opened(page: Any, studio: Any
 
 
 def test_the_epochs_of_two_phases_make_one_line(page: Any, studio: Any) -> None:
-    ended = [{"event": "EpochEnded", "phase": "head" if n < 3 else "tune", "epoch": n, "epochs": 2} for n in range(1, 5)]
+    phases = ("head", "head", "tune", "tune")
+    ended = [{"event": "EpochEnded", "phase": name, "epoch": n, "epochs": 2} for n, name in enumerate(phases, 1)]
     steps = [
         {"event": "StepEnded", "phase": phase, "epoch": n, "epochs": 2, "batch": 1, "batches": 1, "loss": 1.0}
         for phase in ("head", "tune")
