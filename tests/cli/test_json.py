@@ -157,7 +157,9 @@ def test_predict(command: Command, sections, digit_folder: Path, small_run: Path
     known = sections["casebook predict"]
     given = (digit_folder / "digit_0" / "000.png", "gone.png", "--json")
     seen = check(command("predict", small_run, *given, "--unsure", "0.3").json, known)
-    all_keys(known, seen, check(command("predict", small_run, *given).json, known))
+    several = casebook.Answer("a.png", (("cat", 0.9), ("dog", 0.8)), labels=("cat", "dog")).to_dict()
+    labels = check({"model": "run", "pictures": [several], "errors": 0}, known)
+    all_keys(known, seen, labels, check(command("predict", small_run, *given).json, known))
 
 
 def test_predict_into_files(command: Command, sections, digit_folder: Path, small_run: Path) -> None:

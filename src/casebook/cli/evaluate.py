@@ -83,7 +83,7 @@ def evaluate(
                 "a run with several labels a picture is scored as it was trained, alone; leave out --protocol, "
                 "--ensemble, --soup, --shift, --save, --unsure, --weights and --classes"
             )
-        listed = read_source(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns, many=True)
+        listed = read_source(pictures, True, label_from=label_from, root=root, suffix=suffix, columns=columns)
         model = casebook.load(members[0], device=device, precision=precision, many_labels=True)
         with TerminalDisplay() as display:
             labels = casebook.score_many_labels(

@@ -26,7 +26,7 @@ FLAGS = {"label_from": "--label-from", "root": "--root", "suffix": "--suffix", "
 
 
 def read_source(
-    data: str | None, *, group_by: str | None = None, many: bool = False, **settings: str | None
+    data: str | None, many: bool = False, /, *, group_by: str | None = None, **settings: str | None
 ) -> "str | Source | None":
     """The source read as the given settings say (fields of SourceFormat), or just `data` where none is given.
 
