@@ -11,8 +11,8 @@ from PIL import Image
 
 from casebook.augmentation.augment import reduce_pixels, reduced_size, resized
 from casebook.data import reduced as module
-from casebook.data.decode import UPRIGHT, open_picture, read_file
-from casebook.data.reduced import decode_reduced
+from casebook.data.decode import UPRIGHT, open_picture
+from casebook.data.reduced import decode_reduced, read_file
 from casebook.errors import PictureError
 
 from .test_decode import assert_corners, four_corners, png, saved

@@ -74,7 +74,7 @@ def test_corrected_lists(digit_folder: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_judged_or_written_is_refused(digit_folder: Path, tmp_path: Path) -> None:
     source, _ = planted()
     found = casebook.suspects(source)
-    with pytest.raises(DataError, match="built-in data set without files"):
+    with pytest.raises(DataError, match="no file for each picture"):
         found.apply(tmp_path / "a.csv", "relabel")
     folder = casebook.suspects(digit_folder)
     with pytest.raises(DataError, match=r"ends in \.csv"):

@@ -19,7 +19,7 @@ from ..device import available_cores
 from ..errors import DataError, PictureError
 from ..preprocessing import Preprocessing
 from .prepared import PreparedFile, StoredFormat, in_memory, picture_and_payload, stored_format
-from .reduced import Box, decode_reduced
+from .reduced import Box, decode_reduced, read_file
 from .sources import Source
 
 WHOLE_SIDE = 64  # pixels; pictures up to this side are preprocessed once and held in memory as one array
@@ -158,7 +158,8 @@ class CropSource:
         width, height = self.sizes[place].tolist()
         if not width:
             raise PictureError(name, "could not be read when the data were scanned")
-        content, payload = self.source.content(index), None
+        path, payload = self.source.path(index), None
+        content = self.source.content(index) if path is None else read_file(path, name=name)
         if self.prepared is None and format.format == "raw":
             picture = decode_reduced(content, name=name, window=window, **format.decode_options)
         else:

@@ -63,15 +63,6 @@ class Decoded(NamedTuple):
     extremes: tuple[float, float] | None  # the least and the greatest value of a picture of more than 8 bits
 
 
-def read_file(path: Path, *, name: str) -> bytes:
-    """The content of a picture's file. Raises PictureError."""
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half the time of Path.read_bytes
-            return file.readall()
-    except OSError as error:
-        raise PictureError(name, reason_of(path, name, error)) from error
-
-
 def open_picture(
     source: Path | bytes | BinaryIO,
     *,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, did_you_mean
-from .decode import open_picture, read_file
+from .decode import open_picture
 
 SPLITS = ("train", "val", "test")
 LABEL_FROM = ("auto", "top", "parent")
@@ -119,6 +119,8 @@ class Source:
         if self.shards is not None:
             return self.shards.content(name)
         assert self.root is not None
+        from .reduced import read_file
+
         return read_file(self.root / name, name=name)
 
     def open(

@@ -34,8 +34,12 @@ def is_shard_set(given: object) -> bool:
     """Whether this is a folder with `shards.json` in it, that file, or an address."""
     if not isinstance(given, str | Path):
         return False
-    path = Path(given).expanduser()
-    return is_address(given) or path.name == MANIFEST or (path / MANIFEST).is_file()
+    if is_address(given) or Path(given).name == MANIFEST:
+        return True
+    try:
+        return (Path(given).expanduser() / MANIFEST).is_file()
+    except (OSError, RuntimeError):  # a name that is too long, or that of a user who does not exist
+        return False
 
 
 def read_shards(given: str | Path) -> Source:

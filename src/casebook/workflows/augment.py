@@ -15,8 +15,8 @@ from ..augmentation.colour import IMAGENET_COMPONENTS
 from ..augmentation.policy import Policy
 from ..augmentation.sampling import described, identity, sample
 from ..data.colours import source_colours
-from ..data.decode import open_picture, read_file
-from ..data.reduced import decode_reduced
+from ..data.decode import open_picture
+from ..data.reduced import decode_reduced, read_file
 from ..data.sources import Source, load_source
 from ..errors import DataError, PictureError
 from ..files import write_atomically
