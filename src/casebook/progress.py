@@ -116,12 +116,20 @@ class EpochEnded(Event):
     train_loss: float
     learning_rate: float
     val_loss: float
-    val_top1: float
     images_per_second: float
     seconds: float
     validation_seconds: float
     threads: int
     is_best: bool
+    val_top1: float | None = None
+    """Of one label a picture, else None."""
+    val_map: float | None = None
+    """Of several labels a picture, else None."""
+
+    @property
+    def score(self) -> tuple[str, float]:
+        """The name and the value of what the best epoch is chosen by."""
+        return ("top-1", self.val_top1 or 0.0) if self.val_map is None else ("mAP", self.val_map)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,9 +210,10 @@ def _(event: TrainingStarted) -> tuple[str, ...]:
 
 @lines_of.register
 def _(event: EpochEnded) -> tuple[str, ...]:
+    name, score = event.score
     return (
         f"{event.phase} epoch {event.epoch:>3}: loss {event.train_loss:.4f}, validation loss {event.val_loss:.4f}, "
-        f"top-1 {100 * event.val_top1:.2f} %, {event.images_per_second:.0f} images/s, {clock_text(event.seconds)}"
+        f"{name} {100 * score:.2f} %, {event.images_per_second:.0f} images/s, {clock_text(event.seconds)}"
         f"{' (best)' if event.is_best else ''}",
     )
 
@@ -229,14 +238,14 @@ class _Bar:
     def __init__(self) -> None:
         self.name, self.text, self.done, self.total = "", "", 0, 1
         self._epoch_began = time.monotonic()
-        self._val_top1: float | None = None
+        self._score: tuple[str, float] | None = None
 
     def take(self, event: Event) -> bool:
         """Whether the event moves the bar."""
         if isinstance(event, TrainingStarted | EpochEnded):
             self._epoch_began = time.monotonic()  # what came before is no part of an epoch
         if isinstance(event, EpochEnded):
-            self._val_top1 = event.val_top1
+            self._score = event.score
         if isinstance(event, Advanced):
             detail = f" {event.detail}" if event.detail else ""
             self.name = event.task
@@ -251,10 +260,10 @@ class _Bar:
     def _of_step(self, event: StepEnded) -> str:
         seconds_per_batch = (time.monotonic() - self._epoch_began) / max(event.batch, 1)
         batches_left = event.batches - event.batch + event.batches * (event.epochs - event.epoch)
-        top1 = "" if self._val_top1 is None else f", validation {100 * self._val_top1:.2f} %"
+        score = "" if self._score is None else f", validation {self._score[0]} {100 * self._score[1]:.2f} %"
         return (
             f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, rate {event.learning_rate:.2e}, "
-            f"{event.images_per_second:.0f} images/s, ETA {clock_text(seconds_per_batch * batches_left)}{top1}"
+            f"{event.images_per_second:.0f} images/s, ETA {clock_text(seconds_per_batch * batches_left)}{score}"
         )
 
 

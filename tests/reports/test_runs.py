@@ -26,3 +26,10 @@ def test_a_run_shows_its_accuracy_cost_and_time() -> None:
 def test_no_runs(tmp_path: Path) -> None:
     write_runs_page(tmp_path / "runs.html", [])
     assert "0 runs" in (tmp_path / "runs.html").read_text("utf-8")
+
+
+def test_mean_average_precision_is_named() -> None:
+    row = ROWS[0]._replace(top1=None, map=0.875, interval=(0.8, 0.9))
+    found = Markup(runs_page([row]))
+    assert "mAP 87.5\u00a0%" in found.text
+    assert [attributes["data-value"] for attributes in found.all("td") if "data-value" in attributes][3] == "0.875"

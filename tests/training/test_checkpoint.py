@@ -30,14 +30,14 @@ def test_every_changed_byte_is_noticed(written: Path) -> None:
         damaged = bytearray(content)
         damaged[place] ^= 1
         written.write_bytes(damaged)
-        with pytest.raises(RunError, match=r"damaged|not a Casebook checkpoint"):
+        with pytest.raises(RunError, match=r"damaged|not a checkpoint of this Casebook"):
             read_checkpoint(written)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", MAGIC, b"PK\x03\x04 something else"])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
-    with pytest.raises(RunError, match="not a Casebook checkpoint"):
+    with pytest.raises(RunError, match="not a checkpoint of this Casebook"):
         read_checkpoint(tmp_path / "last.ckpt")
 
 

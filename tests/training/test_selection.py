@@ -28,3 +28,7 @@ def test_the_first_epoch_beats_nothing() -> None:
     assert is_better(0.0, 3.0, -1.0, float("inf"))
     assert not is_better(0.9, UNUSABLE_LOSS, 0.5, 1.0)
     assert not is_better(0.9, float("nan"), 0.5, 1.0)
+
+
+def test_mean_average_precision_counts_where_there_is_one() -> None:
+    assert kept_epoch([{"val_map": 0.9, "val_loss": 0.5}, {"val_map": 0.8, "val_loss": 0.1}]) == 0

@@ -21,7 +21,7 @@ from casebook.training.distributed import World
 from casebook.training.recipe import Recipe, make_recipe
 from casebook.training.run import Run
 from casebook.training.streams import PlainStream
-from casebook.training.trainer import Phase, Stepper, Trainer
+from casebook.training.trainer import Phase, Stepper, Trainer, Validation, validate
 
 
 class Memory:
@@ -366,9 +366,9 @@ def test_all_processes_validate_with_the_first_ones_statistics(monkeypatch: pyte
         assert source == 0
         buffer.fill_(7)
 
-    def validate(module: nn.Sequential, *_: Any) -> tuple[float, float]:
+    def validate(module: nn.Sequential, *_: Any) -> Validation:
         seen.append(module[0].running_mean[:2].tolist())
-        return 1.0, 0.5
+        return Validation(1.0, 0.5, "val_top1")
 
     monkeypatch.setattr("torch.nn.parallel.DistributedDataParallel", lambda module, device_ids: module)
     monkeypatch.setattr("torch.distributed.broadcast", broadcast)
@@ -396,3 +396,20 @@ def test_a_stop_while_waiting_for_a_batch_ends_the_training_at_once(tmp_path: Pa
         trainer.fit(linear(), prepared(Stuck(inputs, labels, 8)), prepared(Memory(inputs, labels, 64)))
     assert time.monotonic() - began < 10
     assert read_checkpoint(tmp_path / "last.ckpt")["position"]["batch"] == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_several_labels_are_validated_by_mean_average_precision(
+    processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All logits are below 0, so no label is given, and yet the ranking is right but for one pair."""
+    logits = torch.tensor([[-1.0, -4.0], [-2.0, -3.0], [-3.0, -2.0], [-4.0, -1.0]])
+    labels = torch.tensor([[1.0, 0.0], [1.0, math.nan], [0.0, 1.0], [0.0, 0.0]])
+    halves = [(logits[:2], labels[:2]), (logits[2:], labels[2:])]
+    others = [tuple(part.numpy() for part in half) for half in halves]
+    if processes == 2:
+        monkeypatch.setattr("casebook.training.trainer.gather_from_all", lambda mine, _: [mine, others[1:]])
+    stream = PlainStream(halves[:1] if processes == 2 else halves)
+    found = validate(nn.Identity(), stream, torch.device("cpu"))
+    assert found.name == "val_map"
+    assert found.score == pytest.approx((1.0 + 0.5) / 2)

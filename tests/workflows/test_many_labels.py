@@ -8,6 +8,7 @@ from PIL import Image
 
 import casebook
 from casebook.errors import RunError
+from casebook.workflows.runs import list_runs
 
 from ..cli.test_json import check, documented, must
 
@@ -40,6 +41,17 @@ def test_a_training_scores_itself(run):
     assert "mAP" in str(run)
     assert (run.path / "report.html").read_text().count("average precision") >= 1
     assert casebook.score_many_labels(run.path).document["map"] == pytest.approx(document["test"]["map"], abs=1e-6)
+
+
+def test_the_best_epoch_has_the_highest_mean_average_precision(run):
+    rows = run.history
+    kept = max(rows, key=lambda row: (row["val_map"], -row["val_loss"]))
+    found = run.evaluation["validation"]
+    assert (found["map"], found["loss"], found["epoch"]) == (kept["val_map"], kept["val_loss"], kept["epoch"])
+    scored = casebook.score_many_labels(run.path, split="val")
+    assert scored.document["map"] == pytest.approx(kept["val_map"], abs=1e-3)
+    [row], _ = list_runs(run.path)
+    assert (row.top1, row.map, row.interval) == (None, run.label_test.map, run.label_test.map_interval)
 
 
 def test_the_json_is_documented(run):

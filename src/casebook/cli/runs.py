@@ -10,7 +10,7 @@ COLUMNS = (
     TextColumn("run", fold=20),
     TextColumn("data", rank=3),
     TextColumn("network"),
-    TextColumn("top-1", right=True),
+    TextColumn("test", right=True),
     TextColumn("95 % interval", right=True),
     TextColumn("pictures", right=True, rank=2),
     TextColumn("multiply-adds", right=True, rank=4),
@@ -44,11 +44,12 @@ def runs(
         return
     cells = []
     for row in rows:
-        done = row.top1 is not None and row.interval is not None
+        name, score = "" if row.map is None else "mAP ", row.score
+        done = score is not None and row.interval is not None
         low, high = row.interval or (0.0, 0.0)
         cells.append(
             [
-                row.path, row.data, row.network, percent(row.top1 or 0.0) if done else "not finished",
+                row.path, row.data, row.network, f"{name}{percent(score or 0.0)}" if done else "not finished",
                 f"{100 * low:.1f} to {100 * high:.1f}" if done else "", str(row.num_pictures or ""),
                 giga(row.multiply_adds) if row.multiply_adds else "", f"{row.seconds:.0f}" if row.seconds else "",
             ]

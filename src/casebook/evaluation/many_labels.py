@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, WeightsError
+from ..training.ranking import Ranked, average_precisions, decided, rank, running
 from .metrics import CONFIDENCE, class_scores, debiased_interval, percentile_interval, wilson_interval
 
 RESAMPLES = 1000
@@ -39,20 +40,6 @@ class Threshold(NamedTuple):
     """validation pictures that have the class"""
 
 
-class _Ranked(NamedTuple):
-    """The known pictures of a class, most probable first."""
-
-    places: NDArray[np.intp]  # (n,) into the pictures
-    positive: NDArray[np.bool_]  # (n,)
-    scores: NDArray[np.float64]  # (n,) falling
-    ends: NDArray[np.intp]  # (m,) the last place of each distinct score
-
-
-def decided(truth: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(N, K) votes or labels -> 1, 0, or NaN where nobody knows or the votes are even."""
-    return np.where(np.isnan(truth) | (truth == 0.5), np.nan, truth > 0.5)
-
-
 def fit_thresholds(
     probabilities: NDArray[np.floating], truth: NDArray[np.floating], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[Threshold]:
@@ -62,7 +49,7 @@ def fit_thresholds(
     """
     found = []
     for column in range(truth.shape[1]):
-        ranked = _rank(probabilities[:, column], truth[:, column])
+        ranked = rank(probabilities[:, column], truth[:, column])
         num_positive = int(ranked.positive.sum())
         if num_positive in (0, len(ranked.positive)):
             found.append(Threshold(UNDECIDED, None, None, num_positive))
@@ -82,29 +69,6 @@ def fit_thresholds(
                 threshold, [min(ends[0], threshold), max(ends[1], threshold)], float(f1[best]), num_positive
             )
         )  # fmt: skip
-    return found
-
-
-def average_precisions(
-    probabilities: NDArray[np.floating], truth: NDArray[np.floating], weights: NDArray[np.floating] | None = None
-) -> NDArray[np.float64]:
-    """(N, K), (N, K) and perhaps (R, N) weights of pictures -> (R, K): average precision as scikit-learn defines it.
-
-    The sum over falling scores of precision times the gain in recall, equal scores as one step; NaN for a class of
-    which no picture counts.
-    """
-    weights = np.ones((1, len(truth))) if weights is None else weights
-    found = np.full((len(weights), truth.shape[1]), np.nan)
-    for column in range(truth.shape[1]):
-        ranked = _rank(probabilities[:, column], truth[:, column])
-        hits, given = _running(ranked, weights)
-        if not given.shape[1]:
-            continue
-        gains = np.diff(hits, axis=1, prepend=0)
-        total = hits[:, -1]
-        precision = hits / np.maximum(given, 1e-300)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found[:, column] = np.where(total > 0, (precision * gains).sum(1) / total, np.nan)
     return found
 
 
@@ -202,24 +166,9 @@ def _class_scores(num_true: int, num_predicted: int, hits: int) -> dict[str, Any
     return class_scores(num_true, num_predicted, hits)
 
 
-def _rank(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> _Ranked:
-    truth = decided(truth)
-    places = np.flatnonzero(~np.isnan(truth))
-    places = places[np.argsort(-scores[places], kind="stable")]
-    falling = np.asarray(scores[places], np.float64)
-    ends = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1) if len(falling) else np.zeros(0, np.intp)
-    return _Ranked(places, truth[places] == 1, falling, ends.astype(np.intp))
-
-
-def _running(ranked: _Ranked, weights: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(R, m) each: the weight of positive pictures, and of all, down to each distinct score."""
-    sorted_weights = weights[:, ranked.places].astype(np.float64)
-    return tuple(np.cumsum(part, axis=1)[:, ranked.ends] for part in (sorted_weights * ranked.positive, sorted_weights))  # type: ignore[return-value]
-
-
-def _f1_curve(ranked: _Ranked, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+def _f1_curve(ranked: Ranked, weights: NDArray[np.floating]) -> NDArray[np.float64]:
     """(R, m): F1 where the class is given down to each distinct score."""
-    hits, given = _running(ranked, weights)
+    hits, given = running(ranked, weights)
     return 2 * hits / np.maximum(given + hits[:, -1:], 1e-300)
 
 

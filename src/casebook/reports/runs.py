@@ -11,7 +11,11 @@ SCRIPTS = ("sort.js",)
 
 
 class RunRow(NamedTuple):
-    """A finished run; what is None is not known. `interval` is the 95 % interval of the test accuracy `top1`."""
+    """A finished run; what is None is not known.
+
+    `top1` is the test accuracy; with several labels a picture `map`, mean average precision, stands for it. `interval`
+    is the 95 % interval of either.
+    """
 
     name: str
     data: str
@@ -25,6 +29,12 @@ class RunRow(NamedTuple):
     date: str
     """As in "2026-11-28 21:40"."""
     path: str
+    map: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """`top1` or `map`."""
+        return self.top1 if self.map is None else self.map
 
 
 def write_runs_page(path: str | Path, rows: Sequence[RunRow]) -> None:
@@ -57,10 +67,11 @@ def _cells(row: RunRow) -> list[str | Cell | Bar | None]:
     unknown = Cell("–", sort="")
     accuracy: Cell = unknown
     bar = None
-    if row.top1 is not None:
+    if row.score is not None:
         of = "" if row.num_pictures is None else f"{row.num_pictures:,} pictures"
-        accuracy = Cell(percent_text(row.top1), of, sort=round(row.top1, 6))
-        bar = None if row.interval is None else Bar(row.top1, *row.interval)
+        name = "" if row.map is None else "mAP "
+        accuracy = Cell(f"{name}{percent_text(row.score)}", of, sort=round(row.score, 6))
+        bar = None if row.interval is None else Bar(row.score, *row.interval)
     return [
         Cell(row.name, row.path if row.path != row.name else ""),
         Cell(row.data),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CasebookError
+from ..training.selection import kept_epoch
 from .documents import read_json
 from .projects import Project, Projects
 from .settings import StudioSettings
@@ -20,7 +21,8 @@ def list_runs(settings: StudioSettings, projects: Projects) -> list[dict[str, An
         if not isinstance(model, dict):
             continue
         recipe, rows = read_recipe(path.parent), read_rows(path.parent)
-        best = max((row for row in rows if "val_top1" in row), key=lambda row: row["val_top1"], default=None)
+        kept = kept_epoch(rows)
+        best = {} if kept is None else rows[kept]
         data = str(recipe.get("data", ""))
         found.append(
             {
@@ -30,7 +32,8 @@ def list_runs(settings: StudioSettings, projects: Projects) -> list[dict[str, An
                 "network": model.get("architecture", ""),
                 "classes": len(model.get("classes", ())),
                 "epochs": len(rows),
-                "val_top1": None if best is None else best["val_top1"],
+                "val_top1": best.get("val_top1"),
+                "val_map": best.get("val_map"),
                 "complete": (path.parent / "evaluation.json").is_file(),
                 "written": path.stat().st_mtime,
             }

@@ -11,7 +11,7 @@ import torch
 from ..errors import RunError
 from ..files import write_atomically
 
-MAGIC = b"casebook-checkpoint-1\n"
+MAGIC = b"casebook-checkpoint-2\n"
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: {error.strerror}") from error
     head = len(MAGIC) + 32
     if not content.startswith(MAGIC) or len(content) < head:
-        raise RunError(f"{path}: not a Casebook checkpoint ({len(content)} bytes); start the training again")
+        raise RunError(f"{path}: not a checkpoint of this Casebook ({len(content)} bytes); start the training again")
     if hashlib.sha256(memoryview(content)[head:]).digest() != content[len(MAGIC) : head]:
         raise RunError(f"{path}: damaged, its checksum does not fit; restore it from a copy or start again")
     try:

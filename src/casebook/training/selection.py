@@ -7,9 +7,9 @@ from typing import Any
 UNUSABLE_LOSS = 1e30  # recorded when a validation loss is not a number, which JSON cannot hold
 
 
-def is_better(top1: float, loss: float, best_top1: float, best_loss: float) -> bool:
-    """Whether weights with these validation results replace the best so far: higher accuracy, then lower loss."""
-    return loss < UNUSABLE_LOSS and (top1, -loss) > (best_top1, -best_loss)
+def is_better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
+    """Whether weights with these validation results replace the best so far: higher score, then lower loss."""
+    return loss < UNUSABLE_LOSS and (score, -loss) > (best_score, -best_loss)
 
 
 def kept_phase(model: dict[str, Any]) -> str:
@@ -24,13 +24,13 @@ def kept_epoch(history: Sequence[dict[str, Any]], phase: str = "") -> int | None
 
     With a `phase`, only its epochs count.
     """
-    kept, best_top1, best_loss = None, -1.0, math.inf
+    kept, best_score, best_loss = None, -1.0, math.inf
     for place, row in enumerate(history):
         if phase and row.get("phase") != phase:
             continue
-        top1, loss = row.get("val_top1"), row.get("val_loss")
-        if not isinstance(top1, int | float) or not isinstance(loss, int | float):
+        score, loss = row.get("val_map", row.get("val_top1")), row.get("val_loss")
+        if not isinstance(score, int | float) or not isinstance(loss, int | float):
             continue
-        if is_better(top1, loss, best_top1, best_loss):
-            kept, best_top1, best_loss = place, top1, loss
+        if is_better(score, loss, best_score, best_loss):
+            kept, best_score, best_loss = place, score, loss
     return kept

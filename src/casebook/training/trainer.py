@@ -11,10 +11,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -27,9 +29,10 @@ from ..models.weights import save_weights
 from ..progress import EpochEnded, Reporter, StepEnded, silent
 from .checkpoint import write_checkpoint
 from .depthwise import spreading_gradients
-from .distributed import ALONE, World, sum_over_all
+from .distributed import ALONE, World, gather_from_all, sum_over_all
 from .objective import objective_for
 from .optimise import make_optimiser, parameter_groups, weight_average
+from .ranking import mean_average_precision
 from .recipe import Recipe
 from .run import Run, append_row, portable_state
 from .schedule import rate_factor
@@ -83,7 +86,7 @@ class Position:
     step: int = 0  # optimiser steps in this phase
     rows: int = 0  # lines of metrics.jsonl
     stale: int = 0  # epochs since the best
-    best_top1: float = -1.0
+    best_score: float = -1.0
     best_loss: float = math.inf
     loss_sum: float = 0.0  # over this epoch's pictures so far
     num_seen: int = 0
@@ -147,7 +150,8 @@ class Trainer:
 
         `train` and `validation` are streams (see `streams`) or plain iterables of (inputs, labels) such as a
         DataLoader: inputs are normalised images (B, C, H, W) float, labels (B,) int64. The weights with the best
-        validation accuracy are kept: of equals those with the lower loss.
+        validation accuracy are kept: of equals those with the lower loss. With several labels a picture, labels are
+        (B, num_classes) float, NaN where unknown, and the best mean average precision decides.
         """
         phase = phase or Phase(self.recipe.epochs)
         streams = as_stream(train), as_stream(validation)
@@ -168,7 +172,7 @@ class Trainer:
                 self.position, phase=phase.number + 1, epoch=0, batch=0, step=0, stale=0, loss_sum=0.0, num_seen=0
             )
             if self.recipe.keep_head:  # each phase has its own best weights, which are compared later
-                self.position = dataclasses.replace(self.position, best_top1=-1.0, best_loss=math.inf)
+                self.position = dataclasses.replace(self.position, best_score=-1.0, best_loss=math.inf)
         for stream in streams:
             stream.close()
         return self.history[rows_before:]
@@ -288,15 +292,17 @@ class Trainer:
         self._require_finite_weights(network)
         with averaged(network, stepper.average):
             _share_buffers(network, self.world)
-            loss, top1 = validate(stepper.module, validation, self.device, phase.dtype, self.world, position.rows)
-            is_best = is_better(top1, loss, position.best_top1, position.best_loss)
+            loss, score, name = validate(
+                stepper.module, validation, self.device, phase.dtype, self.world, position.rows
+            )
+            is_best = is_better(score, loss, position.best_score, position.best_loss)
             if is_best:
                 self._keep(network)
         row: dict[str, Any] = {
             "train_loss": position.loss_sum / max(1, position.num_seen),
             "learning_rate": rate,
             "val_loss": loss,
-            "val_top1": top1,
+            name: score,
             "images_per_second": round(images_per_second, 2),
             "seconds": round(seconds, 3),
             "validation_seconds": round(watch.seconds, 3),
@@ -308,13 +314,13 @@ class Trainer:
         position.batch, position.loss_sum, position.num_seen = 0, 0.0, 0
         position.stale = 0 if is_best else position.stale + 1
         if is_best:
-            position.best_top1, position.best_loss = top1, loss
+            position.best_score, position.best_loss = score, loss
         self.history.append(row)
         if self.world.is_first and self.run is not None:
             append_row(self.run, row)
         if self.world.is_first and self.events is not None:
-            for name in ("train_loss", "val_loss", "val_top1", "learning_rate", "images_per_second"):
-                self.events.add_scalar(name, row[name], position.rows)
+            for column in ("train_loss", "val_loss", name, "learning_rate", "images_per_second"):
+                self.events.add_scalar(column, row[column], position.rows)
         self.report(EpochEnded(epochs=phase.epochs, is_best=is_best, **row))
 
     def _keep(self, network: nn.Module) -> None:
@@ -475,6 +481,16 @@ class Stepper:
         return objective.of_pictures(losses, labels, self.class_weights)
 
 
+class Validation(NamedTuple):
+    """What a validation found."""
+
+    loss: float
+    score: float
+    """The share of right answers; with several labels a picture the mean average precision."""
+    name: str
+    """Of the score, as metrics.jsonl has it: "val_top1" or "val_map"."""
+
+
 def validate(
     module: Any,
     stream: BatchStream,
@@ -482,14 +498,12 @@ def validate(
     dtype: torch.dtype = torch.float32,
     world: World = ALONE,
     epoch: int = 0,
-) -> tuple[float, float]:
-    """Mean cross-entropy and share of right answers over the pictures of all processes, each counted once.
-
-    With several labels a picture an answer is right where all known labels are, at the threshold 1/2.
-    """
+) -> Validation:
+    """The mean loss and the score of the pictures of all processes, each counted once."""
     module.eval()
     sum_dtype = torch.float32 if device.type == "mps" else torch.float64
     sums = torch.zeros(3, dtype=sum_dtype, device=device)
+    answers: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []  # those that are scored all together
     with torch.inference_mode():
         for batch in stream.epoch(epoch):
             if not len(batch.labels):
@@ -500,10 +514,19 @@ def validate(
             logits = logits.float()
             objective = objective_for(labels)
             sums[0] += objective.validation(logits, labels)
-            sums[1] += objective.right(logits, labels).sum()
+            if objective.right is None:
+                answers.append((logits.cpu().numpy(), labels.cpu().numpy()))
+            else:
+                sums[1] += objective.right(logits, labels).sum()
             sums[2] += len(labels)
     loss, correct, count = sum_over_all(sums, world).tolist()
-    return (loss / count, correct / count) if count and math.isfinite(loss) else (UNUSABLE_LOSS, 0.0)
+    gathered = [pair for part in gather_from_all(answers, world) for pair in part]
+    name = "val_map" if gathered else "val_top1"
+    if not count or not math.isfinite(loss):
+        return Validation(UNUSABLE_LOSS, 0.0, name)
+    if gathered:
+        return Validation(loss / count, mean_average_precision(*map(np.concatenate, zip(*gathered, strict=True))), name)
+    return Validation(loss / count, correct / count, name)
 
 
 @contextlib.contextmanager

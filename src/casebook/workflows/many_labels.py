@@ -112,7 +112,7 @@ def finish_many_labels(outcome: Outcome, watch: Stopwatch, report: Reporter) -> 
         "task": run.task,
         "transfer": {"strategy": outcome.transfer.strategy, "reason": outcome.transfer.reason},
         "pictures": {name: len(getattr(data.split, name)) for name in ("train", "val", "test")},
-        "validation": {"subset_accuracy": best["val_top1"], "loss": best["val_loss"], "epoch": best["epoch"]},
+        "validation": {"map": best["val_map"], "loss": best["val_loss"], "epoch": best["epoch"]},
         "thresholds": fitted,
         "agreement": data.source.agreement,
         "test": evaluate_labels(said.probabilities, said.labels, said.classes, [one.threshold for one in thresholds]),

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..cost.count import count
 from ..errors import CasebookError, RunError
 from ..reports.runs import RunRow
+from ..scores import LabelScores, Scores
 from ..training.run import Run
 
 
@@ -29,14 +30,18 @@ def list_runs(folder: str | Path = "runs") -> tuple[list[RunRow], dict[str, str]
 
 def _row(run: Run) -> RunRow:
     model, recipe = run.model, run.recipe
-    test = run.test if run.is_complete else None
+    test = None
+    if run.is_complete:
+        test = run.label_test if run.task == "multilabel" else run.test
+    interval = test and (test.map_interval if isinstance(test, LabelScores) else test.top1_interval)
     written = (run.path / "model.json").stat().st_mtime
     return RunRow(
         name=run.path.name,
         data=Path(recipe.data).name or recipe.data,
         network=model["architecture"],
-        top1=test.top1 if test else None,
-        interval=test.top1_interval if test else None,
+        top1=test.top1 if isinstance(test, Scores) else None,
+        map=test.map if isinstance(test, LabelScores) else None,
+        interval=interval,
         num_pictures=test.n if test else None,
         multiply_adds=count(run.network(), run.preprocessing.size).total.multiply_adds,
         seconds=run.evaluation["training_seconds"] if test else None,
