@@ -11,8 +11,6 @@ again. The jump is from the key End until the last pictures are drawn. Needs Chr
 import argparse
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from studio_session import studio
 
 DRAWN = """() => {
   const grid = document.querySelector('.grid');
@@ -91,20 +90,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         make_pictures(root / "many", given.pictures)
-        command = [sys.executable, "-m", "casebook", "studio", str(root), "--no-browser"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
-            assert server.stderr is not None
-            address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+        with studio(root) as server, sync_playwright() as driver:
             browser = driver.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--headless=new", "--no-sandbox", "--disable-gpu"]
             )
             before = set(renderers())
             page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.goto(address)
+            page.goto(server.address)
             page.locator("h2").first.wait_for()
             post = "import('/static/lib/api.js').then((api) => api.post('/api/projects', {folder: 'many'}))"
             project = page.evaluate(post)["id"]
-            label = f"{address.partition('/?')[0]}/p/{project}/label"
+            label = f"{server.address.partition('/?')[0]}/p/{project}/label"
             for what in ("first time", "again"):
                 began = time.perf_counter()
                 page.goto(label, wait_until="commit")
@@ -140,7 +136,6 @@ def main() -> None:
                     scroll(page, given.minutes)
             print(f"DOM nodes: {page.evaluate('document.querySelectorAll(`*`).length')}")
             browser.close()
-            server.terminate()
 
 
 if __name__ == "__main__":

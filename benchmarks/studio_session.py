@@ -77,11 +77,16 @@ class Keyboard:
         self.press("Enter")
 
     def choose(self, label: str, option: str) -> None:
-        """An option of a select, by typing its name."""
+        """An option of a select, by typing its name. A browser that is kept waiting for a second begins a new name."""
         self.reach(label, "SELECT")
-        self.type(option)
-        chosen = self.page.evaluate("() => document.activeElement.selectedOptions[0].textContent")
-        assert chosen.startswith(option), f"typing {option!r} chose {chosen!r}"
+        chosen = ""
+        for _ in range(5):
+            self.type(option)
+            chosen = self.page.evaluate("() => document.activeElement.selectedOptions[0].textContent")
+            if chosen.startswith(option):
+                return
+            self.page.wait_for_timeout(1200)
+        raise AssertionError(f"typing {option!r} chose {chosen!r}")
 
     def until(self, text: str | re.Pattern[str], seconds: float = 30) -> None:
         self.page.get_by_text(text).first.wait_for(timeout=1000 * seconds)
@@ -187,14 +192,24 @@ def _train(keyboard: Keyboard, step: Callable[[str], Step], training: Training, 
     yield step(f"train {training.model}, {training.epochs} epochs")
 
 
+class Server(NamedTuple):
+    address: str
+    """It lets one browser in."""
+    pid: int
+
+
 @contextlib.contextmanager
-def studio(root: Path) -> Iterator[str]:
-    """A studio of the folder; the address that lets a browser in."""
+def studio(root: Path) -> Iterator[Server]:
+    """A studio of the folder, until the block is left."""
     command = [sys.executable, "-m", "casebook", "studio", str(root), "--no-browser"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        yield next(m[0] for line in process.stderr if (m := re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line)))
-        process.terminate()
+        try:
+            assert process.stderr is not None
+            address = r"http://127\.0\.0\.1:\d+/\?token=\S+"
+            found = next(found[0] for line in process.stderr if (found := re.search(address, line)))
+            yield Server(found, process.pid)
+        finally:  # also after a step that failed: leaving the block waits for the process
+            process.terminate()
 
 
 def main() -> None:
@@ -214,11 +229,11 @@ def main() -> None:
             weights = Path(shutil.copy(options.weights, root)).name
         picture = next(path for path in sorted(options.pictures.rglob("*")) if path.is_file())
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        with studio(root) as address:
+        with studio(root) as server:
             page = browser.new_page()
             training = Training(options.model, weights, options.epochs)
             total = 0.0
-            for step in session(page, address, options.pictures.name, training, picture):
+            for step in session(page, server.address, options.pictures.name, training, picture):
                 total += step.seconds
                 print(f"{step.name:<40}{step.seconds:>8.1f} s{step.keys:>6} keys", flush=True)
             print(f"{'all':<40}{total:>8.1f} s")

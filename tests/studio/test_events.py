@@ -1,12 +1,15 @@
 """Events have numbers without gaps, over restarts, torn files and full disks."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from casebook.studio import events
+from casebook.studio.api.jobs import _stream
 from casebook.studio.events import EventLog, LineLog, to_json
 
 
@@ -54,6 +57,7 @@ def test_a_long_log_drops_its_oldest_and_keeps_the_numbers(tmp_path: Path, monke
     log = EventLog(path)
     for line in range(100):
         log.add("old" if line < 50 else "new", {"event": "Remark", "text": "x" * 20}, line % 50)
+    again = log
     for _ in range(3):
         again = EventLog(path)
         assert again.number == 100
@@ -110,3 +114,23 @@ def test_one_who_waits_is_told_at_once(tmp_path: Path) -> None:
 
 def test_json_has_no_numbers_that_json_does_not_have() -> None:
     assert to_json({"loss": float("nan"), "all": (1.5, float("inf"))}) == '{"loss":null,"all":[1.5,null]}'
+
+
+def test_a_log_that_somebody_empties_holds_up_nobody(tmp_path: Path) -> None:
+    """Without a wait, a stream that finds nothing where there should be something would stop the whole server."""
+    path = tmp_path / "events.jsonl"
+
+    async def read() -> list[str]:
+        log = EventLog(path)
+        log.add("a", {"event": "Remark"}, 0)
+        path.write_bytes(b"")
+        told = [text async for text in _until_quiet(log)]
+        return [text.partition("\n")[0] for text in told]
+
+    async def _until_quiet(log: EventLog) -> AsyncIterator[str]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                async for text in _stream(log, 0):
+                    yield text
+
+    assert asyncio.run(read()) == ["retry: 1000", "event: reset"]

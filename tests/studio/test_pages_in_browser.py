@@ -189,8 +189,15 @@ def test_a_failed_training_says_why_and_offers_to_go_on(tabs: Any, studio: Any) 
     page = tabs.new_page()
     page.goto(studio.run_page)
     page.get_by_role("button", name="Stop and keep a checkpoint").wait_for()
+    held: list[tuple[Any, Any]] = []
+    page.route("**/api/home", lambda route: held.append((route, route.fetch())), times=1)
+    studio.training.tell({"event": "RunOpened", "path": "night"})  # for which the page reads its jobs again
+    while not held:
+        page.wait_for_timeout(20)
     studio.training.end()
     page.get_by_text("No space left on device").first.wait_for()
+    with page.expect_request("**/api/home", timeout=8000):  # it asks again
+        held[0][0].fulfill(response=held[0][1])  # says that the training runs, and comes too late
     page.get_by_role("button", name="Resume").wait_for()
     said = page.locator("[aria-live]").inner_text()
     assert said.startswith("training: failed, cannot write last.ckpt")

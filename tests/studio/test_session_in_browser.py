@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from casebook.studio.processes import started_at
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -39,6 +41,22 @@ def test_a_keyboard_is_enough_from_the_folder_to_the_exported_classifier(
     runs = {run["name"]: run["openings"] for run in studio.get(f"/api/projects/{project['id']}/runs")["runs"]}
     assert runs == {"first": 1, "second": 0}
     assert (session_root / "exports" / "second.casebook").is_file()
+
+
+def test_a_step_that_fails_ends_the_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It once hung: the block waited for a server that nobody had told to stop."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    studio_session = pytest.importorskip("studio_session")
+    pids: list[int] = []
+
+    def session() -> None:
+        with studio_session.studio(tmp_path) as server:
+            pids.append(server.pid)
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        session()
+    assert started_at(pids[0]) is None
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from .pictures import (
     twin_notes,
 )
 from .split_words import PLAIN, split_names, splits_text
-from .walk import list_folder, walk
+from .walk import list_folder, names_below, walk
 
-Found = dict[str, list[Path]]  # class -> its pictures
+Found = dict[str, list[str]]  # class -> the paths of its pictures
 
 FOLD = re.compile(r"(?i)(k[\W_]*)?(fold|cv)[\W_]*\d+")
 PARENT, TOP = "--label-from parent", "--label-from top"
@@ -123,14 +123,15 @@ def _find_classes(root: Path, folder: Path, label_from: str, notes: list[str], o
     pictures, ignored = walk(folder)
     others += ignored
     if label_from == "parent":
-        labels = ["" if path.parent == folder else path.parent.name for path in pictures]
+        inner = [name.rpartition("/")[0] for name in names_below(folder, pictures)]
+        labels = [name.rpartition("/")[2] for name in inner]
     else:
-        labels = captured(label_from, (path.relative_to(root).as_posix() for path in pictures), "label_from")
+        labels = captured(label_from, names_below(root, pictures), "label_from")
     for label, path in zip(labels, pictures, strict=True):
         if label:
             found.setdefault(comparable(label), []).append(path)
     if without := [path for label, path in zip(labels, pictures, strict=True) if not label]:
-        example = without[0].relative_to(root).as_posix()
+        [example] = names_below(root, without[:1])
         notes.append(
             f"label_from {label_from!r} finds no class for {len(without)} pictures, such as {example}: left out"
         )
@@ -139,12 +140,12 @@ def _find_classes(root: Path, folder: Path, label_from: str, notes: list[str], o
 
 def _inner_folders(folder: Path, found: Found) -> dict[str, set[str]]:
     """class -> names of the folders that hold its pictures; "" stands for the class folder itself."""
-    depth = len(folder.parts) + 2
-    return {
-        name: {parts[-2] if len(parts) > depth else "" for parts in (path.parts for path in paths)}
-        for name, paths in found.items()
-        if paths
-    }
+    inner = {}
+    for name, paths in found.items():
+        # CLASS/a.jpg or CLASS/.../INNER/a.jpg
+        holding = {path.rpartition("/")[0] for path in names_below(folder, paths)}
+        inner[name] = {path.rpartition("/")[2] if "/" in path else "" for path in holding}
+    return {name: folders for name, folders in inner.items() if folders}
 
 
 def _check_plain(folder: Path, found: Found) -> None:
@@ -200,7 +201,9 @@ def _splits_inside_classes(folder: Path, found: Found, notes: list[str]) -> dict
         raise DataError(f"{folder}: several folders inside the classes mean the same split; {listed(names)} came")
     notes.append(f"recognised as the split, inside each class: {splits_text(named)}")
     return {
-        split: {name: [path for path in paths if named[path.parent.name] == split] for name, paths in found.items()}
+        split: {
+            name: [path for path in paths if named[Path(path).parent.name] == split] for name, paths in found.items()
+        }
         for split in SPLITS
         if split in named.values()
     }
@@ -220,7 +223,7 @@ def _labelled(root: Path, found: dict[str, Found], notes: list[str]) -> tuple[tu
     pictures: list[Picture] = []
     for split, part in found.items():
         places = find_names(part, classes)
-        paths_of: dict[int, list[Path]] = {}
+        paths_of: dict[int, list[str]] = {}
         for name, paths in part.items():
             place = places[name]
             if place is None:
@@ -235,7 +238,7 @@ def _labelled(root: Path, found: dict[str, Found], notes: list[str]) -> tuple[tu
         if absent := [name for place, name in enumerate(classes) if not paths_of.get(place)]:
             notes.append(f"{split} has no pictures of {_classes_text(absent)}")
         for place in range(len(classes)):
-            pictures += [Picture(path.relative_to(root).as_posix(), place, split) for path in paths_of.get(place, ())]
+            pictures += [Picture(name, place, split) for name in names_below(root, paths_of.get(place, ()))]
     return classes, tuple(pictures)
 
 
@@ -261,7 +264,7 @@ def _check_classes(given: str, root: Path, classes: Sequence[str], pictures: Seq
         raise DataError(f"{given} has the one class {classes[0]!r}; expected at least two folders with pictures{hint}")
 
 
-def _no_folders(given: str, root: Path, pictures: list[Path]) -> DataError:
+def _no_folders(given: str, root: Path, pictures: list[str]) -> DataError:
     if not pictures:
         return DataError(
             f"the folder {given} has no folders and no pictures in it; expected one folder per class, named after the "
@@ -282,7 +285,7 @@ def _splits_without_classes(given: str, root: Path, names: list[str]) -> DataErr
     )
 
 
-def _other_ways(given: str, root: Path, pictures: list[Path]) -> str:
+def _other_ways(given: str, root: Path, pictures: list[str]) -> str:
     """How to name the classes of pictures without class folders."""
     lists = sorted(path for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
     by_list = (
@@ -290,7 +293,7 @@ def _other_ways(given: str, root: Path, pictures: list[Path]) -> str:
         if lists
         else "or list them in a CSV file with the columns path and label"
     )
-    starts = [match[0] if (match := re.match(r"[^\W\d_]+", path.name)) else "" for path in pictures]
+    starts = [match[0] if (match := re.match(r"[^\W\d_]+", Path(path).name)) else "" for path in pictures]
     counts = Counter(starts)
     if len(counts) > 1 and "" not in counts and min(counts.values()) > 1:
         pattern = r"^([^\W\d_]+)"

@@ -369,7 +369,7 @@ def _hint(root: Path, name: str) -> str:
         root_flag = "" if folder == root else f" --root {folder}"
         if place.is_file():
             return f"; they are found with{root_flag}"
-        for picture in list_folder(place.parent).pictures if place.parent.is_dir() else ():
+        for picture in map(Path, list_folder(place.parent).pictures if place.parent.is_dir() else ()):
             if picture.name.removesuffix(picture.suffix) == place.name and picture.suffix.lower() in PICTURE_SUFFIXES:
                 return f"; they are found with{root_flag} --suffix {picture.suffix}"
     return ""

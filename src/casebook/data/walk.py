@@ -3,6 +3,7 @@
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class Listing(NamedTuple):
     """What one folder holds, without hidden entries and those of the system."""
 
     folders: list[Path]  # sorted
-    pictures: list[Path]  # by their suffix, sorted
+    pictures: list[str]  # paths of the files that have a picture's suffix, sorted; 100,000 Paths would take a second
     others: Counter[str]  # number of other files by suffix
 
 
@@ -55,11 +56,11 @@ def _add(listing: Listing, entry: os.DirEntry[str]) -> None:
         if name not in SYSTEM_FOLDERS:
             listing.folders.append(Path(entry.path))
         return
-    suffix = os.path.splitext(name)[1]  # noqa: PTH122  # Path is slow for 100,000 files
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122
     if kind == "special":
         listing.others[SPECIAL] += 1
     elif suffix in PICTURE_SUFFIXES:
-        listing.pictures.append(Path(entry.path))
+        listing.pictures.append(entry.path)
     else:
         listing.others[suffix or "without suffix"] += 1
 
@@ -74,8 +75,8 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "file"  # a broken link: the scan reports it as a picture that cannot be read
 
 
-def walk(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """All pictures below a folder, sorted, and the number of other files by suffix. Follows links."""
+def walk(folder: Path) -> tuple[list[str], Counter[str]]:
+    """The paths of all pictures below a folder, sorted, and the number of other files by suffix. Follows links."""
     pictures, others = [], Counter[str]()
     seen: set[str] = set()
     waiting = [folder]
@@ -88,9 +89,20 @@ def walk(folder: Path) -> tuple[list[Path], Counter[str]]:
         pictures += listing.pictures
         others += listing.others
         waiting += reversed(listing.folders)
-    return sorted(pictures), others
+    return sorted(pictures, key=_parts), others
+
+
+def _parts(path: str) -> list[str]:
+    """What a Path compares by, so that a folder's pictures stay together."""
+    return path.split(os.sep)  # noqa: PTH206
 
 
 def pictures_below(path: Path) -> list[Path]:
     """The picture itself, or all pictures below a folder, sorted."""
-    return walk(path)[0] if path.is_dir() else [path]
+    return [Path(found) for found in walk(path)[0]] if path.is_dir() else [path]
+
+
+def names_below(root: Path, paths: Iterable[str]) -> list[str]:
+    """The paths, which `walk` gave for a folder below the root, from the root on and with forward slashes."""
+    start = os.path.join(str(root), "")  # noqa: PTH118
+    return [path.removeprefix(start).removeprefix(f".{os.sep}").replace(os.sep, "/") for path in paths]

@@ -291,7 +291,8 @@ class Jobs:
     def _set(self, job: Job, state: str, message: str = "") -> None:
         job.state.state, job.state.message, job.state.changed = state, message, time.time()
         self._write(job)
-        self.events.add(job.id, {"event": "JobState", "state": state, "message": message})
+        told = {"event": "JobState", "state": state, "message": message, "changed": job.state.changed}
+        self.events.add(job.id, told)
 
     def _write(self, job: Job) -> None:
         try:

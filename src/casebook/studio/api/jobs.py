@@ -90,11 +90,14 @@ async def events(request: Request) -> Response:
 
 async def _stream(log: EventLog, number: int) -> AsyncIterator[str]:
     yield "retry: 1000\n\n"
-    if log.misses(number):
-        number = log.number
-        yield f'event: reset\nid: {number}\ndata: {{"number":{number}}}\n\n'
+    is_new = True
     while not log.closed:
         found = log.after(number)
+        if (is_new and log.misses(number)) or (not found and log.number > number):  # somebody emptied the file
+            number = log.number
+            yield f'event: reset\nid: {number}\ndata: {{"number":{number}}}\n\n'
+            found = []
+        is_new = False
         for one in found:
             yield f"id: {one.number}\ndata: {one.text}\n\n"
             number = one.number

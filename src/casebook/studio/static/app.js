@@ -12,6 +12,7 @@ const PROJECT_PAGES = [
 function makeStore() {
   const listeners = new Set();
   const followers = new Set();
+  let changed = 0; // the number of the last event that changed a job
   const store = {
     state: { home: null, jobs: new Map(), progress: new Map(), connection: "live" },
     subscribe(listener) { listeners.add(listener); return () => listeners.delete(listener); },
@@ -22,19 +23,23 @@ function makeStore() {
       followers.add(follower);
       return () => followers.delete(follower);
     },
-    // Reads projects, runs and jobs again; gives the number of the last event that they include.
-    async reload() {
-      const home = await get("/api/home");
+    // Reads projects, runs and jobs again; gives the number of the last event that they include. An answer that an
+    // event has overtaken would put a job back to what it was, so it is asked for again.
+    async reload({ fromStart = false } = {}) {
+      if (fromStart) changed = 0;
+      let home = await get("/api/home");
+      while (home.number < changed) home = await get("/api/home");
       store.set({ home, jobs: new Map(home.jobs.map((job) => [job.id, job])) });
       return home.number;
     },
     async take(record) {
       const { event } = record;
+      if (event.event === "JobState" || event.event === "RunOpened") changed = Math.max(changed, record.number);
       if (event.event === "JobState") {
         const known = store.state.jobs.get(record.job);
-        const changed = { ...known, state: event.state, message: event.message, changed: Date.now() / 1000 };
-        changed.can_resume = ["stopped", "failed"].includes(event.state);
-        if (known) store.set({ jobs: new Map(store.state.jobs).set(record.job, changed) });
+        const now = { ...known, state: event.state, message: event.message, changed: event.changed ?? Date.now() / 1000 };
+        now.can_resume = ["stopped", "failed"].includes(event.state);
+        if (known) store.set({ jobs: new Map(store.state.jobs).set(record.job, now) });
         if (!known || event.state === "done") store.reload().catch(() => {});
       } else if (event.event === "RunOpened") {
         const known = store.state.jobs.get(record.job);
@@ -45,8 +50,11 @@ function makeStore() {
       }
       followers.forEach((follower) => follower(record));
     },
-    // The job list with one job as the server just gave it.
-    keep(job) { store.set({ jobs: new Map(store.state.jobs).set(job.id, job) }); },
+    // The job list with one job as the server just gave it, unless an event has already said more.
+    keep(job) {
+      const known = store.state.jobs.get(job.id);
+      if (!known || known.changed <= job.changed) store.set({ jobs: new Map(store.state.jobs).set(job.id, job) });
+    },
   };
   return store;
 }
@@ -177,7 +185,7 @@ async function start() {
     follow({
       number,
       event: (record) => store.take(record),
-      reset: () => store.reload(),
+      reset: () => store.reload({ fromStart: true }),
       connection: (connection) => { if (store.state.connection !== connection) store.set({ connection }); },
     });
   } catch (error) {
