@@ -31,6 +31,9 @@ def test_export_writes_a_bundle_with_the_runs_figures(command: Command, small_ru
     card = Bundle.open("small.casebook").read("MODEL_CARD.md").decode()
     assert "locked test pictures, scored once" in card
     assert str(small_run.parent) not in json.dumps(manifest)
+    report = (small_run / "report.html").read_text("utf-8")
+    assert "as it travels in <b><bdi>small.casebook" in report
+    assert "refused, not in the bundle" in report
 
 
 def test_predict_and_evaluate_take_a_bundle(

@@ -12,6 +12,7 @@ from casebook.deployment.export import ExportSettings, export_bundle
 from casebook.deployment.judges import find_judges
 from casebook.deployment.web.site import site_of
 from casebook.errors import BundleError, RunError
+from casebook.formatting import percent_text
 from casebook.progress import Event, Remark
 from casebook.runner.answers import Answerer, bundle_judge, open_answerer
 from casebook.runner.bundle import Bundle
@@ -68,6 +69,21 @@ def test_the_server_and_the_page_get_it(careful: Path, pictures: list[Image.Imag
     assert site.manifest["unsure"] == judge.to_dict()
     kept = np.frombuffer(site.files[site.manifest["files"]["kept"]], "<f2")
     assert np.array_equal(kept, judge.unlike.kept.ravel())  # type: ignore[union-attr]
+
+
+def test_the_card_states_the_promise(careful: Path, runs: Runs, small_bundle: Path) -> None:
+    evaluation = casebook.open_run(runs[0]).evaluation["unsure"]
+    card = Bundle.open(careful).read("MODEL_CARD.md").decode()
+    assert "at most 30 % are wrong. This promise holds with 95 % confidence" in card
+    assert "It answers with one of them whatever a picture shows" not in card
+    low, high = (percent_text(end) for end in evaluation["sets"]["spread"])
+    n = evaluation["sets"]["num_validation"]
+    assert f"on {n} validation pictures, so the share is between {low} and {high}" in card
+    fared = {one["most_wrong"]: one["here"] for one in evaluation["promises"]}.get(0.3)
+    assert (f"test pictures it answered {fared['answered']} (" if fared else "When it says") in card
+    other = Bundle.open(small_bundle).read("MODEL_CARD.md").decode()
+    assert "It answers with one of them whatever a picture shows" in other
+    assert "promise" not in other
 
 
 def test_another_network_is_judged_by_its_own_answers(careful: Path, runs: Runs) -> None:

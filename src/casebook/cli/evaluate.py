@@ -195,6 +195,13 @@ def print_unsure(metrics: dict[str, Any]) -> None:
         f"({percent_text(found['answered_share'])}, 95 % interval {low} to {high}), {found['wrong']} of these wrong; "
         f"unsure: {found['close']} between classes, {found['unlike']} unlike the training pictures"
     )
+    sets = found["sets"]
+    low, high = (percent_text(end) for end in sets["spread"])
+    print(
+        f"sets for {share_text(sets['coverage'])}: {percent_text(sets['covered'])} hold the true class, with "
+        f"{sets['mean_size']:.2f} classes on average; by {sets['num_validation']} validation pictures, {low} to {high} "
+        "of new ones with probability 90 %"
+    )
 
 
 SHIFTS = (

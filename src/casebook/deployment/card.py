@@ -1,5 +1,6 @@
 """What a bundle says of itself: provenance and figures for bundle.json, and MODEL_CARD.md for people."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import torch
 import casebook
 
 from ..evaluation.classifier import Classifier
+from ..evaluation.evidence import evidence_of
+from ..evaluation.promise import CONFIDENCE
 from ..evaluation.shift import read_shift
-from ..formatting import percent_text
+from ..formatting import percent_text, share_text, size_text
 from ..models import list_models, model_card
 from ..models.layers import Network
 
@@ -64,6 +67,25 @@ def metrics(classifier: Classifier) -> dict[str, Any]:
     return found
 
 
+def promise(classifier: Classifier, most_wrong: float, without: Sequence[str] = ()) -> dict[str, Any]:
+    """What a bundle with a promise says of it beside the numbers of its judges.
+
+    Which networks are `without` it, how the locked test pictures fared, and what the prediction sets rest on.
+    """
+    evidence = evidence_of(classifier)
+    judged = (classifier.run.evaluation.get("unsure") if classifier.run and classifier.run.is_complete else None) or {}
+    fared = next((one["here"] for one in judged.get("promises", ()) if one["most_wrong"] == most_wrong), None)
+    names = ("n", "answered", "answered_share", "answered_interval", "wrong", "wrong_interval")
+    return {
+        "most_wrong": most_wrong,
+        "confidence": CONFIDENCE,
+        "num_validation": evidence.num_pictures,
+        "test": None if fared is None else {name: fared[name] for name in names},
+        "sets": {"coverage": evidence.sets.sets.coverage, "n": evidence.sets.n, "spread": list(evidence.sets.spread)},
+        "without": list(without),
+    }
+
+
 def licences(classifier: Classifier) -> str:
     """LICENCES.md."""
     lines = ["# Licences", "", f"The runner in this file is part of Casebook {casebook.__version__}, Apache-2.0."]
@@ -101,21 +123,62 @@ def card_text(manifest: dict[str, Any]) -> str:
         "",
         *_accuracy_lines(manifest["metrics"]),
         "",
+        *_promise_lines(manifest["promise"]),
         "## Use",
         "",
-        "It tells these classes apart in pictures like those it was trained on. It answers with one of them whatever a "
-        "picture shows, and was not checked for other cameras, places or times than those of its data. Try it on "
-        "pictures of your own before you rely on it.",
+        "It tells these classes apart in pictures like those it was trained on. "
+        + ("" if manifest["promise"] else "It answers with one of them whatever a picture shows. ")
+        + "It was not checked for other cameras, places or times than those of its data. Try it on pictures of your "
+        "own before you rely on it.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _network_lines(networks: dict[str, dict[str, Any]], int8: dict[str, Any] | None) -> list[str]:
-    lines = ["| file | probabilities differ from the trained network by at most |", "| --- | --- |"]
-    lines += [f"| `{one['file']}` ({name}) | {one['worst_difference']:.1e} |" for name, one in networks.items()]
+    lines = [
+        "| file | size | probabilities differ from the trained network by at most | right in validation |",
+        "| --- | --- | --- | --- |",
+    ]
+    compared = int8 if int8 is not None and int8["difference"] is not None else None
+    for name, one in networks.items():
+        right = "not measured" if compared is None else f"{compared[f'{name}_right']} of {compared['n']}"
+        size = size_text(one["bytes"])
+        lines.append(f"| `{one['file']}` ({name}) | {size} | {one['worst_difference']:.1e} | {right} |")
     if int8 is not None:
         what = "It passed its gate" if int8["accepted"] else "There is no 8-bit network"
         lines += ["", f"{what}: {int8['reason']}."]
+    return lines
+
+
+def _promise_lines(promise: dict[str, Any] | None) -> list[str]:
+    """What it means that the bundle says "unsure"; nothing where it always answers."""
+    if promise is None:
+        return []
+    sets = promise["sets"]
+    low, high = (percent_text(end) for end in sets["spread"])
+    lines = [
+        '## When it says "unsure"',
+        "",
+        f"Of the answers it gives, at most {share_text(promise['most_wrong'])} are wrong. This promise holds with "
+        f"{share_text(promise['confidence'])} confidence for pictures from the same source as its "
+        f"{promise['num_validation']} validation pictures, and for no others.",
+    ]
+    if promise["without"]:
+        lines.append(f"The network {', '.join(promise['without'])} cannot keep it, so it is not asked.")
+    if (test := promise["test"]) is not None:
+        ends = [percent_text(end) for end in test["answered_interval"]]
+        lines.append(
+            f"Of the {test['n']} locked test pictures it answered {test['answered']} "
+            f"({percent_text(test['answered_share'])}, 95 % interval {ends[0]} to {ends[1]}), {test['wrong']} of them "
+            "wrongly."
+        )
+    lines += [
+        "",
+        f"Each answer also has candidates, a set of classes that holds the true one for {share_text(sets['coverage'])} "
+        f"of new pictures. It rests on {sets['n']} validation pictures, so the share is between {low} and {high} with "
+        "a probability of 90 %.",
+        "",
+    ]
     return lines
 
 

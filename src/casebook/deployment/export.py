@@ -115,13 +115,15 @@ def export_bundle(
     if int8 is not None:
         members |= {"model.int8.onnx": int8, "golden/int8.npy": npy(_answers(int8, pixels))}
         differences, _ = check_network(open_engine("onnxruntime", int8), pixels, expected, sizes=(AT_ONCE,))
-        networks["int8"] = _form("int8", differences, INT8_DIFFERENCE)
+        networks["int8"] = _form("int8", int8, differences, INT8_DIFFERENCE)
+    promise = None
     if settings.unsure is not None:
         others = {} if int8 is None else {"int8": int8}
         judges, tables = judge_members(find_judges(classifier, settings.unsure, others, report))
         members |= tables
         for name, judge in judges.items():
             networks[name]["unsure"] = judge
+        promise = card.promise(classifier, settings.unsure, without=sorted(set(networks) - set(judges)))
     step(4)
     manifest: dict[str, Any] = {
         "name": out.name.removesuffix(SUFFIX),
@@ -131,6 +133,7 @@ def export_bundle(
         "preprocessing": classifier.preprocessing.to_dict(),
         "networks": networks,
         "int8": verdict,
+        "promise": promise,
         "golden": pictures,
         "metrics": card.metrics(classifier),
         "provenance": card.provenance(classifier),
@@ -169,7 +172,7 @@ def _compared(
 ) -> dict[str, Any]:
     """What bundle.json says of the float32 network. Raises BundleError where it answers otherwise than torch."""
     differences, worst = check_network(open_engine("onnxruntime", network), pixels, expected)
-    form = _form("float32", differences, MOST_DIFFERENCE)
+    form = _form("float32", network, differences, MOST_DIFFERENCE)
     if not form["worst_difference"] <= MOST_DIFFERENCE:
         raise BundleError(
             f"{name}: the exported network answers otherwise than torch, by up to {form['worst_difference']:.1e} at "
@@ -179,10 +182,11 @@ def _compared(
     return form
 
 
-def _form(name: str, differences: dict[int, float], tolerance: float) -> dict[str, Any]:
+def _form(name: str, network: bytes, differences: dict[int, float], tolerance: float) -> dict[str, Any]:
     """What bundle.json says of a network. `differences` are those from torch's probabilities."""
     return {
         "file": "model.onnx" if name == "float32" else f"model.{name}.onnx",
+        "bytes": len(network),
         "opset": OPSET,
         "expected": f"golden/{name}.npy",
         "tolerance": tolerance,

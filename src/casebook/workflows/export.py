@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from ..deployment.export import SUFFIX, Exported, ExportSettings, check_target, export_bundle
-from ..errors import BundleError
+from ..errors import BundleError, CasebookError
 from ..evaluation.classifier import Classifier, load
-from ..progress import Reporter, reporting
+from ..progress import Remark, Reporter, reporting
+from ..reports.exported import add_export
 from ..runner.bundle import is_bundle
 
 
@@ -22,7 +23,8 @@ def export(
 
     `model` is a run folder, the name of a network with `weights`, or a classifier. `out` ends in .casebook; by default
     it has the run's name and lies in the current folder. `python NAME.casebook predict PICTURES` runs it where NumPy,
-    Pillow and onnxruntime are installed; `casebook.load` and `casebook.predict` take it in place of a run.
+    Pillow and onnxruntime are installed; `casebook.load` and `casebook.predict` take it in place of a run. The report
+    of a run then shows the networks of the bundle, float32 beside 8 bits.
 
     Raises BundleError for a network that cannot be exported or whose ONNX form answers otherwise than torch, and what
     `casebook.load` raises.
@@ -34,4 +36,18 @@ def export(
     check_target(target)
     classifier = load(model, weights=weights, classes=classes, device="cpu")
     with reporting(progress) as report:
-        return export_bundle(classifier, target, settings or ExportSettings(), report)
+        exported = export_bundle(classifier, target, settings or ExportSettings(), report)
+        if classifier.run is not None:
+            _note_in_report(classifier.run.path / "report.html", exported, report)
+    return exported
+
+
+def _note_in_report(page: Path, exported: Exported, report: Reporter) -> None:
+    """The report of a run shows what its bundle holds. A run that cannot be written to is exported all the same."""
+    try:
+        is_shown = add_export(page, exported.path.name, exported.manifest)
+    except CasebookError as error:
+        report(Remark(f"the report does not show the bundle: {error}"))
+    else:
+        if is_shown:
+            report(Remark(f"{page} shows the networks of the bundle"))
