@@ -52,12 +52,11 @@ def test_it_finds_where_a_network_looks() -> None:
     assert not found.drop[:, :16].any()
 
 
-def test_progress_is_told() -> None:
-    told = []
-    occlusion(
-        Corner(), torch.ones(1, 3, 32, 32), 1, square=8, stride=8, batch_size=7, progress=lambda *n: told.append(n)
-    )
-    assert told == [(7, 16), (14, 16), (16, 16)]
+def test_a_class_of_several_labels_has_a_probability_of_its_own() -> None:
+    found = occlusion(Corner(), torch.ones(1, 3, 32, 32), 0, square=8, stride=8, activation=torch.sigmoid)
+    assert found.probability == 0.5
+    assert not found.drop.any()  # its logit stays 0, whatever becomes of the other class
+    assert occlusion(Corner(), torch.ones(1, 3, 32, 32), 0, square=8, stride=8).drop.any()
 
 
 def test_defaults_follow_the_picture() -> None:

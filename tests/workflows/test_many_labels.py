@@ -1,5 +1,6 @@
 """Several labels a picture, from the list to the answers."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 import casebook
 from casebook.errors import RunError
+from casebook.runner.bundle import Bundle
 from casebook.workflows.runs import list_runs
 
 from ..cli.test_json import check, documented, must
@@ -83,9 +85,66 @@ def test_answers_are_the_classes_above_their_thresholds(run):
 
 
 def test_what_takes_one_label_refuses_the_run(run):
-    for refused in (casebook.load, casebook.evaluate, casebook.export):
+    for refused in (casebook.load, casebook.evaluate):
         with pytest.raises(RunError, match="several labels a picture"):
             refused(run.path)
+
+
+def test_every_label_that_is_given_is_explained(run, tmp_path):
+    pictures = [run.path.parent / f"{number}.png" for number in range(12)]
+    answers = list(casebook.predict(run.path, pictures))
+    two = next(place for place, answer in enumerate(answers) if len(answer.labels or ()) > 1)
+    methods = ["occlusion", "grad-cam", "deconvnet"]
+    records = list(casebook.explain(run.path, pictures[two], method=methods, square=16, out=tmp_path / "both"))
+    labels = list(answers[two].labels or ())
+    found = [(record["method"], record["class"]) for record in records]
+    of_classes = [(method, label) for label in labels for method in methods[:2]]
+    assert sorted(found, key=str) == sorted([*of_classes, ("deconvnet", None)], key=str)
+    assert records[0]["labels"] == labels
+    stem = pictures[two].stem
+    assert {path.name for path in (tmp_path / "both").glob("*.png")} == {
+        f"{stem}-deconvnet.png", *(f"{stem}-{label}-{method}.png" for method, label in of_classes)
+    }  # fmt: skip
+    probability = dict(answers[two].classes)[labels[1]]
+    shown = [record["probability"] for record in records if record["class"] == labels[1]]
+    assert shown == pytest.approx([probability] * 2, abs=1e-5)
+    [named] = casebook.explain(run.path, pictures[two], method="grad-cam", class_name="red", out=tmp_path / "red")
+    assert (named["class"], (tmp_path / "red" / f"{stem}-grad-cam.png").is_file()) == ("red", True)
+
+
+def test_without_a_label_the_most_probable_class_is_explained(run, tmp_path):
+    classifier = dataclasses.replace(casebook.load(run.path, many_labels=True), thresholds=(1.0, 1.0, 1.0))
+    [record] = casebook.explain(classifier, run.path.parent / "1.png", method="grad-cam", out=tmp_path)
+    assert (record["labels"], record["class"]) == ([], record["predicted"])
+
+
+@pytest.fixture(scope="module")
+def bundle(run):
+    settings = casebook.ExportSettings(int8="off")
+    return casebook.export(run.path, run.path.parent / "labels.casebook", settings=settings)
+
+
+def test_a_bundle_is_scored_like_its_run(run, bundle):
+    assert bundle.manifest["metrics"]["test"]["map_interval"] == list(run.label_test.map_interval)
+    [card] = [
+        line for line in Bundle.open(bundle.path).read("MODEL_CARD.md").decode().splitlines() if "precision" in line
+    ]
+    assert card.startswith("- Mean average precision: ")
+    data = run.path.parent / "list.csv"
+    theirs, ours = (casebook.score_many_labels(one, data, split="all") for one in (bundle.path, run.path))
+    assert theirs.document["n"] == 90
+    names = dict(zip(theirs.predictions.names, theirs.predictions.probabilities, strict=True))
+    for name, row in zip(ours.predictions.names, ours.predictions.probabilities, strict=True):
+        assert names[name] == pytest.approx(row, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_8_bits_are_judged_by_pictures_with_every_label_right(run, tmp_path):
+    settings = casebook.ExportSettings(int8="auto", max_drop=60)
+    found = casebook.export(run.path, tmp_path / "labels.casebook", settings=settings).manifest["int8"]
+    assert found["n"] == run.evaluation["pictures"]["val"]
+    assert "every known label" in found["reason"]
+    assert min(found["divergences"].values()) > 0
 
 
 def test_pictures_that_it_has_learnt_from_are_not_scored(run):

@@ -144,8 +144,11 @@ def evaluate(
 def _gives_many_labels(model: str) -> bool:
     from pathlib import Path
 
+    from casebook.runner.bundle import Bundle, is_bundle
     from casebook.training.run import Run
 
+    if is_bundle(model):
+        return Bundle.open(model).task == "multilabel"
     return (Path(model) / "model.json").is_file() and Run(Path(model)).task == "multilabel"
 
 

@@ -15,7 +15,9 @@ def explain(
     ),
     layer: str = typer.Option(None, "--layer", help="A layer, such as stages.3, else one that suits the method."),
     channel: list[int] = typer.Option(None, "--channel", help="A channel of the layer, from 0; may be repeated."),
-    class_: str = typer.Option(None, "--class", help="The class to explain (name, id or number), else the answer."),
+    class_: str = typer.Option(
+        None, "--class", help="The class to explain (name, id or number), else the answer; of several labels each."
+    ),
     weights: str = typer.Option(
         None, "--weights", "-w", help="Weights of a named network: file, run folder or published name."
     ),
@@ -61,6 +63,8 @@ def explain(
 
 def _print(record: dict) -> None:
     of = f" {record['class']} {percent(record['probability'])}" if record["class"] is not None else ""
+    if of and record["labels"] is not None and record["class"] not in record["labels"]:
+        of += " (below its threshold)"
     named = f"{record['picture']}: " if record["picture"] else ""
     print(one_line(f"{named}{record['method']}{of} -> {record['image']}"))
     if record["sanity"]:

@@ -8,7 +8,7 @@ import typer
 
 from ..formatting import one_line
 from ..progress import TerminalDisplay
-from .output import next_step, percent, print_json, say, wrong_usage
+from .output import next_step, print_json, say, wrong_usage
 
 
 def predict(
@@ -57,7 +57,7 @@ def predict(
         return
     if sort_with != "link":
         raise wrong_usage("--sort-with says how --sort-into sorts; give both")
-    records, failed, several = [], 0, False
+    records, failed = [], 0
     answers = casebook.predict(
         model, named, top=top, weights=weights, classes=classes, device=device, batch_size=batch_size, unsure=unsure
     )
@@ -68,15 +68,10 @@ def predict(
         elif answer.error is not None:
             say(f"Error: {answer.picture}: {answer.error}")
         else:
-            named_classes = ", ".join(f"{name} {percent(probability)}" for name, probability in answer.classes)
-            said = named_classes if answer.unsure is None else f"unsure, {answer.unsure}"
-            if answer.labels is not None:
-                said = f"{', '.join(answer.labels) or 'none of the classes'}  ({named_classes})"
-                several = True
-            print(one_line(f"{answer.picture}: {said}"))
+            print(one_line(str(answer)))
     if json_:
         print_json({"model": model, "pictures": records, "errors": failed})
-    elif named and failed < len(named) and not several and not model.endswith(".casebook"):
+    elif named and failed < len(named) and not model.endswith(".casebook"):
         next_step(f"casebook explain {shlex.quote(model)} PICTURE", "shows what in it made the network say so")
     if failed:
         raise typer.Exit(1)

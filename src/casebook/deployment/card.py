@@ -16,6 +16,11 @@ from ..formatting import percent_text, share_text, size_text
 from ..models import list_models, model_card
 from ..models.layers import Network
 
+USE = {
+    "singlelabel": "It answers with one of them whatever a picture shows.",
+    "multilabel": "Each class is given where its probability reaches its threshold, fitted on validation pictures and "
+    "listed in bundle.json; a picture may get none. The bundle never says 'unsure'.",
+}
 UNMEASURED = "None was measured: the network was exported without a finished run."
 
 
@@ -50,12 +55,16 @@ def metrics(classifier: Classifier) -> dict[str, Any]:
         "top1_interval",
         "top5",
         "top5_interval",
+        "map",
+        "map_interval",
+        "subset_accuracy",
+        "subset_accuracy_interval",
         "macro_f1",
         "macro_f1_interval",
         "ece",
         "ece_interval",
     )
-    found = {"test": {name: test[name] for name in names if name in test}}
+    found = {"test": {name: test[name] for name in names if test.get(name) is not None}}
     if shift := read_shift(classifier.run):
         found["shift"] = {
             "n": shift["n"],
@@ -103,10 +112,11 @@ def card_text(manifest: dict[str, Any]) -> str:
     origin, classes = manifest["provenance"], manifest["classes"]
     shown = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
     preprocessing = manifest["preprocessing"]
+    gives = "that gives any number of" if manifest["task"] == "multilabel" else "into"
     lines = [
         f"# {manifest['name']}",
         "",
-        f"A classifier of pictures into {len(classes)} classes: {shown}.",
+        f"A classifier of pictures {gives} {len(classes)} classes: {shown}.",
         "",
         "## The network",
         "",
@@ -127,7 +137,7 @@ def card_text(manifest: dict[str, Any]) -> str:
         "## Use",
         "",
         "It tells these classes apart in pictures like those it was trained on. "
-        + ("" if manifest["promise"] else "It answers with one of them whatever a picture shows. ")
+        + ("" if manifest["promise"] else f"{USE[manifest['task']]} ")
         + "It was not checked for other cameras, places or times than those of its data. Try it on pictures of your "
         "own before you rely on it.",
     ]
@@ -201,7 +211,9 @@ def _accuracy_lines(metrics: dict[str, Any]) -> list[str]:
     if "test" not in metrics:
         return [UNMEASURED]
     test, lines = metrics["test"], []
-    for name, title in (("top1", "Right"), ("top5", "Right class among the first five"), ("macro_f1", "Macro F1")):
+    for name, title in (("top1", "Right"), ("top5", "Right class among the first five"),
+                        ("map", "Mean average precision"), ("subset_accuracy", "Every label right"),
+                        ("macro_f1", "Macro F1")):  # fmt: skip
         if name in test:
             low, high = test[f"{name}_interval"]
             lines.append(

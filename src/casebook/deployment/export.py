@@ -43,7 +43,10 @@ class ExportSettings:
     int8: Int8 = "auto"
     """Whether an 8-bit network is made as well: "auto" where it passes the gate, "require" fails where it does not."""
     max_drop: float = 1.0
-    """Points of accuracy that 8 bits may cost: the upper end of the paired interval on validation pictures."""
+    """Points of accuracy that 8 bits may cost: the upper end of the paired interval on validation pictures.
+
+    With several labels a picture, of the share of pictures with all labels right.
+    """
     sign: str | Path | None = None
     """The file of a private Ed25519 key in PEM: the bundle is signed with it, in NAME.casebook.sig beside it."""
 
@@ -95,6 +98,10 @@ def export_bundle(
     Raises BundleError for a network that cannot be exported, or answers otherwise by more than MOST_DIFFERENCE.
     """
     check_target(out)
+    if settings.unsure is not None and classifier.task == "multilabel":
+        raise BundleError(
+            f"{classifier.name} gives several labels a picture, so its bundle cannot be unsure of one; leave out unsure"
+        )
 
     def step(number: int) -> None:
         report(Advanced("export", number, len(STEPS), STEPS[min(number, len(STEPS) - 1)]))
@@ -128,7 +135,9 @@ def export_bundle(
     manifest: dict[str, Any] = {
         "name": out.name.removesuffix(SUFFIX),
         "casebook": casebook.__version__,
+        "task": classifier.task,
         "classes": list(classifier.classes),
+        "thresholds": list(classifier.thresholds),
         "ids": list(classifier.ids),
         "preprocessing": classifier.preprocessing.to_dict(),
         "networks": networks,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BundleError
-from ..evaluation.classifier import Classifier, logits_and_features
+from ..evaluation.classifier import ACTIVATIONS, Classifier, logits_and_features
 from ..runner.engine import Outputs
 
 OPSET = 20
@@ -30,7 +30,7 @@ class PixelNetwork(nn.Module):
 
     def __init__(self, classifier: Classifier):
         super().__init__()
-        self.network = classifier.model
+        self.network, self.task = classifier.model, classifier.task
         offset, scale = classifier.preprocessing.offset_and_scale
         self.register_buffer("offset", torch.from_numpy(offset))
         self.register_buffer("scale", torch.from_numpy(scale))
@@ -38,7 +38,7 @@ class PixelNetwork(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images = ((pixels.float() - self.offset) / self.scale).permute(0, 3, 1, 2)
         logits, features = logits_and_features(self.network, images)
-        return torch.softmax(logits, 1), logits, features
+        return ACTIVATIONS[self.task](logits), logits, features
 
 
 class _GlobalMean(nn.Module):

@@ -38,7 +38,9 @@ def write_litert(classifier: Classifier, out: Path) -> float:
             f"{MOST_DIFFERENCE:.0e} is allowed; nothing was written"
         )
     described = {
+        "task": classifier.task,
         "classes": list(classifier.classes),
+        "thresholds": list(classifier.thresholds),
         "preprocessing": classifier.preprocessing.to_dict(),
         "outputs": ["probabilities", "logits", "features"],
     }

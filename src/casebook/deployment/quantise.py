@@ -56,12 +56,18 @@ class Quantised(NamedTuple):
 
 
 def quantise(
-    network: bytes, pixels: NDArray[np.uint8], choosing: NDArray[np.uint8], report: Reporter = silent
+    network: bytes,
+    pixels: NDArray[np.uint8],
+    choosing: NDArray[np.uint8],
+    report: Reporter = silent,
+    *,
+    many_labels: bool = False,
 ) -> Quantised:
     """The 8-bit form of a network.
 
-    `pixels`, (N, H, W, C) of training pictures, give the ranges; `choosing`, of others, choose the setting. Raises
-    BundleError for a network that onnxruntime cannot quantise.
+    `pixels`, (N, H, W, C) of training pictures, give the ranges; `choosing`, of others, choose the setting. With
+    `many_labels` each class has a probability of its own. Raises BundleError for a network that onnxruntime cannot
+    quantise.
     """
     threads = 1
     expected = _probabilities(network, choosing, threads)
@@ -76,7 +82,7 @@ def quantise(
                     ranges[setting.percentile] = _ranges(prepared, pixels, setting.percentile)
                 made[setting.name] = _quantised(prepared, ranges[setting.percentile], pixels[:1], setting)
                 found = _probabilities(made[setting.name], choosing, threads)
-                divergences[setting.name] = _divergence(expected, found)
+                divergences[setting.name] = _divergence(expected, found, many_labels)
         except BundleError:
             raise
         except Exception as error:  # the quantiser raises what it likes
@@ -92,10 +98,16 @@ def _probabilities(network: bytes, pixels: NDArray[np.uint8], threads: int) -> N
     return np.concatenate(parts)
 
 
-def _divergence(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """The mean Kullback-Leibler divergence of the found from the expected probabilities."""
+def _divergence(expected: NDArray[np.float32], found: NDArray[np.float32], many_labels: bool = False) -> float:
+    """The mean Kullback-Leibler divergence of the found from the expected probabilities.
+
+    With `many_labels` a class is there or not by itself, and the divergences of all classes are summed.
+    """
     least = np.float32(1e-12)
-    return max(0.0, float((expected * np.log((expected + least) / (found + least))).sum(axis=1).mean()))
+    terms = expected * np.log((expected + least) / (found + least))
+    if many_labels:
+        terms += (1 - expected) * np.log((1 - expected + least) / (1 - found + least))
+    return max(0.0, float(terms.sum(axis=1).mean()))
 
 
 @contextlib.contextmanager

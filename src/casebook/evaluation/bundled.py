@@ -58,4 +58,7 @@ def load_bundle(path: str | Path) -> BundleClassifier:
     Raises BundleError for a file that is no bundle, or is damaged.
     """
     answerer = Answerer(Bundle.open(path))
-    return BundleClassifier(answerer.name, BundleNetwork(answerer), answerer.preprocessing, answerer.classes)
+    return BundleClassifier(
+        answerer.name, BundleNetwork(answerer), answerer.preprocessing, answerer.classes, task=answerer.bundle.task,
+        thresholds=answerer.thresholds,
+    )  # fmt: skip

@@ -146,7 +146,7 @@ def load(
         from .bundled import load_bundle
 
         check_alone(model, weights=weights, classes=classes)
-        return load_bundle(model)
+        return _taken(load_bundle(model), many_labels)
     tune_allocator()
     chosen, name = choose_device(device), str(model)
     if name in list_models() or (is_foreign(name) and not Path(name).exists()):
@@ -170,8 +170,8 @@ def load(
 def _taken(classifier: Classifier, many_labels: bool) -> Classifier:
     if classifier.task == "multilabel" and not many_labels:
         raise RunError(
-            f"{classifier.name} gives several labels a picture, and this takes runs with one; 'casebook predict' "
-            "and 'casebook evaluate' of one run take both"
+            f"{classifier.name} gives several labels a picture, and this takes one label a picture; 'casebook "
+            "evaluate', 'predict', 'explain' and 'export' take both"
         )
     return classifier
 

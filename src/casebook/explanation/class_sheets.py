@@ -38,7 +38,10 @@ def explain_grad_cam(classifier: Classifier, view: View, settings: Settings) -> 
 
 
 def explain_occlusion(classifier: Classifier, view: View, settings: Settings) -> Explanation:
-    found = occlusion(classifier.model, view.image, view.target, square=settings.square, stride=settings.stride)
+    found = occlusion(
+        classifier.model, view.image, view.target, square=settings.square, stride=settings.stride,
+        activation=view.activation,
+    )  # fmt: skip
     most = float(np.abs(found.drop).max())
     shares = 0.5 + 0.5 * found.drop / most if most > 0 else np.full_like(found.drop, 0.5)
     shown = drawing.overlay(view.picture, shares, BALANCE)
@@ -75,7 +78,8 @@ def _winners_panel(view: View, found: Occlusion) -> Panel:
     entries += [((190, 190, 190), f"{len(rest)} other class{'es' * (len(rest) > 1)}")] if rest else []
     key = drawing.colour_key(entries, size[0])  # type: ignore[arg-type]
     grey = view.picture.convert("L").convert("RGB")
-    return Panel(Image.blend(grey, Image.fromarray(pixels[rows][:, columns]), 0.6), "the answer by place", (), key)
+    heading = "the answer by place" if view.given is None else "the most probable class by place"
+    return Panel(Image.blend(grey, Image.fromarray(pixels[rows][:, columns]), 0.6), heading, (), key)
 
 
 def explain_guided(classifier: Classifier, view: View, settings: Settings) -> Explanation:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..evaluation.classifier import ACTIVATIONS
 from .watching import check_class, evaluating
 
 
@@ -61,13 +62,14 @@ def occlusion(
     stride: int | None = None,
     fill: float = 0.0,
     batch_size: int = 32,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    activation: Callable[[Tensor], Tensor] = ACTIVATIONS["singlelabel"],
 ) -> Occlusion:
     """Slides a square over a picture (1, C, H, W) and asks for the class each time, `batch_size` squares at once.
 
     `square` is its side in pixels, by default a seventh of the shorter side; `stride` is the step, by default half the
     square. The last square of a row or column is flush with the edge, so every pixel is covered. `fill` is a
-    normalised value: 0 is the mean of the network's pictures, a grey.
+    normalised value: 0 is the mean of the network's pictures, a grey. `activation` turns (B, K) logits into
+    probabilities.
 
     Raises ModelError for a square or stride that does not fit, or an unknown class.
     """
@@ -84,15 +86,14 @@ def occlusion(
     with evaluating(network), torch.inference_mode():
         logits = network(image[:1])
         check_class(class_index, logits)
-        whole = torch.softmax(logits.float(), 1)[0, class_index].item()
+        whole = activation(logits.float())[0, class_index].item()
         for first in range(0, len(places), batch_size):
             part = places[first : first + batch_size]
             # Channels last: half the time on a CPU, where convolutions like it so.
             hidden = image[:1].repeat(len(part), 1, 1, 1).contiguous(memory_format=torch.channels_last)
             for picture, (top, left) in zip(hidden, part, strict=True):
                 picture[:, top : top + square, left : left + square] = fill
-            rows.append(torch.softmax(network(hidden).float(), 1).cpu())
-            progress(first + len(part), len(places))
+            rows.append(activation(network(hidden).float()).cpu())
     answers = torch.cat(rows).numpy()
     drops, covers = np.zeros((height, width)), np.zeros((height, width))
     for (top, left), answer in zip(places, answers, strict=True):

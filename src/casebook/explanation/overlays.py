@@ -60,7 +60,9 @@ def overlays(
                 nothing = "" if most > 0 else ": nothing"
                 found.append(_overlay(method, f"Grad-CAM for {view.classes[index]}{nothing}", shown))
         elif method == "occlusion":
-            hidden = occlusion(classifier.model, view.image, view.target)  # with the settings of `explain`
+            hidden = occlusion(
+                classifier.model, view.image, view.target, activation=view.activation
+            )  # with the settings of `explain`
             most = float(np.abs(hidden.drop).max())
             shares = 0.5 + 0.5 * hidden.drop / most if most > 0 else np.full_like(hidden.drop, 0.5)
             caption = f"occlusion for {view.classes[view.target]}: {'; '.join(hidden.said)}"

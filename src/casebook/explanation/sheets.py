@@ -51,7 +51,9 @@ def strength(method: str, view: View, settings: Settings, layer: str, channel: i
             return grad_cam(network, view.image, [view.target], layer=settings.layer).maps[0]
         if method == "occlusion":
             square, stride = settings.square, settings.stride
-            return occlusion(network, view.image, view.target, square=square, stride=stride).drop
+            return occlusion(
+                network, view.image, view.target, square=square, stride=stride, activation=view.activation
+            ).drop
         if settings.layer and method != "deconvnet":
             pattern = project(network, view.image, layer, [channel], rule=method)[0].pattern
         elif method == "deconvnet":

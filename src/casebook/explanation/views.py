@@ -1,6 +1,7 @@
 """A network with what its outputs mean, and a picture as it sees it and as a person does."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ModelError
-from ..evaluation.classifier import Classifier
+from ..evaluation.classifier import ACTIVATIONS, Classifier
 from ..formatting import percent_text
 from ..preprocessing import Preprocessing
+from ..runner.answers import NO_LABEL
 from .drawing import as_rgb, enlarged
 from .watching import evaluating
 
@@ -28,6 +30,12 @@ class View:
     probabilities: NDArray[np.float32]
     target: int  # the class to explain
     classes: tuple[str, ...]
+    given: tuple[int, ...] | None = None  # of several labels those that reach their thresholds
+
+    @property
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """From (B, K) logits to probabilities."""
+        return ACTIVATIONS["singlelabel" if self.given is None else "multilabel"]
 
     @property
     def predicted(self) -> int:
@@ -45,6 +53,9 @@ class View:
     @property
     def caption(self) -> str:
         """The class that is explained with its probability, and what the network says if that is another."""
+        if self.given is not None:
+            labels = ", ".join(self.classes[index] for index in self.given)
+            return f"{self.answer}; the network gives {labels or NO_LABEL}"
         if self.target == self.predicted:
             return f"{self.answer} (the network's answer)"
         best = self.predicted
@@ -60,7 +71,7 @@ def look(classifier: Classifier, picture: Image.Image, name: str, target: int | 
         raise ModelError(f"{classifier.name} gives no numbers for {name}; are its weights damaged?")
     target = int(probabilities.argmax()) if target is None else target
     shown = displayed(classifier.preprocessing, picture)
-    return View(name, image, shown, probabilities, target, classifier.classes)
+    return View(name, image, shown, probabilities, target, classifier.classes, classifier.given(probabilities))
 
 
 def displayed(preprocessing: Preprocessing, picture: Image.Image) -> Image.Image:

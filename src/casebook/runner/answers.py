@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, DataError, ModelError, PictureError, RunError, WeightsError, did_you_mean
-from ..formatting import percent_text, share_text
+from ..formatting import share_text
 from ..preprocessing import Preprocessing
 from .bundle import Bundle
 from .choice import Choice, remembered
@@ -22,6 +22,7 @@ from .reading import Pictures, Reading, named_pictures, read_ahead
 from .unsure import Judge
 
 BATCH_SIZE = 32  # pictures on a CPU
+NO_LABEL = "none of the classes"  # of several labels none reaches its threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +71,16 @@ class Answer:
             return record | judged
         return record
 
+    @property
+    def said(self) -> str:
+        """The answer on a line: the classes, why there is none, or of several labels those that are given."""
+        named = ", ".join(f"{name} {100 * share:.2f} %" for name, share in self.classes)
+        if self.unsure is not None:
+            return f"unsure, {self.unsure}"
+        return named if self.labels is None else f"{', '.join(self.labels) or NO_LABEL}  ({named})"
+
     def __str__(self) -> str:
-        said = ", ".join(f"{name} {percent_text(share, 2)}" for name, share in self.classes)
-        if self.labels is not None:
-            said = f"{', '.join(self.labels) or 'none of the classes'} ({said})"
-        return f"{self.picture}: {self.error or (f'unsure, {self.unsure}' if self.unsure else said)}"
+        return f"{self.picture}: {self.error or self.said}"
 
 
 class PictureClassifier(abc.ABC):
@@ -140,11 +146,18 @@ class PictureClassifier(abc.ABC):
             for name, found in zip(names, judged, strict=True)
         ]
 
-    def _labels(self, row: NDArray[np.float32]) -> tuple[str, ...] | None:
-        """The classes that reach their thresholds, the most probable first; None where a picture has one."""
+    def given(self, row: NDArray[np.floating]) -> tuple[int, ...] | None:
+        """Of (K,) probabilities the classes that reach their thresholds, the most probable first.
+
+        None where a picture has one label.
+        """
         if not self.thresholds:
             return None
-        return tuple(self.classes[i] for i in np.argsort(-row, kind="stable") if row[i] >= self.thresholds[i])
+        return tuple(int(i) for i in np.argsort(-row, kind="stable") if row[i] >= self.thresholds[i])
+
+    def _labels(self, row: NDArray[np.float32]) -> tuple[str, ...] | None:
+        given = self.given(row)
+        return None if given is None else tuple(self.classes[i] for i in given)
 
     def _named(self, row: NDArray[np.float32], top: int) -> tuple[tuple[str, float], ...]:
         return tuple((self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top])
@@ -234,7 +247,7 @@ class Answerer(PictureClassifier):
             raise BundleError(f"{bundle.path}: has no {network!r} network; it has {', '.join(bundle.networks)}")
         self.bundle, self.network = bundle, network
         self.name, self.classes, self.preprocessing = bundle.name, bundle.classes, bundle.preprocessing
-        self.judge = bundle_judge(bundle, network)
+        self.judge, self.thresholds = bundle_judge(bundle, network), bundle.thresholds
         self.engine = open_engine(engine, bundle.read(bundle.networks[network]["file"]), threads=threads, exact=exact)
 
     @property

@@ -22,6 +22,7 @@ from ..preprocessing import Preprocessing
 
 FORMAT = 1
 MANIFEST = "bundle.json"
+TASKS = ("singlelabel", "multilabel")
 SEAL = b"casebook sha256 "  # how the comment begins; 64 hexadecimal digits follow
 SEAL_BYTES = len(SEAL) + 64
 MAX_BYTES = 4 * 2**30  # of a whole bundle; an ONNX file ends at 2 GiB
@@ -68,6 +69,16 @@ class Bundle:
     def version(self) -> str:
         """The version of Casebook that wrote it."""
         return str(self.manifest["casebook"])
+
+    @property
+    def task(self) -> str:
+        """ "singlelabel", or "multilabel" where a picture may have several labels."""
+        return str(self.manifest.get("task", TASKS[0]))
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """From which probability each class is given, where a picture may have several labels; else nothing."""
+        return tuple(map(float, self.manifest.get("thresholds", ())))
 
     @property
     def networks(self) -> dict[str, dict[str, Any]]:
@@ -153,7 +164,19 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
     for key, kind in kinds.items():
         if not isinstance(manifest.get(key), kind):
             raise BundleError(f"{path}: its {MANIFEST} has no usable {key!r}; export the run again")
+    _check_task(path, manifest)
     return manifest
+
+
+def _check_task(path: Path, manifest: dict[str, Any]) -> None:
+    """Raises BundleError for an unknown task, or where several labels lack a threshold each."""
+    task, thresholds = manifest.get("task", TASKS[0]), manifest.get("thresholds", [])
+    if task not in TASKS:
+        raise BundleError(f"{path}: its task is {task!r}, this Casebook knows {', '.join(TASKS)}; use a later one")
+    wanted = len(manifest["classes"]) if task == "multilabel" else 0
+    shares = [one for one in thresholds if isinstance(one, int | float) and 0 <= one <= 1]
+    if not len(shares) == len(thresholds) == wanted:
+        raise BundleError(f"{path}: has {len(shares)} usable thresholds, expected {wanted}; export the run again")
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile, listed: dict[str, dict[str, Any]]) -> None:

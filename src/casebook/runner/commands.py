@@ -69,9 +69,7 @@ def _predict(path: Path, given: argparse.Namespace) -> int:
         elif answer.error is not None:
             print(f"Error: {one_line(answer.picture)}: {one_line(answer.error)}", file=sys.stderr)
         else:
-            named = ", ".join(f"{name} {100 * share:.2f} %" for name, share in answer.classes)
-            said = named if answer.unsure is None else f"unsure, {answer.unsure}"
-            print(one_line(f"{answer.picture}: {said}"))
+            print(one_line(str(answer)))
     if given.json:
         _print_json({"model": path.name, "pictures": records, "errors": failed})
     return 1 if failed else 0

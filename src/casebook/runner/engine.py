@@ -21,9 +21,9 @@ class Outputs(NamedTuple):
     """What a network gives for B pictures; float32."""
 
     probabilities: NDArray[np.float32]
-    """(B, K), rows sum to 1."""
+    """(B, K), rows sum to 1 where a picture has one label."""
     logits: NDArray[np.float32]
-    """(B, K), before the softmax."""
+    """(B, K), before the softmax, or the sigmoid of several labels a picture."""
     features: NDArray[np.float32]
     """(B, F), what the last layer sees; F is 0 where they are unknown."""
 

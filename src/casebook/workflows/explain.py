@@ -58,6 +58,9 @@ def explain(
     `Settings`, such as layer="stages.3", class_name="tabby" or sanity=True. Files go to `out`, by default to
     explanations/ in the run folder or here, and replace those of the same name.
 
+    Of a run with several labels a picture each label that is given is explained in turn, in files that name it; where
+    none is, the most probable class.
+
     Gives a record for each file pair, {"picture", "method", "image", "array", ...}, or {"picture", "error"} for a
     picture that cannot be read. The arguments are checked now; the work is done when the records are asked for.
 
@@ -67,7 +70,7 @@ def explain(
     check_rule(chosen.rule)
     if is_bundle(model):
         raise ModelError(f"{model} is a bundle, without layers to look into; explain the run that it was made from")
-    classifier = load(model, weights=weights, classes=classes, device=device)
+    classifier = load(model, weights=weights, classes=classes, device=device, many_labels=True)
     if chosen.layer is not None:
         find_layer(classifier.model, chosen.layer)
     target = None if chosen.class_name is None else classifier.class_index(chosen.class_name)
@@ -133,14 +136,31 @@ class _Job:
             yield from self._of_picture(view, by_picture)
 
     def _of_picture(self, view: View, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+        stem = self.writer.free(Path(view.name).stem)
+        made: dict[str, Explanation] = {}
+        if view.given is None or self.target is not None:
+            yield from self._of_class(view, methods, (stem, stem), made)
+            return
+        for target in view.given or (view.predicted,):
+            label = self.writer.free(f"{stem}-{view.classes[target]}")
+            yield from self._of_class(dataclasses.replace(view, target=target), methods, (stem, label), made)
+
+    def _of_class(
+        self, view: View, methods: Sequence[str], stems: tuple[str, str], made: dict[str, Explanation]
+    ) -> Iterator[dict[str, Any]]:
+        """`stems` begin the names of files: of what is the same for every class, kept in `made`, and of the rest."""
         classifier, settings, writer = self.classifier, self.settings, self.writer
-        stem = writer.free(Path(view.name).stem)
         shown = dataclasses.replace(view, name=Path(view.name).name)
         explanations = []
         for method in methods:
+            if method in made:
+                explanations.append(made[method])
+                continue
             watch = Stopwatch()
             found = BY_PICTURE[method](classifier, shown, settings)
-            record = _written(writer, view, found, f"{stem}-{method}", watch)
+            if not _is_of_class(found):
+                made[method] = found
+            record = _written(writer, view, found, f"{stems[_is_of_class(found)]}-{method}", watch)
             if settings.sanity and method in RANDOMISED:
                 strengths = strength(method, shown, settings, *_deconvnets(classifier, shown, settings))
                 steps = cascade(classifier.model, strengths)
@@ -154,7 +174,7 @@ class _Job:
             filters = (found for found in self.shared if found.method == "filters")
             page = overview(classifier, shown, [*explanations, *filters])
             everything = Explanation("all", page, explanations[0].panel, None, {})
-            yield _written(writer, view, everything, f"{stem}-all", watch)
+            yield _written(writer, view, everything, f"{stems[1]}-all", watch)
 
 
 class Writer:
@@ -219,17 +239,23 @@ def _deconvnets(classifier: Classifier, view: View, settings: Settings) -> tuple
     return layer, settings.channels[0] if settings.channels else int(kept[layer][0].flatten(1).amax(1).argmax())
 
 
+def _is_of_class(found: Explanation) -> bool:
+    """Whether it explains a class, not a layer; the gradients of a layer's unit do not."""
+    of_unit = found.method in ("guided", "gradient") and "layer" in found.facts
+    return found.method in (*OF_A_CLASS, "all") and not of_unit
+
+
 def _written(writer: Writer, view: View | None, found: Explanation, name: str, watch: Stopwatch) -> dict[str, Any]:
     """Writes the files; gives their record."""
     rule = found.facts.get("rule", "deconvnet")
     name += "" if rule == "deconvnet" else f"-{rule}"
-    of_unit = found.method in ("guided", "gradient") and "layer" in found.facts
-    of_class = found.method in (*OF_A_CLASS, "all") and not of_unit
+    of_class = _is_of_class(found)
     return {
         "picture": view.name if view else None,
         "method": found.method,
         "class": view.classes[view.target] if view and of_class else None,
         "probability": view.probability if view and of_class else None,
+        "labels": [view.classes[index] for index in view.given] if view and view.given is not None else None,
         "predicted": view.classes[view.predicted] if view else None,
         "predicted_probability": float(view.probabilities[view.predicted]) if view else None,
         "image": writer.image(name, found.sheet),

@@ -26,6 +26,8 @@ def export(
     Pillow and onnxruntime are installed; `casebook.load` and `casebook.predict` take it in place of a run. The report
     of a run then shows the networks of the bundle, float32 beside 8 bits.
 
+    A run with several labels a picture gives a bundle with a threshold for each, which cannot be unsure.
+
     Raises BundleError for a network that cannot be exported or whose ONNX form answers otherwise than torch, and what
     `casebook.load` raises.
     """
@@ -34,7 +36,7 @@ def export(
     name = model.name if isinstance(model, Classifier) else str(model)
     target = Path(out) if out is not None else Path(f"{Path(name).resolve().name or 'model'}{SUFFIX}")
     check_target(target)
-    classifier = load(model, weights=weights, classes=classes, device="cpu")
+    classifier = load(model, weights=weights, classes=classes, device="cpu", many_labels=True)
     with reporting(progress) as report:
         exported = export_bundle(classifier, target, settings or ExportSettings(), report)
         if classifier.run is not None:

@@ -19,7 +19,8 @@ def export_litert(
     """
     from ..deployment.litert import write_litert
 
-    return write_litert(load(model, weights=weights, classes=classes, device="cpu"), Path(out).expanduser())
+    classifier = load(model, weights=weights, classes=classes, device="cpu", many_labels=True)
+    return write_litert(classifier, Path(out).expanduser())
 
 
 def export_coreml(
@@ -30,6 +31,8 @@ def export_coreml(
     classes: str | Path | None = None,
 ) -> None:
     """Writes a Core ML package. Unproved: its answers have not been compared with torch's, which takes a Mac.
+
+    A Core ML classifier names one class, so runs with several labels a picture are refused.
 
     Needs the extra `coreml`. Raises BundleError for a network that cannot be converted, and what `casebook.load`
     raises.

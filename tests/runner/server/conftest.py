@@ -35,6 +35,7 @@ class Brightness:
     name: str = "brightness"
     version: str = "1"
     classes: tuple[str, ...] = CLASSES
+    many_labels: bool = False
     input_shape: tuple[int, int, int] = (8, 8, 3)
     about: dict[str, str] = dataclasses.field(default_factory=lambda: {"engine": "numpy"})
     seconds: float = 0.0
@@ -60,6 +61,8 @@ class Brightness:
         probabilities = np.exp(logits) / np.exp(logits).sum()
         possible = tuple(int(index) for index in np.flatnonzero(probabilities > 0.1))
         unsure = None if len(possible) == 1 else "the two best classes are equally probable"
+        if self.many_labels:
+            return PictureAnswer(probabilities, logits, None, None, possible)
         return PictureAnswer(probabilities, logits, unsure, possible)
 
 

@@ -20,7 +20,15 @@ def test_a_picture_as_the_body_is_answered_with_its_classes(serving, brightness,
     assert [one["class"] for one in found["classes"]] == ["bright", "middling", "dark"]
     assert sum(one["probability"] for one in found["classes"]) == pytest.approx(1, abs=1e-6)
     assert (found["unsure"], found["reason"], found["set"]) == (False, None, ["bright"])
+    assert found["labels"] is None
     assert response.headers["X-Request-ID"] == "mine-1"
+
+
+def test_several_labels_are_named(serving, brightness, picture) -> None:
+    client = serving(brightness(many_labels=True))
+    (found,) = client.post("/v1/classify", content=picture(64)).json()["pictures"]
+    assert (found["labels"], found["unsure"], found["set"]) == (["dark", "middling"], False, None)
+    assert client.get("/v1/models").json()["models"][0]["several_labels"] is True
 
 
 def test_files_of_a_form_are_answered_in_order_each_with_its_own_error(serving, brightness, picture) -> None:

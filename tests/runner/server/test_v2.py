@@ -50,6 +50,18 @@ def test_pictures_in_json(serving, brightness, picture) -> None:
     assert np.reshape(outputs["probabilities"]["data"], (2, 3)).sum(1) == pytest.approx([1, 1], abs=1e-5)
 
 
+def test_several_labels_are_a_bool_for_each_class(serving, brightness, picture) -> None:
+    client = serving(brightness(many_labels=True))
+    outputs = by_name(client.post(INFER, json=as_json(picture(2), picture(64))).json())
+    assert outputs["given"]["data"] == [True, False, False, True, True, False]
+    assert (outputs["given"]["datatype"], outputs["given"]["shape"]) == ("BOOL", [2, 3])
+    assert "label" not in outputs
+    named = [output["name"] for output in client.get("/v2/models/brightness").json()["outputs"]]
+    assert named == ["probabilities", "logits", "given", "unsure", "reason"]
+    refused = client.post(INFER, json=as_json(picture(2), outputs=[{"name": "label"}]))
+    assert "unknown output 'label'" in refused.json()["error"]
+
+
 def test_pixels_in_json_nested_and_flat_are_the_picture(serving, brightness, picture) -> None:
     client, network = serving(brightness()), brightness()
     pixels = network.pixels(picture(64))

@@ -24,7 +24,7 @@ def site_of(bundle: Bundle, network: str = "float32") -> Site:
         content = bundle.read(picture["file"])
         if not content.startswith(NOT_IN_BROWSERS):
             golden.append(Golden(picture["shows"], content, probabilities.tolist(), picture["pixels_sha256"]))
-    manifest = {key: bundle.manifest[key] for key in PAGE_KEYS}
+    manifest = {key: bundle.manifest[key] for key in PAGE_KEYS} | {"thresholds": list(bundle.thresholds)}
     files = {"model.onnx": bundle.read(bundle.networks[network]["file"])}
     judge = bundle_judge(bundle, network)
     kept = None

@@ -24,13 +24,15 @@ class PictureAnswer(NamedTuple):
     """What a model says of one picture."""
 
     probabilities: NDArray[np.float32]
-    """(K,), sums to 1."""
+    """(K,), sums to 1 where a picture has one label."""
     logits: NDArray[np.float32]
-    """(K,), before the softmax."""
+    """(K,), before the softmax or sigmoid."""
     unsure: str | None
     """The reason why the model would rather not answer; None where it is sure."""
     possible: tuple[int, ...] | None
     """The classes of the prediction set; None where the bundle promises none."""
+    labels: tuple[int, ...] | None = None
+    """The classes that reach their thresholds, where a picture may have several; else None."""
 
 
 class Answering(Protocol):
@@ -39,6 +41,8 @@ class Answering(Protocol):
     name: str
     version: str
     classes: tuple[str, ...]
+    many_labels: bool
+    """Whether a picture may have several."""
     input_shape: tuple[int, int, int]
     """(H, W, C)."""
     about: dict[str, str]

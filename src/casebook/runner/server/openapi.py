@@ -21,6 +21,11 @@ PICTURE = {
         },
         "unsure": {"type": "boolean", "description": "Whether the model would rather not answer."},
         "reason": {"type": ["string", "null"], "description": "Why it is unsure."},
+        "labels": {
+            "type": ["array", "null"],
+            "items": TEXT,
+            "description": "Where a picture may have several labels: those that reach their thresholds.",
+        },
         "set": {
             "type": ["array", "null"],
             "items": TEXT,
@@ -83,7 +88,7 @@ SCHEMAS: dict[str, Any] = {
                     "type": "object",
                     "required": ["name"],
                     "properties": {
-                        "name": {"enum": ["probabilities", "logits", "label", "unsure", "reason"]},
+                        "name": {"enum": ["probabilities", "logits", "label", "given", "unsure", "reason"]},
                         "parameters": {
                             "type": "object",
                             "properties": {"classification": COUNT, "binary_data": {"type": "boolean"}},

@@ -27,6 +27,7 @@ class BundleAnswering(Answering):
         self._answerer, bundle = answerer, answerer.bundle
         preprocessing = bundle.preprocessing
         self.name, self.version, self.classes = bundle.name, bundle.sha256[:VERSION_DIGITS], bundle.classes
+        self.many_labels = bool(bundle.thresholds)
         self.input_shape = preprocessing.size, preprocessing.size, preprocessing.channels
         self.about = {
             "casebook": bundle.version,
@@ -41,7 +42,10 @@ class BundleAnswering(Answering):
     def answer(self, pixels: NDArray[np.uint8]) -> Sequence[PictureAnswer]:
         outputs, judge = self._answerer.infer(pixels), self._answerer.judge
         if judge is None:
-            return [PictureAnswer(*row, None, None) for row in zip(outputs.probabilities, outputs.logits, strict=True)]
+            return [
+                PictureAnswer(shares, logits, None, None, self._answerer.given(shares))
+                for shares, logits in zip(outputs.probabilities, outputs.logits, strict=True)
+            ]
         return [
             PictureAnswer(said.probabilities, logits, said.reason or None, said.candidates)
             for said, logits in zip(

@@ -72,6 +72,7 @@ def described(name: str, found: PictureAnswer | PictureError, model: Model, top:
         "classes": [{"class": classes[index], "probability": float(found.probabilities[index])} for index in best],
         "unsure": found.unsure is not None,
         "reason": found.unsure,
+        "labels": None if found.labels is None else [classes[index] for index in found.labels],
         "set": None if found.possible is None else [classes[index] for index in found.possible],
     }
 
@@ -88,6 +89,7 @@ async def list_models(request: Request) -> Response:
             "name": model.name,
             "version": model.version,
             "classes": list(model.answering.classes),
+            "several_labels": model.answering.many_labels,
             "about": model.answering.about,
         }
         for model in models.all()

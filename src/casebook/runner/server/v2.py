@@ -1,7 +1,8 @@
 """The Open Inference Protocol V2: health, metadata, inference, statistics, and the repository of models.
 
 A model takes one of two inputs: `picture`, files as BYTES (in JSON: base64), or `pixels`, UINT8 that are already
-resized. It gives `probabilities`, `logits`, `label`, `unsure` and `reason`.
+resized. It gives `probabilities`, `logits`, `label`, `unsure` and `reason`; where a picture may have several labels it
+gives `given`, a BOOL for each class, in place of `label`.
 """
 
 import asyncio
@@ -25,7 +26,6 @@ from .tensors import LENGTH_HEADER, InferRequest, Tensor, Wanted, encode_respons
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 GZIP_BYTES = 1024  # a smaller body is not worth compressing
 Answers = Sequence[PictureAnswer]
-DEFAULT_OUTPUTS = ("probabilities", "label", "unsure", "reason")
 
 
 def _texts(texts: Sequence[str]) -> Tensor:
@@ -46,10 +46,18 @@ def _unsure(model: Model, answers: Answers) -> Tensor:
     return Tensor("BOOL", values.shape, values)
 
 
+def _given(model: Model, answers: Answers) -> Tensor:
+    values = np.zeros((len(answers), len(model.answering.classes)), np.bool_)
+    for row, answer in zip(values, answers, strict=True):
+        row[list(answer.labels or ())] = True
+    return Tensor("BOOL", values.shape, values)
+
+
 OUTPUTS: dict[str, Callable[[Model, Answers], Tensor]] = {
     "probabilities": lambda model, answers: _scores([answer.probabilities for answer in answers]),
     "logits": lambda model, answers: _scores([answer.logits for answer in answers]),
     "label": _labels,
+    "given": _given,
     "unsure": _unsure,
     "reason": lambda model, answers: _texts([answer.unsure or "" for answer in answers]),
 }
@@ -90,7 +98,9 @@ def _readiness(is_ready: bool, document: dict[str, Any]) -> Response:
 
 def tensors_of(model: Model) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Names, datatypes and shapes of the inputs and of the outputs."""
-    num_classes = len(model.answering.classes)
+    num_classes, many_labels = len(model.answering.classes), model.answering.many_labels
+    given = {"name": "given", "datatype": "BOOL", "shape": [-1, num_classes]}
+    label = {"name": "label", "datatype": "BYTES", "shape": [-1]}
     inputs = [
         {"name": "picture", "datatype": "BYTES", "shape": [-1]},
         {"name": "pixels", "datatype": "UINT8", "shape": [-1, *model.answering.input_shape]},
@@ -98,7 +108,7 @@ def tensors_of(model: Model) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     outputs = [
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, num_classes]},
         {"name": "logits", "datatype": "FP32", "shape": [-1, num_classes]},
-        {"name": "label", "datatype": "BYTES", "shape": [-1]},
+        given if many_labels else label,
         {"name": "unsure", "datatype": "BOOL", "shape": [-1]},
         {"name": "reason", "datatype": "BYTES", "shape": [-1]},
     ]
@@ -177,7 +187,7 @@ async def infer(request: Request) -> Response:
     with service.admission.admitted() as share, model.in_use():
         body = await read_body(request, service.limits, share)
         asked = parse_infer_request(body, request.headers.get(LENGTH_HEADER), service.limits.json_bytes)
-        wanted = _checked_outputs(asked)
+        wanted = _checked_outputs(asked, model)
         name, tensor = _checked_input(asked, model)
         if (count := len(tensor.values)) > service.limits.pictures:
             raise Refused(
@@ -220,12 +230,14 @@ def _checked_input(asked: InferRequest, model: Model) -> tuple[str, Tensor]:
     return name, tensor
 
 
-def _checked_outputs(asked: InferRequest) -> list[Wanted]:
+def _checked_outputs(asked: InferRequest, model: Model) -> list[Wanted]:
+    """What is asked for; without a word all but the logits."""
+    known = [tensor["name"] for tensor in tensors_of(model)[1]]
     if asked.outputs is None:
-        return [Wanted(name, asked.binary_output) for name in DEFAULT_OUTPUTS]
+        return [Wanted(name, asked.binary_output) for name in known if name != "logits"]
     for number, wanted in enumerate(asked.outputs):
-        if wanted.name not in OUTPUTS:
-            raise bad_request(f"unknown output {wanted.name[:100]!r}; the model has {', '.join(OUTPUTS)}")
+        if wanted.name not in known:
+            raise bad_request(f"unknown output {wanted.name[:100]!r}; the model has {', '.join(known)}")
         if wanted.top and wanted.name not in ("probabilities", "logits"):
             raise bad_request(f"output {wanted.name!r} has no classes to name")
         if wanted.name in [other.name for other in asked.outputs[:number]]:

@@ -91,6 +91,7 @@ function percent(share) {
 }
 
 function headline(answer) {
+  if (answer.labels) return answer.labels.join(", ") || "None of the classes";
   return answer.why ? "Unsure" : answer.classes[0][0];
 }
 

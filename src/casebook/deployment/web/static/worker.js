@@ -46,12 +46,15 @@ async function answer(classifier, { id, file, bitmap, wantsAll, wantsThumbnail }
     if (!probabilities.every(Number.isFinite)) throw new Error("the network gives no numbers; its weights are damaged");
     const judged = judge(probabilities, features, classes, manifest.unsure ?? null, kept);
     const milliseconds = { decode: decoded - began, resize: resized - decoded, network: performance.now() - resized };
-    const first = byProbability(judged.probabilities).slice(0, NUM_CLASSES_SENT);
+    const ordered = byProbability(judged.probabilities);
+    const first = ordered.slice(0, NUM_CLASSES_SENT);
+    // Where a picture may have several labels: those that reach their thresholds.
+    const given = manifest.thresholds?.length ? ordered.filter((k) => probabilities[k] >= manifest.thresholds[k]) : null;
     const thumbnail = wantsThumbnail ? await thumbnailOf(picture.bitmap) : null;
     self.postMessage(
       {
         id, milliseconds, thumbnail, size: [picture.width, picture.height], why: judged.why, reason: judged.reason,
-        possible: judged.candidates.map((k) => classes[k]),
+        possible: judged.candidates.map((k) => classes[k]), labels: given && given.map((k) => classes[k]),
         classes: first.map((k) => [classes[k], judged.probabilities[k]]),
         ...(wantsAll && { probabilities, pixels: input, isReduced: source !== picture }),
       },

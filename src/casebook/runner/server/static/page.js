@@ -42,6 +42,7 @@ function show(file, picture) {
   text.append(element("p", "name", file.name || "pasted picture"));
   if (picture.error) text.append(element("p", "error", picture.error.message));
   if (picture.unsure) text.append(element("p", "unsure", `Unsure: ${picture.reason}`));
+  if (picture.labels) text.append(element("p", "labels", picture.labels.join(", ") || "None of the classes"));
   for (const { class: name, probability } of picture.classes || []) {
     const row = element("div", "row");
     row.append(element("span", "", name), bar(probability), element("span", "", percent(probability)));
