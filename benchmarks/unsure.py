@@ -35,7 +35,7 @@ from scipy.special import logsumexp
 from sklearn.covariance import LedoitWolf
 
 import casebook
-from casebook.evaluation.calibration import calibration_after, fit_temperature
+from casebook.evaluation.calibration import calibration_after
 from casebook.evaluation.conformal import calibrate_sets, set_members
 from casebook.evaluation.labelled import own_data
 from casebook.evaluation.metrics import wilson_interval
@@ -43,6 +43,7 @@ from casebook.evaluation.promise import find_promise
 from casebook.evaluation.unlike import choose_kept
 from casebook.runner.reading import named_pictures, read_ahead
 from casebook.runner.unsure import margins, unit_vectors, unlike_scores
+from casebook.training.temperature import fit_temperature
 
 SHARES = (0.01, 0.02, 0.05)
 REFUSED = 0.05

@@ -55,6 +55,9 @@ class Scores:
     top5: float | None = None
     top5_interval: Interval | None = None
     top5_error: float | None = None
+    macro_recall: float | None = None
+    """The mean recall of the classes; None in evaluations of earlier versions."""
+    macro_recall_interval: Interval | None = None
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Scores":
@@ -69,6 +72,8 @@ class Scores:
         rows = [("top-1 accuracy", self.top1, self.top1_interval)]
         if self.top5 is not None and self.top5_interval is not None:
             rows.append(("top-5 accuracy", self.top5, self.top5_interval))
+        if self.macro_recall is not None and self.macro_recall_interval is not None:
+            rows.append(("macro recall", self.macro_recall, self.macro_recall_interval))
         rows += [
             ("macro F1", self.macro_f1, self.macro_f1_interval),
             ("calibration error", self.ece, self.ece_interval),

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from casebook.evaluation.calibration import calibration_after, fit_temperature
+from casebook.evaluation.calibration import calibration_after
+from casebook.training.temperature import fit_temperature
 
 
 def draw(n: int, temperature: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -272,3 +272,20 @@ def test_half_precision_probabilities_are_probabilities() -> None:
     probabilities, labels = simulate(100, 10, seed=0)
     found = evaluate_probabilities(probabilities.astype(np.float16), labels, names(10), resamples=10)
     assert found["top1"] == pytest.approx((probabilities.argmax(axis=1) == labels).mean(), abs=0.02)
+
+
+def test_macro_recall_is_that_of_scikit_learn_and_its_interval_covers() -> None:
+    from sklearn.metrics import recall_score
+
+    generator = np.random.default_rng(0)
+    recalls, counts = np.array([0.9, 0.6, 0.3]), (60, 20, 8)
+    labels = np.repeat(np.arange(3), counts)
+    covered = 0
+    for _ in range(400):
+        taken = np.where(generator.random(len(labels)) < recalls[labels], labels, (labels + 1) % 3)
+        found = evaluate_probabilities(np.eye(3)[taken], labels, ["a", "b", "c"], resamples=2)
+        low, high = found["macro_recall_interval"]
+        covered += low <= recalls.mean() <= high
+        assert 0 <= low <= found["macro_recall"] <= high <= 1
+    assert found["macro_recall"] == pytest.approx(recall_score(labels, taken, average="macro"))
+    assert 0.93 <= covered / 400 <= 0.98

@@ -43,7 +43,7 @@ def train(
         None, "--resize", help="shorter (crop the centre), letterbox (pad to a square) or squash."
     ),
     policy: str = typer.Option(None, help="Augmentation policy; 'casebook augment' lists all."),
-    class_weights: str = typer.Option(None, help="none, or balanced for classes of very different sizes."),
+    class_weights: str = typer.Option(None, help="balanced for classes of very different sizes, none, or auto."),
     seed: int = typer.Option(None, help="Splits, weights, order and augmentation all follow from it."),
     val_fraction: float = typer.Option(None, help="Share of an unsplit data set for validation (0.15)."),
     test_fraction: float = typer.Option(None, help="Share of an unsplit data set locked away for the test (0.15)."),
@@ -61,6 +61,9 @@ def train(
     strict: bool = typer.Option(None, "--strict", help="Stop at a picture that cannot be read."),
     settings: list[str] = typer.Option(
         None, "--set", help="Any other setting of the recipe, as NAME=VALUE, network.OPTION=VALUE or augment.LAW=VALUE."
+    ),
+    explain_choice: bool = typer.Option(
+        False, "--explain-choice", help="Say what --transfer auto tried, with figures and reasons."
     ),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:
@@ -102,8 +105,23 @@ def train(
     for line in accuracy_lines(document["test"]):
         print(f"test: {line}")
     print_unsure(document)
+    if explain_choice:
+        _explain(run.choice, sum(row["seconds"] + row["validation_seconds"] for row in run.history))
     print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s")
     next_step(f"casebook predict {shlex.quote(str(run.path))} PICTURES", "classifies new pictures")
+
+
+def _explain(choice: dict[str, Any], seconds: float) -> None:
+    """Prints why a training learned what it learned."""
+    print(f"plan: {choice['plan'] or choice['reason']}")
+    for one in choice["tried"]:
+        kept = "kept" if one["kept"] else "not kept"
+        print(f"tried {one['strategy']}: {one['val_top1']:.1%} of the validation pictures right, log loss "
+              f"{one['val_loss']:.3f}, {kept}")  # fmt: skip
+    if choice["tried"]:
+        print(f"choice: {choice['reason']}")
+    expected = choice.get("expected_seconds")
+    print(f"learning took {seconds:.0f} s" + (f", expected were {expected:.0f} s" if expected else ""))
 
 
 def _how_to_go_on(run: str | None) -> str:

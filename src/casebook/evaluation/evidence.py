@@ -26,7 +26,7 @@ from ..runner.unsure import Judge, PredictionSets, Unlike, margins
 from ..training.features import Arithmetic, FeatureExtractor, Views
 from ..training.plan import make_prepare
 from ..training.run import Run
-from .calibration import fit_temperature
+from ..training.temperature import fit_temperature
 from .classifier import Classifier
 from .conformal import Calibrated, calibrate_sets
 from .labelled import own_data

@@ -28,6 +28,7 @@ INTERVALS = {
     "top1": "Wilson score",
     "top5": "Wilson score",
     "per_class": "Wilson score; F1 = 2 J / (1 + J) from that of J = TP / (TP + FP + FN)",
+    "macro_recall": "from the Wilson intervals of the recalls, by Zou, Huang and Zhang (CSDA 53, 2009)",
     "macro_f1": "bootstrap over pictures, corrected for bias; without any mistake, where it would have no "
     "width, the interval of top1",
     "log_loss": "percentile bootstrap over pictures",
@@ -48,12 +49,12 @@ def evaluate_probabilities(
     Shares are in [0, 1], intervals `[low, high]` at 95 %, log loss in nats. `top5`, `top5_interval` and
     `top5_error` are there when K > 5. `per_class` covers the classes that occur as a label or as a prediction, in
     the network's order: `index` is the column of `probabilities`. `confusion` has a triple [true, predicted, count]
-    for each pair of classes that occurs, both as such an index. A precision without predictions and a recall without
-    pictures are None. Macro F1 is the mean over the classes that have pictures. `ece` is the expected calibration
-    error of the predicted class over 15 bins of equal width, each holding its upper edge (Guo et al., "On Calibration
-    of Modern Neural Networks", ICML 2017, equation 3); `ece_if_calibrated` is what a perfectly calibrated network with
-    the same confidences would stay below on 95 of 100 sets of this size; `reliability` has the bins that are not
-    empty.
+    for each pair of classes that occurs, both as such an index. A precision without predictions and a recall
+    without pictures are None. Macro F1 and macro recall are means over the classes that have pictures. `ece` is the
+    expected calibration error of the predicted class over 15 bins of equal width, each holding its upper edge (Guo
+    et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3); `ece_if_calibrated` is what a
+    perfectly calibrated network with the same confidences would stay below on 95 of 100 sets of this size;
+    `reliability` has the bins that are not empty.
 
     Raises: DataError without pictures; WeightsError for probabilities that are not numbers; ValueError for
     arrays that do not fit each other or are no probabilities.
@@ -82,6 +83,7 @@ def evaluate_probabilities(
     ece_if_calibrated = float(np.quantile(drawn.ece_if_calibrated, CONFIDENCE))
     ece_low, ece_high = debiased_interval(drawn.ece, ece)
     evaluation |= {
+        **_macro_recall(num_true, hits),
         "macro_f1": macro_f1,
         "macro_f1_interval": debiased_interval(drawn.macro_f1, macro_f1)
         if num_right < n
@@ -194,6 +196,19 @@ def _share(name: str, successes: int, n: int) -> dict[str, Any]:
         f"{name}_interval": wilson_interval(successes, n),
         f"{name}_error": (n - successes) / n,
     }
+
+
+def _macro_recall(num_true: NDArray[np.integer], hits: NDArray[np.integer]) -> dict[str, Any]:
+    """The mean recall of the classes that have pictures, with an interval.
+
+    The distances from the recalls to the ends of their Wilson intervals add up as standard errors do: Zou, Huang and
+    Zhang, "A note on confidence interval estimation for a linear function of binomial proportions", CSDA 53, 2009.
+    """
+    counts = [(int(right), int(n)) for right, n in zip(hits, num_true, strict=True) if n]
+    recalls = np.array([right / n for right, n in counts])
+    ends = np.array([wilson_interval(right, n) for right, n in counts])
+    mean, below, above = recalls.mean(), *(np.sqrt(np.square(ends - recalls[:, None]).sum(axis=0)) / len(counts))
+    return {"macro_recall": float(mean), "macro_recall_interval": [float(mean - below), float(mean + above)]}
 
 
 def class_scores(num_true: int, num_predicted: int, hits: int) -> dict[str, Any]:

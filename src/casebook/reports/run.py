@@ -242,6 +242,7 @@ def _headline(evaluation: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [
         ("Top-1 accuracy", *percents("top1")),
         *([("Top-5 accuracy", *percents("top5"))] if "top5" in evaluation else []),
+        *([("Macro recall", *percents("macro_recall"))] if "macro_recall" in evaluation else []),
         ("Macro F1", *numbers("macro_f1")),
         ("Log loss", *numbers("log_loss")),
         ("Calibration error", *percents("ece")),

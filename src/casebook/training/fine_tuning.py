@@ -1,7 +1,7 @@
-"""Transfer by measurement: first the head, then every stage, which is kept where validation shows that it is better.
+"""Transfer by measurement: first the head, then more stages, which are kept where validation shows that it is better.
 
 What can be afforded is measured before the start: a few steps of the network on this machine say how many epochs of
-fine-tuning fit into the time that the user gives. The test set plays no part in any of this.
+fine-tuning fit into the time that the user gives, and of how many stages. The test set plays no part in any of this.
 """
 
 import math
@@ -13,18 +13,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from ..device import Stopwatch, autocast
 from ..models.weights import read_weights
+from ..runner.unsure import SMALLEST
 from .batch_size import sum_of_outputs
 from .distributed import World, gather_from_all
+from .logistic import HeadTrial
 from .recipe import Recipe
 from .streams import BatchStream
-from .transfer import Choice
+from .temperature import fit_temperature
+from .transfer import FEW, Choice, Frozen, parts
 
 HEAD_FILE = "head.safetensors"  # the best head of a run that is fine-tuning
 LEAST_EPOCHS = 4  # of fine-tuning; fewer are not worth the time
+PARTLY = ("last:2", "last:1")  # what is fine-tuned where everything would take too long
+ALIKE = 0.8  # skill of a head on frozen features from which pictures are like those that the network has seen
 TIMED_STEPS = 2
 TIMED_PICTURES = 16
 
@@ -44,9 +48,23 @@ class Forecast(NamedTuple):
         return num_train * self.step_seconds + num_val * self.forward_seconds
 
 
-def forecast(network: Any, size: int, channels: int, device: torch.device, dtype: torch.dtype) -> Forecast:
-    """Times steps of the network on blank pictures of `size` pixels. Its weights and statistics stay as they are."""
+class Machine(NamedTuple):
+    """Where and how a network computes."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def forecast(
+    network: Any, size: int, channels: int, machine: Machine, learn: Callable[[], object] | None = None
+) -> Forecast:
+    """Times steps of the network on blank pictures of `size` pixels. Its weights and statistics stay as they are.
+
+    `learn` puts what learns into training mode; by default that is all.
+    """
+    device, dtype = machine
     was_training, state = network.training, {name: value.clone() for name, value in network.state_dict().items()}
+    learning = [weight.requires_grad for weight in network.parameters()]
     images = torch.zeros(TIMED_PICTURES, channels, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
 
@@ -71,10 +89,12 @@ def forecast(network: Any, size: int, channels: int, device: torch.device, dtype
     try:
         network.eval()
         forward_seconds = seconds(forward)
-        network.train()
+        (learn or network.train)()
         return Forecast(seconds(backward), forward_seconds)
     finally:
         network.zero_grad(set_to_none=True)
+        for weight, learns in zip(network.parameters(), learning, strict=True):
+            weight.requires_grad_(learns)
         network.load_state_dict(state)
         network.train(was_training)
 
@@ -84,9 +104,31 @@ class TransferPlan(NamedTuple):
 
     changes: dict[str, Any]
     choice: Choice
+    seconds: float
+    """What the network will take, by the forecast."""
 
 
-def plan_transfer(recipe: Recipe, found: Forecast, num_train: int, num_val: int) -> TransferPlan:
+def affordable_plan(
+    recipe: Recipe, network: Any, measure: Callable[[Callable[[], object] | None], Forecast], counts: tuple[int, int]
+) -> TransferPlan:
+    """The plan that learns the most stages of those whose fine-tuning the time budget affords, else the head alone.
+
+    `measure` makes a forecast for what is put into training mode; `counts` are the training and validation pictures.
+    """
+    found = plan_transfer(recipe, measure(None), *counts)
+    for strategy in PARTLY:
+        if found.changes or int(strategy.removeprefix("last:")) >= len(network.stages):
+            continue
+        learn = Frozen(network, parts(network, strategy, recipe)).train
+        found = plan_transfer(recipe, measure(learn), *counts, strategy=strategy)
+        for weight in network.parameters():
+            weight.requires_grad_(True)
+    return found
+
+
+def plan_transfer(
+    recipe: Recipe, found: Forecast, num_train: int, num_val: int, *, strategy: str = "full"
+) -> TransferPlan:
     """The head, and then as many epochs of fine-tuning as the recipe asks for and its time budget affords."""
     head_seconds, epoch_seconds = found.head_seconds(num_train, num_val), found.epoch_seconds(num_train, num_val)
     budget_seconds = 60 * recipe.time_budget_minutes
@@ -94,29 +136,62 @@ def plan_transfer(recipe: Recipe, found: Forecast, num_train: int, num_val: int)
     epochs = min(recipe.epochs, affordable)
     if epochs < min(LEAST_EPOCHS, recipe.epochs):
         reason = (
-            f"a new head on frozen features, about {_time(head_seconds)}; {LEAST_EPOCHS} epochs of fine-tuning would "
-            f"take about {_time(LEAST_EPOCHS * epoch_seconds)} more, beyond the time budget of {_time(budget_seconds)}"
+            f"a new head on frozen features, about {rough_time(head_seconds)}; {LEAST_EPOCHS} epochs of fine-tuning "
+            f"would take about {rough_time(LEAST_EPOCHS * epoch_seconds)} more, beyond the time budget of "
+            f"{rough_time(budget_seconds)}"
         )
-        return TransferPlan({}, Choice("head", reason))
+        return TransferPlan({}, Choice("head", reason), head_seconds)
+    stages = "every stage" if strategy == "full" else f"the {_stages(strategy)}, since more would take too long"
     reason = (
-        f"measured: a new head on frozen features first (about {_time(head_seconds)}), then {epochs} epochs of every "
-        f"stage (about {_time(epochs * epoch_seconds)}), kept only if validation is better"
+        f"measured: a new head on frozen features first (about {rough_time(head_seconds)}), then {epochs} epochs of "
+        f"{stages} (about {rough_time(epochs * epoch_seconds)}), kept only if validation is better"
     )
-    changes = {"transfer": "full", "two_phase": True, "keep_head": True, "head_epochs": recipe.epochs, "epochs": epochs}
+    changes = {"transfer": strategy, "two_phase": True, "keep_head": True, "head_epochs": recipe.epochs,
+               "epochs": epochs}  # fmt: skip
     if epochs <= recipe.warmup_epochs:
         changes["warmup_epochs"] = epochs / 5
-    return TransferPlan(changes, Choice("full", reason))
+    return TransferPlan(changes, Choice(strategy, reason), head_seconds + epochs * epoch_seconds)
 
 
-def _time(seconds: float) -> str:
+def _stages(strategy: str) -> str:
+    count = int(strategy.removeprefix("last:"))
+    return "last stage" if count == 1 else f"last {count} stages"
+
+
+def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float) -> TransferPlan:
+    """The plan after the head was tried: its penalty and class weights, and how the pictures were judged.
+
+    Where the head has every picture of the folds right, there is nothing that fine-tuning could gain.
+    """
+    changes = found.changes | {"head_fit": "logistic", "head_penalty": trial.penalty}
+    amount = "few" if pictures_per_class < FEW else "many"
+    likeness = "like" if trial.skill >= ALIKE else "unlike"
+    judged = (
+        f"{amount} pictures ({pictures_per_class:.0f} a class), {likeness} those that the network has learnt from: in "
+        f"cross-validation a head on its frozen features has {trial.top1:.1%} right, where the most frequent class "
+        f"alone would have {trial.chance:.1%}"
+    )
+    if trial.balanced:
+        judged += "; class weights raise the recall of rare classes"
+    if trial.top1 == 1 and found.changes:
+        changes = {"head_fit": "logistic", "head_penalty": trial.penalty}
+        return TransferPlan(changes, Choice("head", f"{judged}; so nothing is left to gain"), 0.0)
+    return found._replace(changes=changes, choice=Choice(found.choice.strategy, f"{judged}; {found.choice.reason}"))
+
+
+def rough_time(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 class Losses(NamedTuple):
-    """What a network's answers cost on each validation picture."""
+    """What a network's answers cost on each validation picture, at the temperature that suits the network best.
+
+    Otherwise a network that says too much would lose to one that says too little, whatever they know.
+    """
 
     losses: NDArray[np.float64]  # (N,) cross-entropies
     right: NDArray[np.bool_]  # (N,)
+    temperature: float = 1.0
 
     @property
     def top1(self) -> float:
@@ -138,8 +213,8 @@ class Judgement(NamedTuple):
         head, tuned = self.head, self.tuned
         figures = (
             f"on {len(head.right)} validation pictures the head alone has {head.top1:.1%} right with a log loss of "
-            f"{head.losses.mean():.3f}; after fine-tuning it is {tuned.top1:.1%} with {tuned.losses.mean():.3f} "
-            f"(gain {self.gain:.3f}, standard error {self.error:.3f})"
+            f"{head.losses.mean():.3f}; after fine-tuning it is {tuned.top1:.1%} with {tuned.losses.mean():.3f}, each "
+            f"at its own temperature (gain {self.gain:.3f}, standard error {self.error:.3f})"
         )
         if self.accepted:
             return f"fine-tuning was kept: {figures}"
@@ -148,7 +223,13 @@ class Judgement(NamedTuple):
     def tried(self, strategy: str) -> list[dict[str, Any]]:
         """Plain data for model.json: the head and the `strategy` after it, each with its validation."""
         return [
-            {"strategy": name, "val_top1": found.top1, "val_loss": float(found.losses.mean()), "kept": kept}
+            {
+                "strategy": name,
+                "val_top1": found.top1,
+                "val_loss": float(found.losses.mean()),
+                "temperature": found.temperature,
+                "kept": kept,
+            }
             for name, found, kept in (("head", self.head, not self.accepted), (strategy, self.tuned, self.accepted))
         ]
 
@@ -171,22 +252,31 @@ def validation_losses(
 ) -> Losses:
     """The loss of each validation picture, over all processes."""
     network.eval()
-    losses: list[float] = []
-    right: list[bool] = []
+    logits_of: list[NDArray[np.float64]] = []
+    labels_of: list[NDArray[np.int64]] = []
     with torch.inference_mode():
         for batch in stream.epoch(0):
             if not len(batch.labels):
                 continue
-            labels = batch.labels.to(device)
             with autocast(device, dtype):
-                logits = network(batch.inputs.to(device)).float()
-            losses += functional.cross_entropy(logits, labels, reduction="none").tolist()
-            right += (logits.argmax(1) == labels).tolist()
+                logits = network(batch.inputs.to(device)).double()
+            logits_of.append(logits.cpu().numpy())
+            labels_of.append(batch.labels.cpu().numpy())
     stream.close()
-    parts = gather_from_all((losses, right), world)
-    return Losses(
-        np.array([loss for part, _ in parts for loss in part]), np.array([one for _, part in parts for one in part])
-    )
+    gathered = gather_from_all((logits_of, labels_of), world)
+    return losses_of(*(np.concatenate([one for part in side for one in part]) for side in zip(*gathered, strict=True)))
+
+
+def losses_of(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Losses:
+    """(N, K) logits, (N,) labels -> the losses at the temperature that makes them least."""
+    temperature = fit_temperature(_probabilities(logits), labels)
+    found = np.log(_probabilities(logits / temperature))[np.arange(len(labels)), labels]
+    return Losses(-found, logits.argmax(1) == labels, temperature)
+
+
+def _probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return np.maximum(powers / powers.sum(1, keepdims=True), SMALLEST)
 
 
 def judge_run(

@@ -215,6 +215,8 @@ class Plan:
     choice: Choice
     device: torch.device
     world: World
+    expected_seconds: float = 0.0
+    """What the network will take by a forecast; 0 where none was made."""
 
     @functools.cached_property
     def policy(self) -> Policy:
@@ -249,4 +251,6 @@ class Plan:
 
     def epochs_of(self, number: int) -> int:
         """The epochs of phase `number`, from 0."""
+        if self.strategies[number] == "head" and self.recipe.head_fit == "logistic":
+            return 1
         return self.recipe.head_epochs if number == 0 and len(self.strategies) == 2 else self.recipe.epochs

@@ -67,6 +67,14 @@ class Recipe(BaseModel):
     keep_head: bool = Field(
         False, description="of two phases, keep the fine-tuned weights only where validation is clearly better"
     )
+    head_fit: Literal["auto", "steps", "logistic"] = Field(
+        "auto",
+        description="how a head on frozen features is learnt: steps of the optimiser, or logistic regression, which "
+        "has one best answer; auto: logistic with transfer = auto, where the last layer is linear",
+    )
+    head_penalty: float = Field(
+        0, ge=0, description="L2 penalty of a logistic head, for each picture; 0: found by cross-validation"
+    )
     feature_views: int = Field(1, ge=1, le=64, description="cached views of each picture; above 1 they are augmented")
     backbone_scale: float = Field(0.1, gt=0, le=1, description="learning rate of the last stage / the head's")
     stage_decay: float = Field(0.5, gt=0, le=1, description="learning rate of a stage / that of the stage above")
@@ -107,8 +115,10 @@ class Recipe(BaseModel):
     accumulate: int = Field(1, ge=1, le=1024, description="batches whose gradients make one step")
     clip_norm: float = Field(0, ge=0, description="largest norm of the gradient; 0: no limit")
     label_smoothing: float = Field(0, ge=0, lt=1, description="share of each label spread over all classes")
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: the loss of a class weighs as its pictures are rare"
+    class_weights: Literal["auto", "none", "balanced"] = Field(
+        "auto",
+        description="balanced: the loss of a class weighs as its pictures are rare; auto: balanced where a logistic "
+        "head gains by it in cross-validation",
     )
     focal_gamma: float = Field(
         0, ge=0, le=10, description="with several labels a picture: above 0, easy ones weigh less (focal loss)"

@@ -77,8 +77,11 @@ class Run:
 
     @property
     def choice(self) -> dict[str, Any]:
-        """What learned ("strategy"), why ("reason"), and the strategies that were "tried", with their validation."""
-        return {**self.model["transfer"], "tried": self.model.get("tried", [])}
+        """What learned ("strategy"), why ("reason"), the "plan" before the training, and the strategies that were
+        "tried", with their validation; "expected_seconds" where the time was forecast."""
+        model = self.model
+        known = {name: model[name] for name in ("expected_seconds",) if name in model}
+        return {**model["transfer"], "plan": model.get("plan", ""), "tried": model.get("tried", []), **known}
 
     @property
     def history(self) -> list[dict[str, Any]]:

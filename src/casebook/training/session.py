@@ -6,10 +6,11 @@ and does the same again from the run folder when a training goes on.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,8 +18,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..data.batch_plan import BatchPlan
 from ..data.crops import CropSettings
 from ..data.datasets import PictureData
+from ..data.duplicates import duplicates
 from ..data.loader import AugmentSettings, Batches, PreparedStream
+from ..data.split import tied
 from ..device import (
+    Stopwatch,
     Threads,
     ThreadTuner,
     choose_device,
@@ -38,7 +42,18 @@ from .batch_size import choose_batch_size, is_small, step_fits
 from .checkpoint import read_checkpoint
 from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
-from .fine_tuning import HEAD_FILE, TIMED_PICTURES, Forecast, forecast, judge_run, plan_transfer
+from .fine_tuning import (
+    HEAD_FILE,
+    TIMED_PICTURES,
+    Forecast,
+    Machine,
+    adapted,
+    affordable_plan,
+    forecast,
+    judge_run,
+    rough_time,
+)
+from .logistic import HeadTrial, fit_logistic, try_heads
 from .mirroring import try_mirroring
 from .objective import OBJECTIVES
 from .pipeline import choose_crops, choose_format
@@ -49,6 +64,15 @@ from .trainer import MACHINE_SETTINGS, Phase, Trainer
 from .transfer import Choice, Frozen, choose_transfer, parts
 
 RESUMABLE = {"epochs", *MACHINE_SETTINGS} - {"weights"}
+
+
+class Feed(NamedTuple):
+    """What the trainer gets for one phase."""
+
+    train: PreparedStream
+    validation: PreparedStream
+    phase: Phase
+    features: Features | None = None  # of the training pictures, where those are what is learnt from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,16 +203,16 @@ def _train(
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if has_checkpoint:
-        choice, notes = Choice(**run.model["transfer"]), list(run.model["notes"])
+        choice, notes, expected_seconds = Choice(**run.model["transfer"]), list(run.model["notes"]), 0.0
     else:
-        recipe, choice = _choose_transfer(recipe, data, setup, device, world)
+        recipe, choice, expected_seconds = _choose_transfer(recipe, data, setup, device, world, report)
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
         recipe, remark = _choose_mirroring(recipe, choice, data, setup, world)
         notes += remark
         recipe = _resolved(recipe, choice, setup, len(data.split.train), device, world)
-    plan = Plan(recipe, data, setup, choice, device, world)
+    plan = Plan(recipe, data, setup, choice, device, world, expected_seconds)
     if world.is_first and not has_checkpoint:
         _write_start(run, plan, notes)
     report(
@@ -243,7 +267,10 @@ def _train(
                 feed, features = _feed_features(plan, number, report, tuner)
                 with using_threads(recipe.threads or 1):  # a head is small work
                     trainer.threads = ThreadTuner()
-                    trainer.fit(network, feed.train, feed.validation, feed.phase)
+                    if recipe.head_fit == "logistic":
+                        _solve_head(plan, trainer, feed)
+                    else:
+                        trainer.fit(network, feed.train, feed.validation, feed.phase)
                     trainer.threads = tuner
             else:
                 feed = _feed_pictures(plan, strategy, number, report)
@@ -262,23 +289,80 @@ def _train(
 
 
 def _choose_transfer(
-    recipe: Recipe, data: PictureData, setup: ModelSetup, device: torch.device, world: World
-) -> tuple[Recipe, Choice]:
-    """What learns, and the recipe with it; `transfer = "auto"` is decided by what this machine affords."""
+    recipe: Recipe, data: PictureData, setup: ModelSetup, device: torch.device, world: World, report: Reporter
+) -> tuple[Recipe, Choice, float]:
+    """What learns, and the recipe with it, and the seconds expected; `transfer = "auto"` is decided by measurement."""
     num_train, num_val = len(data.split.train), len(data.split.val)
+    pictures_per_class = num_train / len(data.source.classes)
+    if recipe.head_fit == "logistic" and not _can_solve(setup, data):
+        raise RecipeError(
+            "head_fit is logistic, which takes one label a picture and a network whose last layer is linear; "
+            "leave it out"
+        )
     if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
-        return recipe, choose_transfer(recipe, num_train / len(data.source.classes))
+        return recipe, choose_transfer(recipe, pictures_per_class), 0.0
     preprocessing = setup.preprocessing
-    dtype = choose_precision(recipe.precision, device, preprocessing.size)
+    machine = Machine(device, choose_precision(recipe.precision, device, preprocessing.size))
     timed = recipe.model_copy(update={"batch_size": TIMED_PICTURES * world.world_size})
-    with using_threads(_threads(timed, setup, device, world).number):
-        mine = forecast(setup.network, preprocessing.size, preprocessing.channels, device, dtype)
-    everyones = gather_from_all(mine, world)
-    slowest = Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
-    changes, choice = plan_transfer(recipe, slowest, num_train, num_val)
+
+    def measure(learn: Callable[[], object] | None) -> Forecast:
+        with using_threads(_threads(timed, setup, device, world).number):
+            mine = forecast(setup.network, preprocessing.size, preprocessing.channels, machine, learn)
+        everyones = gather_from_all(mine, world)
+        return Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
+
+    found = affordable_plan(recipe, setup.network, measure, (num_train, num_val))
+    report(Remark(f"the network takes about {rough_time(found.seconds)} on this machine; --time-budget sets a limit"))
     if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
-        changes.pop("keep_head", None)
-    return recipe.model_copy(update=changes), choice
+        found.changes.pop("keep_head", None)
+    if recipe.head_fit != "steps" and recipe.feature_views == 1 and _can_solve(setup, data):
+        plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
+        trial = _try_heads(plan, extracted(plan, report, ThreadTuner())[0])
+        found = adapted(found, trial, pictures_per_class)
+        if recipe.class_weights == "auto" and trial.balanced:
+            found.changes["class_weights"] = "balanced"
+    return recipe.model_copy(update=found.changes), found.choice, found.seconds
+
+
+def _can_solve(setup: ModelSetup, data: PictureData) -> bool:
+    """Whether the head can be a logistic regression."""
+    return isinstance(setup.network.head.classifier, nn.Linear) and data.source.targets is None
+
+
+def _try_heads(plan: Plan, train: Features) -> HeadTrial:
+    """What cross-validation on the training pictures says; process 0 does the work."""
+    found = None
+    if plan.world.is_first:
+        source = plan.data.source
+        copies = duplicates(plan.data.scan, source, near=plan.recipe.near_duplicates)
+        number: dict[int, int] = {}
+        for place, members in enumerate(tied(source, copies, train.indices.tolist())):
+            number |= dict.fromkeys(members, place)
+        groups = np.array([number[index] for index in train.indices.tolist()], np.int64)
+        found = try_heads(train.values[:, 0], source.truth(train.indices), groups, seed=plan.recipe.seed)
+    return gather_from_all(found, plan.world)[0]
+
+
+def _solve_head(plan: Plan, trainer: Trainer, feed: Feed) -> None:
+    """Puts the best logistic head on the features into the network, and records it as a phase of one epoch."""
+    recipe, classifier, watch = plan.recipe, plan.setup.network.head.classifier, Stopwatch()
+    found = feed.features
+    assert found is not None
+    values, labels = found.values.reshape(-1, found.values.shape[-1]), plan.data.source.truth(found.indices)
+    labels = np.repeat(labels, found.values.shape[1])
+    solved = None
+    if plan.world.is_first:
+        penalty = recipe.head_penalty or _try_heads(plan, found).penalty
+        solved = fit_logistic(
+            values, labels, len(plan.data.source.classes), penalty, balanced=recipe.class_weights == "balanced"
+        )
+    weight, bias = (torch.from_numpy(one) for one in gather_from_all(solved, plan.world)[0])
+    with torch.no_grad():
+        classifier.weight.copy_(weight)
+        classifier.bias.copy_(bias)
+        logits = torch.from_numpy(values) @ weight.T + bias
+        loss = float(nn.functional.cross_entropy(logits, torch.from_numpy(labels)))
+    trainer.take(plan.setup.network, feed.validation, feed.phase, train_loss=loss, seconds=watch.seconds)
 
 
 def _choose_mirroring(
@@ -348,6 +432,8 @@ def _resolved(
             "threads": threads.number if threads.is_fixed and device.type == "cpu" else recipe.threads,
             "input_size": setup.preprocessing.size,
             "transfer": choice.strategy,
+            "head_fit": "steps" if recipe.head_fit == "auto" else recipe.head_fit,
+            "class_weights": "none" if recipe.class_weights == "auto" else recipe.class_weights,
             "crop": policy.crop,
             "mirror": policy.mirror > 0,
             "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
@@ -379,18 +465,12 @@ def _write_start(run: Run, plan: Plan, notes: list[str]) -> None:
             "departures": setup.departures,
             "source_weights": None if not weights else {"source": weights.source, "sha256": weights.sha256},
             "transfer": plan.choice._asdict(),
+            "plan": plan.choice.reason,
+            **({"expected_seconds": round(plan.expected_seconds, 1)} if plan.expected_seconds else {}),
             "notes": notes,
         },
     )
     (run.path / "metrics.jsonl").touch()
-
-
-class Feed(NamedTuple):
-    """What the trainer gets for one phase."""
-
-    train: PreparedStream
-    validation: PreparedStream
-    phase: Phase
 
 
 def _feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> Feed:
@@ -420,11 +500,9 @@ def _feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> 
     return Feed(train, validation, phase)
 
 
-def _feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTuner) -> tuple[Feed, dict[str, int]]:
-    """Trains the head on features computed once; process 0 fills the cache for the others."""
+def extracted(plan: Plan, report: Reporter, threads: ThreadTuner) -> tuple[Features, Features]:
+    """The features of the training and validation pictures; process 0 fills the cache for the others."""
     recipe, data, network = plan.recipe, plan.data, plan.setup.network
-    learning = parts(network, "head", recipe)
-    Frozen(network, learning)
     crops = CropSettings(data.sizes, choose_format(recipe, plan.setup.preprocessing), memory_share=0)
     extractor = FeatureExtractor(
         network,
@@ -451,6 +529,15 @@ def _feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTun
     )
     if plan.world.is_first:
         wait_for_all(plan.world)
+    return train, validation
+
+
+def _feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTuner) -> tuple[Feed, dict[str, int]]:
+    """Trains the head on features computed once."""
+    recipe, data, network = plan.recipe, plan.data, plan.setup.network
+    learning = parts(network, "head", recipe)
+    Frozen(network, learning)
+    train, validation = extracted(plan, report, threads)
 
     def stream(found: Features, shuffle: bool) -> PreparedStream:
         labels = data.source.truth(found.indices)
@@ -463,5 +550,5 @@ def _feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTun
     phase = Phase(plan.epochs_of(number), "head", module, learning, module.train, number=number)
     total = len(train.indices) * recipe.feature_views + len(validation.indices)
     computed = train.num_computed + validation.num_computed
-    feed = Feed(stream(train, shuffle=True), stream(validation, shuffle=False), phase)
+    feed = Feed(stream(train, shuffle=True), stream(validation, shuffle=False), phase, train)
     return feed, {"computed": computed, "cached": total - computed}

@@ -168,14 +168,28 @@ class Trainer:
                 self._checkpoint(stepper)
             while self.position.epoch < phase.epochs and not self._is_stale():
                 self._train_epoch(phase, stepper, *streams)
-            self.position = dataclasses.replace(
-                self.position, phase=phase.number + 1, epoch=0, batch=0, step=0, stale=0, loss_sum=0.0, num_seen=0
-            )
-            if self.recipe.keep_head:  # each phase has its own best weights, which are compared later
-                self.position = dataclasses.replace(self.position, best_score=-1.0, best_loss=math.inf)
+            self._end_phase(phase)
         for stream in streams:
             stream.close()
         return self.history[rows_before:]
+
+    def take(self, network: nn.Module, validation: Any, phase: Phase, *, train_loss: float, seconds: float) -> None:
+        """Records a phase whose weights were found elsewhere, such as by solving for them: one epoch, validated."""
+        stream = as_stream(validation)
+        network.to(self.device)
+        self.position.loss_sum, self.position.num_seen = train_loss, 1
+        module = network if phase.module is None else phase.module
+        self._close_epoch(network, module, phase, stream, {"learning_rate": 0.0, "images_per_second": 0.0,
+                                                           "seconds": seconds})  # fmt: skip
+        self._end_phase(phase)
+        stream.close()
+
+    def _end_phase(self, phase: Phase) -> None:
+        self.position = dataclasses.replace(
+            self.position, phase=phase.number + 1, epoch=0, batch=0, step=0, stale=0, loss_sum=0.0, num_seen=0
+        )
+        if self.recipe.keep_head:  # each phase has its own best weights, which are compared later
+            self.position = dataclasses.replace(self.position, best_score=-1.0, best_loss=math.inf)
 
     def _is_stale(self) -> bool:
         return 0 < self.recipe.patience <= self.position.stale
@@ -226,7 +240,10 @@ class Trainer:
                     self._stop_if_asked()
         seconds = watch.seconds
         images_per_second = (position.num_seen - seen_before) / max(seconds, 1e-9)
-        self._end_epoch(phase, stepper, validation, rate, images_per_second, seconds)
+        self._require_finite_weights(stepper.network)
+        with averaged(stepper.network, stepper.average):
+            measured = {"learning_rate": rate, "images_per_second": images_per_second, "seconds": seconds}
+            self._close_epoch(stepper.network, stepper.module, phase, validation, measured)
         if self._stopping or self._since_checkpoint.seconds >= recipe.checkpoint_seconds:
             self._checkpoint(stepper)
         self._stop_if_asked()
@@ -277,34 +294,26 @@ class Trainer:
         if not finite:
             raise self._diverged("weights are no longer numbers", self.recipe.learning_rate)
 
-    def _end_epoch(
-        self,
-        phase: Phase,
-        stepper: "Stepper",
-        validation: BatchStream,
-        rate: float,
-        images_per_second: float,
-        seconds: float,
+    def _close_epoch(
+        self, network: nn.Module, module: Any, phase: Phase, validation: BatchStream, measured: dict[str, float]
     ) -> None:
-        """Validates, keeps the weights if they are the best so far, and writes the epoch's row."""
-        position, network = self.position, stepper.network
-        watch = Stopwatch()
-        self._require_finite_weights(network)
-        with averaged(network, stepper.average):
-            _share_buffers(network, self.world)
-            loss, score, name = validate(
-                stepper.module, validation, self.device, phase.dtype, self.world, position.rows
-            )
-            is_best = is_better(score, loss, position.best_score, position.best_loss)
-            if is_best:
-                self._keep(network)
+        """Validates, keeps the weights if they are the best so far, and writes the epoch's row.
+
+        `measured` has the epoch's learning_rate, images_per_second and seconds.
+        """
+        position, watch = self.position, Stopwatch()
+        _share_buffers(network, self.world)
+        loss, score, name = validate(module, validation, self.device, phase.dtype, self.world, position.rows)
+        is_best = is_better(score, loss, position.best_score, position.best_loss)
+        if is_best:
+            self._keep(network)
         row: dict[str, Any] = {
             "train_loss": position.loss_sum / max(1, position.num_seen),
-            "learning_rate": rate,
+            "learning_rate": measured["learning_rate"],
             "val_loss": loss,
             name: score,
-            "images_per_second": round(images_per_second, 2),
-            "seconds": round(seconds, 3),
+            "images_per_second": round(measured["images_per_second"], 2),
+            "seconds": round(measured["seconds"], 3),
             "validation_seconds": round(watch.seconds, 3),
             "threads": torch.get_num_threads(),
         }

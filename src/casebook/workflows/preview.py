@@ -1,6 +1,7 @@
 """Before a training: which network it would take, what would learn, and about how long that would take here."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ from ..data.datasets import load_data
 from ..device import choose_device, choose_precision, choose_threads, using_threads
 from ..errors import DataError
 from ..models import model_card
+from ..preprocessing import Preprocessing
 from ..progress import Reporter, silent
-from ..training.fine_tuning import TIMED_PICTURES, Forecast, forecast, plan_transfer
+from ..training.fine_tuning import TIMED_PICTURES, Forecast, Machine, affordable_plan, forecast
 from ..training.plan import resolve_model, set_up_model
 from ..training.recipe import Recipe, make_recipe
 from ..training.transfer import choose_transfer
@@ -59,12 +61,16 @@ def preview(
     setup = set_up_model(chosen, pictures)
     split, classes = pictures.split, pictures.source.classes
     num_train, num_val = len(split.train), len(split.val)
-    found = _forecast(chosen, setup.network, setup.preprocessing.size, setup.preprocessing.channels)
+
+    def measure(learn: Callable[[], object] | None = None) -> Forecast:
+        return _forecast(chosen, setup.network, setup.preprocessing, learn)
+
     if chosen.transfer == "auto" and not chosen.two_phase and chosen.weights:
-        changes, choice = plan_transfer(chosen, found, num_train, num_val)
+        changes, choice, seconds = affordable_plan(chosen, setup.network, measure, (num_train, num_val))
         chosen = chosen.model_copy(update=changes)
     else:
         choice = choose_transfer(chosen, num_train / len(classes))
+        seconds = _seconds(chosen, choice.strategy, measure(), num_train, num_val)
     return Preview(
         model=chosen.model,
         weights=chosen.weights,
@@ -77,17 +83,20 @@ def preview(
         num_val=num_val,
         num_test=len(split.test),
         epochs=chosen.epochs,
-        seconds=_seconds(chosen, choice.strategy, found, num_train, num_val),
+        seconds=seconds,
         notes=(*pictures.source.notes, *split.notes),
     )
 
 
-def _forecast(recipe: Recipe, network: Any, size: int, channels: int) -> Forecast:
-    device = choose_device(recipe.device)
+def _forecast(
+    recipe: Recipe, network: Any, preprocessing: Preprocessing, learn: Callable[[], object] | None
+) -> Forecast:
+    device, size = choose_device(recipe.device), preprocessing.size
     card = model_card(recipe.model)
     work = int(card.multiply_adds * (size / card.input_size) ** 2 * TIMED_PICTURES)
+    machine = Machine(device, choose_precision(recipe.precision, device, size))
     with using_threads(choose_threads(recipe.threads, device, work).number):
-        return forecast(network.to(device), size, channels, device, choose_precision(recipe.precision, device, size))
+        return forecast(network.to(device), size, preprocessing.channels, machine, learn)
 
 
 def _seconds(recipe: Recipe, strategy: str, found: Forecast, num_train: int, num_val: int) -> float:
