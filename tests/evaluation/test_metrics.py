@@ -280,7 +280,7 @@ def test_macro_recall_is_that_of_scikit_learn_and_its_interval_covers() -> None:
     generator = np.random.default_rng(0)
     recalls, counts = np.array([0.9, 0.6, 0.3]), (60, 20, 8)
     labels = np.repeat(np.arange(3), counts)
-    covered = 0
+    covered, taken, found = 0, labels, {}
     for _ in range(400):
         taken = np.where(generator.random(len(labels)) < recalls[labels], labels, (labels + 1) % 3)
         found = evaluate_probabilities(np.eye(3)[taken], labels, ["a", "b", "c"], resamples=2)
