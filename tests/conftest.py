@@ -185,3 +185,11 @@ def browser() -> Iterator[Any]:
         running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Keras on PyTorch. It reads its settings when it is first imported, and would write some into the user's home."""
+    os.environ.setdefault("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+    os.environ["KERAS_BACKEND"] = "torch"
+    return pytest.importorskip("keras")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .workflows.evaluate import Evaluation, evaluate
     from .workflows.explain import explain
     from .workflows.export import export
-    from .workflows.export_phone import export_coreml, export_litert
+    from .workflows.export_elsewhere import export_coreml, export_keras, export_litert
     from .workflows.export_web import export_web
     from .workflows.features import features
     from .workflows.illustrate import illustrate
@@ -74,8 +74,9 @@ _HOMES = {
     "evaluate_shift": ".workflows.shift",
     "explain": ".workflows.explain",
     "export": ".workflows.export",
-    "export_coreml": ".workflows.export_phone",
-    "export_litert": ".workflows.export_phone",
+    "export_coreml": ".workflows.export_elsewhere",
+    "export_keras": ".workflows.export_elsewhere",
+    "export_litert": ".workflows.export_elsewhere",
     "export_web": ".workflows.export_web",
     "features": ".workflows.features",
     "illustrate": ".workflows.illustrate",
@@ -134,6 +135,7 @@ __all__ = [
     "explain",
     "export",
     "export_coreml",
+    "export_keras",
     "export_litert",
     "export_web",
     "features",

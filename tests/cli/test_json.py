@@ -177,8 +177,10 @@ def test_export(command: Command, sections, small_run: Path, monkeypatch: pytest
     monkeypatch.setattr(export_web, "onnxruntime_web", lambda folder: Runtime(b"module", b"wasm"))
     monkeypatch.setattr("casebook.deployment.litert.write_litert", lambda classifier, out: 1e-6)
     monkeypatch.setattr("casebook.deployment.coreml.write_coreml", lambda classifier, out: None)
+    monkeypatch.setattr("casebook.deployment.keras_file.write_keras", lambda classifier, out: 1e-6)
     known = sections["casebook export"]
-    web = ("--web", "page.html", "--litert", "a.tflite", "--coreml", "a.mlpackage", "--unsure", "0.3")
+    others = ("--litert", "a.tflite", "--coreml", "a.mlpackage", "--keras", "a.keras")
+    web = ("--web", "page.html", *others, "--unsure", "0.3")
     auto = command("export", small_run, "--out", "small.casebook", *web, "--max-drop", "20", "--json").json
     off = command("export", small_run, "--out", "small.casebook", "--int8", "off", "--json").json
     assert command("export", "small.casebook", "--web", "again.html", "--json").json["web"]["path"] == "again.html"

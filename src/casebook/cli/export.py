@@ -53,6 +53,9 @@ def export(
     coreml: str = typer.Option(
         None, "--coreml", metavar="DIR.mlpackage", help="Also write a Core ML package for Apple's devices; unproved."
     ),
+    keras: str = typer.Option(
+        None, "--keras", metavar="FILE.keras", help="Also write a file for Keras 3 on any backend, compared with torch."
+    ),
     sign: str = typer.Option(
         None, "--sign", metavar="KEY.pem", help="Sign the bundle with this private Ed25519 key: MODEL.casebook.sig."
     ),
@@ -77,6 +80,9 @@ def export(
         if litert:
             worst = casebook.export_litert(model, litert, weights=weights, classes=classes)
             document["litert"] = {"path": litert, "worst_difference": worst}
+        if keras:
+            worst = casebook.export_keras(model, keras, weights=weights, classes=classes)
+            document["keras"] = {"path": keras, "worst_difference": worst}
         if coreml:
             casebook.export_coreml(model, coreml, weights=weights, classes=classes)
             document["coreml"] = {"path": coreml}
@@ -92,8 +98,9 @@ def export(
             f"{name}: probabilities within {network['worst_difference']:.1e} of torch's on {document['golden']} golden "
             "pictures"
         )
-    if litert:
-        print(f"{litert}: probabilities within {document['litert']['worst_difference']:.1e} of torch's")
+    for kind in ("litert", "keras"):
+        if found := document.get(kind):
+            print(f"{found['path']}: probabilities within {found['worst_difference']:.1e} of torch's")
     if coreml:
         print(f"{coreml}: unproved; compare its answers with 'casebook predict' on a Mac or a phone")
     if page is None:

@@ -1,4 +1,4 @@
-"""Files for phones in one call each: a run, or a named network with weights -> LiteRT or Core ML."""
+"""Files for other engines in one call each: a run, or a named network with weights -> LiteRT, Core ML or Keras."""
 
 from pathlib import Path
 
@@ -40,3 +40,22 @@ def export_coreml(
     from ..deployment.coreml import write_coreml
 
     write_coreml(load(model, weights=weights, classes=classes, device="cpu"), Path(out).expanduser())
+
+
+def export_keras(
+    model: str | Path | Classifier,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    classes: str | Path | None = None,
+) -> float:
+    """Writes a .keras file from pixels to probabilities, and beside it a JSON file with the labels and the
+    preprocessing.
+
+    Gives the largest difference of a probability from torch's on the golden pictures. Needs the extra `keras`.
+    Raises BundleError for a network that answers otherwise, CasebookError where Keras is missing, ModelError for a
+    network that it has no layers for, and what `casebook.load` raises.
+    """
+    from ..deployment.keras_file import write_keras
+
+    return write_keras(load(model, weights=weights, classes=classes, device="cpu"), Path(out).expanduser())
