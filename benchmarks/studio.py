@@ -9,6 +9,7 @@ again. The jump is from the key End until the last pictures are drawn. Needs Chr
 """
 
 import argparse
+import os
 import re
 import shutil
 import tempfile
@@ -57,13 +58,20 @@ def resident_mib(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+
+
 def renderers() -> list[int]:
-    """The processes of Chromium that hold pages."""
+    """The processes below this one that hold pages of Chromium."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if b"--type=renderer" in path.read_bytes():
-                found.append(int(path.parent.name))
+                pid = above = int(path.parent.name)
+                while above not in (0, os.getpid()):
+                    above = parent(above)
+                found += [pid] if above else []
         except OSError:
             continue
     return found
@@ -94,7 +102,6 @@ def main() -> None:
             browser = driver.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--headless=new", "--no-sandbox", "--disable-gpu"]
             )
-            before = set(renderers())
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.goto(server.address)
             page.locator("h2").first.wait_for()
@@ -121,7 +128,6 @@ def main() -> None:
             page.keyboard.press("x")
             page.get_by_text("1 picture left out").wait_for()
             print(f"one change, kept and written to the list: {time.perf_counter() - began:.2f} s")
-            own = [pid for pid in renderers() if pid not in before] or renderers()
             devtools = page.context.new_cdp_session(page)
             after = f"after {given.minutes:g} minutes of scrolling"
             for what in ("before scrolling", after, f"{after} and a garbage collection"):
@@ -129,7 +135,7 @@ def main() -> None:
                     devtools.send("HeapProfiler.collectGarbage")
                     page.wait_for_timeout(3000)
                 heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
-                page_mib = max(map(resident_mib, own))
+                page_mib = max(map(resident_mib, renderers()))
                 server_mib = resident_mib(server.pid)
                 print(f"memory {what}: server {server_mib:.0f} MiB, page {page_mib:.0f} MiB (heap {heap:.0f} MiB)")
                 if what == "before scrolling":

@@ -215,7 +215,8 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         history=[row | {"phase": HOSTILE if row["epoch"] > 3 else "head", HOSTILE: HOSTILE} for row in HISTORY],
     )
     assert len(page.scripts) == 2  # the data and ours
-    assert page.scripts[1] == "\n".join(map(pages.resource, ("report.js", "sort.js")))
+    assert page.scripts[1] == "\n".join(['"use strict";', *map(pages.inlined, report.SCRIPTS)])
+    assert not re.search(r"(?m)^(import|export) ", page.scripts[1])
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"iframe", "object", "embed", "form", "base"}
     for tag, attributes in page.elements:

@@ -18,11 +18,12 @@ RESULTS = {
             {"name": "second", "top1": 0.5, "top1_interval": [0.31, 0.69], "n": 24, "against": [
                 {"name": "first", "top1_error": {"difference": 0.25, "interval": [-0.02, 0.51]}}]},
         ]}),
-    "predict": ({"run": "first", "uploads": ["0" * 32]}, {"answers": [
+    "predict": ({"run": "first", "uploads": ["0" * 32, "1" * 32]}, {"answers": [
         {"picture": "picture 1", "predictions": [{"class": "digit_1", "probability": 0.6}]},
         {"picture": "picture 2", "error": "no picture: its bytes are no JPEG, PNG or WebP"}]}),
-    "export": ({"run": "first"}, {
-        "exported": ["first.casebook"], "folder": "exports", "bytes": 3_000_000, "golden": 22,
+    "export": ({"run": "first", "keras": True}, {
+        "exported": ["first.casebook", "first.html", "first.keras", "first.json"], "folder": "exports",
+        "bytes": 3_000_000, "golden": 22,
         "networks": {"float32": {}}, "int8": {"reason": "24 pictures cannot show what 8 bits cost"}}),
     "explain": ({"run": "first", "method": "grad-cam", "pictures": [0]}, {
         "files": ["000-grad-cam.svg"], "sanity": [[{"correlation": 0.05}]]}),
@@ -36,7 +37,7 @@ PLACES = {
     "compare": "/p/{project}/compare?job={compare}",
     "explain": "/p/{project}/explain?run=first&job={explain}",
     "try": "/p/{project}/try?run=first&job={predict}",
-    "export": "/p/{project}/try?run=first&job={export}",
+    "export": "/p/{project}/try?run=first&job={predict}&export={export}",
     "networks": "/networks?sort=year-down&find=resnet5",
     "network": "/networks/lenet5?job={draw}",
 }
@@ -77,6 +78,9 @@ def studio(
     found.kill()
     for task in RESULTS:
         finished_job(root, task, found.project)
+    (root / ".casebook-studio" / "uploads").mkdir()
+    for place, id in enumerate(RESULTS["predict"][0]["uploads"]):
+        shutil.copy(root / "digits" / f"digit_{place}" / "000.png", root / ".casebook-studio" / "uploads" / id)
     found.start()
     found.places = {
         name: found.origin + path.format(project=found.project, **{task: job_of(task) for task in RESULTS})
@@ -179,3 +183,38 @@ def test_the_epochs_of_two_phases_make_one_line(page: Any, studio: Any) -> None:
         events,
     )
     assert found == {"epochs": [1, 2, 3, 4], "steps": [1, 2, 3, 4], "total": 4}
+
+
+def test_a_reload_keeps_what_was_tried_and_exported(page: Any, studio: Any) -> None:
+    page.goto(studio.places["export"])
+    for _ in range(2):
+        page.get_by_role("link", name="Download").nth(3).wait_for()
+        for place in (1, 2):
+            page.get_by_role("img", name=f"picture {place}").wait_for()
+        drawn = "[...document.querySelectorAll('figure img')].filter((image) => image.naturalWidth === 8).length"
+        page.wait_for_function("() => [...document.querySelectorAll('figure img')].every((image) => image.complete)")
+        assert page.evaluate(drawn) == 2
+        assert page.get_by_text("digit_1 60").is_visible()
+        page.reload()
+
+
+@pytest.mark.parametrize(("text", "words", "terminal"), [
+    ("chose resnet20: small pictures (28 pixels), at least 40 a class; --model chooses another",
+     "chose resnet20: small pictures (28 pixels), at least 40 a class; another can be chosen under “Network” on the "
+     "page Train", ""),
+    ("it starts from the weights at hand; --model mobilenet_v2 --weights imagenet does better on photographs",
+     "it starts from the weights at hand; mobilenet_v2, which starts from the weights “imagenet”, does better on "
+     "photographs", ""),
+    ("Training leaves them out, or stops with --strict", "Training leaves them out", ""),
+    ("A new split keeps the proportions; --class-weights balanced makes up for them",
+     "A new split keeps the proportions", "--class-weights balanced makes up for them"),
+    ("runs/x: exists already; go on with it by 'casebook train --resume runs/x', choose another --out, or remove it",
+     "runs/x: exists already", "go on with it by 'casebook train --resume runs/x', choose another --out, or remove it"),
+    ("cannot write a.b: No space left; free some", "cannot write a.b: No space left; free some", ""),
+    ("add --label-from parent", "add --label-from parent", ""),
+    ("", "", ""),
+])  # fmt: skip
+def test_flags_are_said_in_the_words_of_a_page(page: Any, studio: Any, text: str, words: str, terminal: str) -> None:
+    page.goto(studio.origin)
+    found = page.evaluate("text => import('/static/lib/words.js').then((words) => words.spoken(text))", text)
+    assert found == {"words": words, "terminal": terminal}

@@ -124,7 +124,11 @@ def test_a_run_answers_about_pictures_of_the_project_and_dropped_ones(do: Callab
         "POST", "/api/uploads", studio.headers | {"Content-Type": "application/octet-stream"}, content
     )
     assert status == 201
-    found = do("predict", run="first", uploads=[json.loads(body)["id"]], pictures=[0, 1])
+    id = json.loads(body)["id"]
+    status, headers, shown = studio.request("GET", f"/api/uploads/{id}", {"Cookie": studio.cookie})
+    assert (status, headers["Content-Type"], shown[:2]) == (200, "image/jpeg", b"\xff\xd8")
+    assert studio.get(f"/api/uploads/{'0' * 32}", 404)["error"]["code"] == "no_upload"
+    found = do("predict", run="first", uploads=[id], pictures=[0, 1])
     assert len(found["answers"]) == 3
     assert all(abs(sum(one["probability"] for one in answer["predictions"]) - 1) < 0.01 for answer in found["answers"])
     for bad in ({"uploads": ["0" * 32]}, {"pictures": [10**6]}, {}):

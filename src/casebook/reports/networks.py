@@ -93,7 +93,7 @@ def render(rows: Sequence[Compared], which: str = "top1") -> str:
     """The page that `write_page` writes, as text."""
     return page(
         "networks.html.j2",
-        scripts=("sort.js",),
+        scripts=("order.js", "sort.js"),
         title="Networks side by side",
         picture=svg_uri(figures.svg(draw(rows, which), outlines=True)),
         top=which[3:],

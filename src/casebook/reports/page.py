@@ -8,6 +8,7 @@ gets its data as JSON and only ever shows it as text.
 import base64
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -75,9 +76,10 @@ def page(
 ) -> str:
     """The page as text. `scripts` and `styles` are files in static/, `styles` beside the one of all pages.
 
-    Scripts find `data` as JSON in the element "report-data".
+    A script is a module, which the studio imports as it is; here each follows those that it imports. Scripts find
+    `data` as JSON in the element "report-data".
     """
-    script = "\n".join(map(resource, scripts))
+    script = "\n".join(['"use strict";', *map(inlined, scripts)]) if scripts else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     policy = [
         "default-src 'none'",
@@ -125,6 +127,11 @@ def environment() -> Environment:
 def resource(name: str) -> str:
     """The text of a style sheet or script."""
     return resources.files("casebook.reports").joinpath("static", name).read_text("utf-8")
+
+
+def inlined(name: str) -> str:
+    """A module as a page holds it, after those that it imports: without "import" and "export"."""
+    return re.sub(r"(?m)^(import .*\n+|export )", "", resource(name))
 
 
 def cut(name: str) -> str:

@@ -41,7 +41,7 @@ NUM_MISTAKES = 12  # most confident mistakes
 NUM_EXPLAINED = 4  # of them
 PICTURES_PER_CELL = 24
 RIGHT_PICTURES_PER_CELL = 12
-SCRIPTS = ("report.js", "sort.js")
+SCRIPTS = ("numbers.js", "report.js", "order.js", "sort.js")
 
 
 def no_thumbnail(row: int) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..formatting import giga, percent_text
 from .page import Bar, Cell, Column, Table, bar_start, page, write
 
-SCRIPTS = ("sort.js",)
+SCRIPTS = ("order.js", "sort.js")
 
 
 class RunRow(NamedTuple):

@@ -21,6 +21,7 @@ from ..formatting import size_text
 from ..runner.server.admission import Admission
 from .api import files, folders, history, home, jobs, lessons, networks, pictures, runs, training
 from .events import EventLog
+from .filling import Filling
 from .guard import Guard, http_error
 from .jobs import Jobs
 from .pictures import ProjectPictures
@@ -33,7 +34,8 @@ API = (home, folders, jobs, history, pictures, training, runs, networks, lessons
 """Each module has ROUTES; the first route that fits answers."""
 LEAST_FREE_BYTES = 200 * 2**20
 STATIC = Path(__file__).parent / "static"
-SHARED = {"page.css": Path(__file__).parents[1] / "reports" / "static" / "page.css"}
+REPORTS = Path(__file__).parents[1] / "reports" / "static"
+SHARED = {name: REPORTS / name for name in ("page.css", "numbers.js", "order.js")}
 PAGES = (
     "/",
     "/p/{project}/{page}",
@@ -54,6 +56,8 @@ class Studio:
         self.projects = Projects(settings)
         self.thumbnails = Thumbnails(settings.state)
         self.num_streams = 0
+        self.last_look = 0.0
+        """When a page last asked for a picture, by the monotonic clock."""
         self._pictures: dict[str, ProjectPictures] = {}
         self._loading = threading.Lock()
 
@@ -64,6 +68,10 @@ class Studio:
             if project not in self._pictures:
                 self._pictures[project] = ProjectPictures(self.settings, self.projects, found)
             return self._pictures[project]
+
+    def opened(self) -> list[ProjectPictures]:
+        """Those of the projects that were opened since the start, the newest first."""
+        return list(reversed(self._pictures.values()))
 
     def start(self) -> None:
         """On the event loop."""
@@ -87,12 +95,13 @@ def create_app(settings: StudioSettings, sessions: Sessions, port: int) -> Starl
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         studio.start()
-        watching = asyncio.create_task(studio.jobs.watch())
+        tasks = [asyncio.create_task(studio.jobs.watch()), asyncio.create_task(Filling(studio).run())]
         try:
             yield
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             studio.events.close()
             studio.thumbnails.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..data.decode import open_picture
 from ..data.sources import Source
 from ..device import available_cores
 from ..errors import PictureError
@@ -25,12 +26,26 @@ class Thumbnails:
         self._store = Store("thumbnails", state, budget_bytes=KEPT_BYTES)
         self.pool = ThreadPoolExecutor(min(2, available_cores()), "thumbnail")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk keeps no more of them."""
+        return bool(self._store.trouble)
+
     def get(self, source: Source, row: int, side: int) -> bytes:
         """A JPEG whose longer side has at most `side` pixels; in a thread of the pool. Raises PictureError."""
         key = f"{_content(source, row)} {side}"
         known = self._store.get(key)
         if known is None:
-            known = _made(source, row, side)
+            known = _small(source.open(row, min_side=side), side)
+            self._store.put(key, known)
+        return known
+
+    def of_upload(self, path: Path, side: int) -> bytes:
+        """The same of a picture that a page sent, which is named by its content."""
+        key = f"{path.name} {side}"
+        known = self._store.get(key)
+        if known is None:
+            known = _small(open_picture(path, name="the picture", min_side=side), side)
             self._store.put(key, known)
         return known
 
@@ -55,8 +70,7 @@ def _content(source: Source, row: int) -> str:
         raise PictureError(source.pictures[row].name, error.strerror or "cannot be read") from error
 
 
-def _made(source: Source, row: int, side: int) -> bytes:
-    picture = source.open(row, min_side=side)
+def _small(picture: Image.Image, side: int) -> bytes:
     picture.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=QUALITY)

@@ -1,4 +1,3 @@
-"use strict";
 (() => {
   const facts = JSON.parse(document.getElementById("report-data").textContent);
   const title = document.getElementById("fact-title");

@@ -1,4 +1,5 @@
-"use strict";
+import { percent } from "./numbers.js";
+
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const panel = document.getElementById("panel");
@@ -13,11 +14,6 @@
     return node;
   };
   const isolated = (text, className) => element("bdi", className, text);
-  const percent = (share) => {
-    if (share >= 0.9995 && share < 1) return "> 99.9\u00a0%";
-    if (share > 0 && share < 0.0005) return "< 0.1\u00a0%";
-    return (100 * share).toFixed(1) + "\u00a0%";
-  };
 
   function tile([name, source, small, confidence, ofTruth], cell) {
     let picture;

@@ -1,4 +1,5 @@
-"use strict";
+import { inOrder } from "./order.js";
+
 (() => {
   for (const button of document.querySelectorAll("button.sort")) {
     button.addEventListener("click", () => {
@@ -10,14 +11,11 @@
       for (const other of header.parentNode.cells) other.removeAttribute("aria-sort");
       header.setAttribute("aria-sort", direction);
       const sign = direction === "ascending" ? 1 : -1;
-      const value = (row) => row.cells[column].dataset.value;
-      const compare = (a, b) => {
-        const [x, y] = [value(a), value(b)];
-        if (header.dataset.kind !== "number") return sign * x.localeCompare(y, undefined, { numeric: true });
-        if (x === "" || y === "") return (x === "") - (y === ""); // what has no value stays last
-        return sign * (Number(x) - Number(y));
+      const value = (row) => {
+        const text = row.cells[column].dataset.value;
+        return header.dataset.kind === "number" && text !== "" ? Number(text) : text;
       };
-      body.append(...[...body.rows].sort(compare));
+      body.append(...[...body.rows].sort((a, b) => inOrder(value(a), value(b), sign)));
     });
   }
 })();

@@ -1,5 +1,6 @@
 """Files that jobs leave, and pictures that pages send for a job to look at."""
 
+import asyncio
 import hashlib
 import re
 import time
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from ...errors import PictureError
 from ...files import write_atomically
 from ...runner.server.refusals import Refused
 from ..settings import StudioSettings
@@ -26,6 +28,8 @@ SANDBOX = {
 UPLOAD = re.compile(r"[0-9a-f]{32}")
 KEPT_UPLOADS = 200
 KEPT_SECONDS = 3600
+SHOWN_SIDE = 256
+KEPT = "private, max-age=3600"
 
 
 def sandboxed(path: Path) -> Response:
@@ -70,6 +74,18 @@ async def upload(request: Request) -> Response:
     return JSONResponse({"id": id}, 201)
 
 
+async def uploaded(request: Request) -> Response:
+    """A picture that a page sent, to look at: decoded under the limits of training and made again."""
+    here = studio(request)
+    path = upload_path(here.settings, request.path_params["id"])
+    loop = asyncio.get_running_loop()
+    try:
+        content = await loop.run_in_executor(here.thumbnails.pool, here.thumbnails.of_upload, path, SHOWN_SIDE)
+    except PictureError as error:
+        raise Refused(422, "unreadable", str(error)) from None
+    return Response(content, media_type="image/jpeg", headers={"Cache-Control": KEPT})
+
+
 def _forget_old(folder: Path) -> None:
     """Uploads are for the next minutes; what stays of them is little."""
     known = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
@@ -81,4 +97,5 @@ def _forget_old(folder: Path) -> None:
 ROUTES = [
     Route("/api/jobs/{job}/files/{name}", job_file),
     Route("/api/uploads", upload, methods=["POST"]),
+    Route("/api/uploads/{id}", uploaded),
 ]

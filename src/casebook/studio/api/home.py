@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -18,6 +19,8 @@ from .requests import json_body, studio, text_of
 
 if TYPE_CHECKING:
     from ..app import Studio
+
+HAS_KERAS = find_spec("keras") is not None
 
 
 async def session(request: Request) -> Response:
@@ -42,6 +45,7 @@ async def home(request: Request) -> Response:
             "jobs": jobs,
             "number": number,
             "warnings": here.warnings(),
+            "has_keras": HAS_KERAS,
         }
     )
 

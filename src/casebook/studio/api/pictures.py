@@ -1,6 +1,7 @@
 """Pictures, thumbnails, labels and uploads."""
 
 import asyncio
+import time
 from urllib.parse import unquote
 
 from starlette.requests import Request
@@ -96,6 +97,7 @@ async def _pictures(request: Request) -> ProjectPictures:
 
 async def _picture(request: Request, side: int) -> Response:
     here, found = studio(request), await _pictures(request)
+    here.last_look = time.monotonic()
     number = request.path_params["number"]
     source, row = found.source, found.row(number)
     loop = asyncio.get_running_loop()

@@ -63,7 +63,7 @@ export function Doubt({ doubt, query }) {
     ${answers && html`<label>Order <select value=${query.order ?? ""} onChange=${to("order")}><option value="">as in the folder</option>
       ${Object.entries(ORDERS).map(([key, text]) => html`<option key=${key} value=${key}>${text}</option>`)}</select></label>
       <label>Its answer <select value=${query.answer ?? ""} onChange=${to("answer")}><option value="">any</option><option value="other">not the label</option></select></label>`}
-    ${job?.state === "failed" && html`<${Problem} error=${new Error(job.message)} />`}${error && html`<${Problem} error=${error} />`}
+    ${job?.state === "failed" && html`<${Problem} error=${job} />`}${error && html`<${Problem} error=${error} />`}
     ${answers && (answers.locked > 0 || answers.unreadable > 0) && html`<p class="said">${[
       answers.locked > 0 && `${answers.locked} pictures of its locked test were not asked about`,
       answers.unreadable > 0 && `${answers.unreadable} cannot be read`,

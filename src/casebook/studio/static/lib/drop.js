@@ -2,7 +2,10 @@
 import { html, useEffect, useRef, useState, Problem } from "./ui.js";
 import { upload } from "./api.js";
 
-// Calls give([{id, url, name}]) once the pictures are on the server.
+// Where a picture that was sent can be seen, also after a reload.
+export const uploadAddress = (id) => `/api/uploads/${id}`;
+
+// Calls give(ids) once the pictures are on the server.
 export function Drop({ give, multiple = false }) {
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -16,8 +19,7 @@ export function Drop({ give, multiple = false }) {
     try {
       const sent = [];
       for (const file of chosen) {
-        const { id } = await upload("/api/uploads", file);
-        sent.push({ id, name: file.name ?? "camera", url: URL.createObjectURL(file) });
+        sent.push((await upload("/api/uploads", file)).id);
       }
       give(sent);
     } catch (problem) { setError(problem); }

@@ -1,12 +1,13 @@
 // Jobs of a page: one is started, its id stays in the address, and its result comes back after a reload.
-import { html, useEffect, useState, useStore, navigate, withQuery, Action, JobState, Problem } from "./ui.js";
+import { html, useEffect, useState, useStore, navigate, withQuery, Action, JobState, Problem, Said } from "./ui.js";
 import { get, post, startJob } from "./api.js";
 
 export const fileAddress = (job, name) => `/api/jobs/${job}/files/${encodeURIComponent(name)}`;
 
-// {job, result, error, start(settings)}: the job that ?job= names, if it does `task`.
-export function useJob(store, project, task, route) {
-  const id = route.query.job ?? null;
+// {job, result, error, start(settings)}: the job that the address names, if it does `task`; ?job=, or another key where
+// a page has two of them.
+export function useJob(store, project, task, route, key = "job") {
+  const id = route.query[key] ?? null;
   const job = useStore(store, (state) => (id ? state.jobs.get(id) : undefined)) ?? null;
   const [result, setResult] = useState(null);
   const [error, setError] = useState(null);
@@ -22,7 +23,7 @@ export function useJob(store, project, task, route) {
   const start = async (settings) => {
     const made = await startJob(task, settings, project?.id ?? null);
     store.keep(made);
-    navigate(withQuery({ job: made.id }), { replace: true });
+    navigate(withQuery({ [key]: made.id }), { replace: true });
   };
   return { job: job?.task === task ? job : null, result, error, start };
 }
@@ -32,9 +33,9 @@ export function JobStatus({ job, error, store, what }) {
   const progress = useStore(store, (state) => (job ? state.progress.get(job.id) : undefined));
   if (error) return html`<${Problem} error=${error} />`;
   if (!job || job.state === "done") return null;
-  if (job.state === "failed") return html`<p class="problem" role="alert">${job.message}</p>`;
+  if (job.state === "failed") return html`<${Problem} error=${job} />`;
   const waits = job.state === "waiting" ? "It waits for its turn." : `${what} …`;
-  return html`<div class="now"><p><${JobState} job=${job} /> ${job.state === "stopped" ? job.message : waits}</p>
+  return html`<div class="now"><p><${JobState} job=${job} /> ${job.state === "stopped" ? html`<${Said} text=${job.message} />` : waits}</p>
     ${job.state === "running" && progress?.event === "Advanced" && html`<progress max=${progress.total} value=${progress.done} aria-label=${what}></progress>`}
     ${["waiting", "running"].includes(job.state) && html`<div class="buttons"><${Action} run=${async () => store.keep(await post(`/api/jobs/${job.id}/stop`))}>Stop<//></div>`}
   </div>`;

@@ -1,5 +1,5 @@
 // What a training would do: the network and why, what would learn and why, and the time on this machine.
-import { html, useEffect, useState, useStore, Action, Problem } from "./ui.js";
+import { html, useEffect, useState, useStore, Action, Notes, Problem, Said } from "./ui.js";
 import { get, startJob } from "./api.js";
 
 const ACTIVE = ["waiting", "running", "stopping"];
@@ -34,7 +34,7 @@ export function Preview({ project, store, settings }) {
       ${isOld && result && html`<p class="said">The settings have changed since; look again.</p>`}
       ${result && html`<${Found} found=${result} />`}
     </div>
-    ${job?.state === "failed" && html`<p class="problem" role="alert">${job.message}</p>`}
+    ${job?.state === "failed" && html`<${Problem} error=${job} />`}
     ${error && html`<${Problem} error=${error} />`}</section>`;
 }
 
@@ -45,8 +45,8 @@ function Found({ found }) {
   return html`<dl class="words">
     <dt>Time</dt><dd>about ${duration(found.seconds)} on this machine while nothing else runs; reading the pictures comes on top where it is slower</dd>
     <dt>Network</dt><dd>${found.model}, ${found.input_size} × ${found.input_size} pixels, from ${found.weights ? `the weights ${found.weights}` : "random weights"}</dd>
-    <dt>Learns</dt><dd>${learns}: ${found.strategy_reason}</dd>
+    <dt>Learns</dt><dd>${learns}: <${Said} text=${found.strategy_reason} /></dd>
     <dt>Pictures</dt><dd>${found.num_classes} classes; ${found.num_train} pictures to train on, ${found.num_val} to validate, ${found.num_test} locked away for the test</dd>
   </dl>
-  ${found.reasons.length + found.notes.length > 0 && html`<div class="notes"><ul>${[...found.reasons, ...found.notes].map((text) => html`<li key=${text}>${text}</li>`)}</ul></div>`}`;
+  <${Notes} notes=${[...found.reasons, ...found.notes]} />`;
 }

@@ -19,7 +19,7 @@ export function WithRun({ project, store, route, children }) {
       <p><a class="button main" href=${`/p/${project.id}/train`}>Train a classifier</a></p><//>`;
   }
   const run = finished.find((one) => one.name === route.query.run) ?? finished[0];
-  return html`<p><label for="run">Run</label> <select id="run" value=${run.name} onChange=${(event) => navigate(withQuery({ run: event.target.value, job: null }))}>
+  return html`<p><label for="run">Run</label> <select id="run" value=${run.name} onChange=${(event) => navigate(withQuery({ run: event.target.value, job: null, export: null }))}>
       ${finished.map((one) => html`<option key=${one.name} value=${one.name}>${one.name} (${one.network}, validation ${percent(one.val_top1)})</option>`)}
     </select></p>${children(run)}`;
 }

@@ -2,6 +2,8 @@
 import { h, render, Fragment } from "../vendor/preact.module.js";
 import { useState, useEffect, useLayoutEffect, useMemo, useRef, useCallback } from "../vendor/hooks.module.js";
 import htm from "../vendor/htm.module.js";
+import { percent as shareText } from "../numbers.js";
+import { spoken } from "./words.js";
 
 export const html = htm.bind(h);
 export { h, render, Fragment, useState, useEffect, useLayoutEffect, useMemo, useRef, useCallback };
@@ -71,8 +73,19 @@ export function Action({ run, children, main = false, disabled = false, label })
   </span>`;
 }
 
+// A sentence of the library; what it says about flags stands apart.
+export function Said({ text }) {
+  const { words, terminal } = spoken(text);
+  return html`${words}${terminal && html` <small class="terminal">In a terminal: ${terminal}</small>`}`;
+}
+
+// Sentences as a list; nothing where there are none.
+export function Notes({ notes }) {
+  return notes.length > 0 && html`<div class="notes"><ul>${[...new Set(notes)].map((text) => html`<li key=${text}><${Said} text=${text} /></li>`)}</ul></div>`;
+}
+
 export function Problem({ error }) {
-  return html`<p class="problem" role="alert">${error.message ?? String(error)}</p>`;
+  return html`<p class="problem" role="alert"><${Said} text=${error.message ?? String(error)} /></p>`;
 }
 
 // What an empty page says: what is missing and what to do next.
@@ -84,7 +97,8 @@ export function Loading({ what = "Loading" }) {
   return html`<p class="said" role="status">${what} …</p>`;
 }
 
-export const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`);
+// "–" stands for what is not known.
+export const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : shareText(share, digits));
 
 export function clock(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";

@@ -1,5 +1,5 @@
 // Check: what the data doctor finds, and labels that are probably wrong, with the pictures and what to do about them.
-import { html, useMemo, useState, useStore, useLoaded, Title, Action, Empty, JobState, Loading, Problem, percent, day } from "../lib/ui.js";
+import { html, useMemo, useState, useStore, useLoaded, Title, Action, Empty, JobState, Loading, Problem, Said, percent, day } from "../lib/ui.js";
 import { get, startJob } from "../lib/api.js";
 import { usePictures, thumbnail, EXCLUDED } from "../lib/pictures.js";
 
@@ -7,6 +7,7 @@ const AT_ONCE = 12;
 
 export function Page({ project, store }) {
   const held = usePictures(project);
+  const jobs = useStore(store, (state) => state.jobs);
   const numbers = useMemo(() => new Map((held.pictures?.names ?? []).map((name, number) => [name, number])), [held.pictures?.names]);
   if (held.error && !held.pictures) return html`<${Title}>Check<//><${Problem} error=${held.error} />`;
   if (!held.pictures) return html`<${Title}>Check<//><${Loading} what="Reading the pictures" />`;
@@ -14,12 +15,14 @@ export function Page({ project, store }) {
     return html`<${Title}>Check<//><${Empty}><p>This folder has no pictures yet.</p><p><a class="button main" href=${`/p/${project.id}/gather`}>Gather some</a></p><//>`;
   }
   const parts = { project, store, held, numbers };
+  const checked = [...jobs.values()].some((job) => job.task === "check" && job.project === project.id && job.state === "done");
   return html`
     <${Title} lead="Broken pictures, copies that would leak into the test, and labels that are probably wrong. Nothing is moved or deleted.">Check<//>
     <${Part} ...${parts} task="check" main title="Pictures and copies" start="Check the pictures" Result=${Findings}
       what="Every picture is read once. Copies are kept on one side of the split whatever you do here." />
     <${Part} ...${parts} task="suspects" title="Labels that are probably wrong" start="Look for wrong labels" Result=${Suspects}
-      what="Every picture is judged by what the other pictures say. A suspect is a question to you, not a verdict." />`;
+      what="Every picture is judged by what the other pictures say. A suspect is a question to you, not a verdict." />
+    <div class="buttons"><a class=${`button ${checked ? "main" : ""}`} href=${`/p/${project.id}/train`}>Train on these pictures</a><a class="button" href=${`/p/${project.id}/label`}>Look at all of them</a></div>`;
 }
 
 // One kind of search: its button, its progress, and the result of its newest job.
@@ -37,7 +40,7 @@ function Part({ project, store, held, numbers, task, main, title, start, what, R
     <div class="buttons"><${Action} main=${main && !done} disabled=${busy} run=${begin}>${done ? `${start} again` : start}<//>
       ${job && job.state !== "done" && html`<${JobState} job=${job} />`}</div>
     ${busy && now?.event === "Advanced" && html`<progress max=${now.total} value=${now.done} aria-label=${title}></progress>`}
-    ${job && job.state === "failed" && html`<p class="problem">${job.message}</p>`}
+    ${job && job.state === "failed" && html`<${Problem} error=${job} />`}
     ${error && html`<${Problem} error=${error} />`}
     ${value?.result && html`<p class="said">As of ${day(done.changed || done.made)}.</p><${Result} result=${value.result} project=${project} held=${held} numbers=${numbers} />`}
   </section>`;
@@ -48,7 +51,7 @@ function Findings({ result, project, held, numbers }) {
   const [more, setMore] = useState(AT_ONCE);
   return html`
     ${result.findings.length ? html`<ul class="cards">${result.findings.map((finding) => html`<li key=${finding.kind}><h3>${finding.kind}: ${finding.count}</h3>
-      <p>${finding.action}.</p>
+      <p><${Said} text=${finding.action} /></p>
       <details><summary>Which</summary><ul>${finding.examples.slice(0, 50).map((example) => html`<li key=${example}>${example}</li>`)}</ul></details></li>`)}</ul>`
     : html`<p><b>No broken pictures, no copies, no leaks.</b></p>`}
     ${result.split && html`<p>A training would split the ${result.pictures} pictures into ${result.split.train} to train on, ${result.split.val} to validate and ${result.split.test} locked away for the test.</p>`}

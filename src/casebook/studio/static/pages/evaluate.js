@@ -1,5 +1,5 @@
 // Evaluate: validation first; the locked test when somebody opens it.
-import { html, useLoaded, Title, Action, Loading, Problem, percent, day } from "../lib/ui.js";
+import { html, useLoaded, Title, Action, Loading, Notes, Problem, percent, day } from "../lib/ui.js";
 import { get, post } from "../lib/api.js";
 import { WithRun } from "../lib/runs.js";
 import { fileAddress, useJob, JobStatus, Sheet } from "../lib/jobs.js";
@@ -19,7 +19,7 @@ function OfRun({ project, store, route, name }) {
   return html`
     <section aria-labelledby="validation"><h2 id="validation">Validation</h2>
       <dl class="headline"><div class="main"><dt>Right on validation pictures</dt><dd class="value">${percent(run.validation?.top1)}</dd><dd class="range">of ${run.pictures?.val ?? "?"} pictures; the weights were chosen by them, which flatters</dd></div></dl>
-      ${run.notes.length > 0 && html`<div class="notes"><ul>${run.notes.map((note) => html`<li key=${note}>${note}</li>`)}</ul></div>`}
+      <${Notes} notes=${run.notes} />
       ${!validation.job && html`<div class="buttons"><${Action} run=${() => validation.start({ run: name })}>Look at mistakes and confusion<//></div>`}
       <${JobStatus} ...${validation} store=${store} what="Asking the network about the validation pictures" />
       ${validation.result && html`<${Sheet} src=${fileAddress(validation.job.id, "validation.html")} title=${`Validation of ${name}`} />`}

@@ -1,7 +1,7 @@
 // Explain: what in a picture decided the answer, and whether the explanation can be trusted.
 import { html, useState, Title, Action } from "../lib/ui.js";
 import { WithRun } from "../lib/runs.js";
-import { Drop } from "../lib/drop.js";
+import { Drop, uploadAddress } from "../lib/drop.js";
 import { fileAddress, useJob, JobStatus } from "../lib/jobs.js";
 
 const METHODS = [
@@ -21,14 +21,15 @@ export function Page({ project, store, route }) {
 
 function OfRun({ project, store, route, run }) {
   const explained = useJob(store, project, "explain", route);
-  const [method, setMethod] = useState("grad-cam");
-  const [sanity, setSanity] = useState(false);
-  const [number, setNumber] = useState(route.query.picture ?? "0");
-  const [dropped, setDropped] = useState([]);
+  const asked = explained.job?.settings ?? {}; // after a reload the form says what was asked
+  const [method, setMethod] = useState(asked.method ?? "grad-cam");
+  const [sanity, setSanity] = useState(asked.sanity ?? false);
+  const [number, setNumber] = useState(String(route.query.picture ?? asked.pictures?.[0] ?? "0"));
+  const [dropped, setDropped] = useState(asked.uploads ?? []);
   const needsPicture = METHODS.find(([id]) => id === method)[3];
   const start = () => explained.start({
     run: run.name, method,
-    ...(needsPicture ? (dropped.length ? { uploads: dropped.map(({ id }) => id) } : { pictures: [Number(number)] }) : {}),
+    ...(needsPicture ? (dropped.length ? { uploads: dropped } : { pictures: [Number(number)] }) : {}),
     ...(sanity && RANDOMISED.has(method) ? { sanity: true } : {}),
   });
   return html`
@@ -37,7 +38,7 @@ function OfRun({ project, store, route, run }) {
       ${!dropped.length && /^\d+$/.test(number) && html`<div class="chosen-picture"><img key=${number} src=${`/api/projects/${project.id}/thumbnails/${number}?side=128`} alt=${`Picture ${number}`} />
         <button type="button" disabled=${number === "0"} onClick=${() => setNumber(String(Number(number) - 1))}>The one before</button><button type="button" onClick=${() => setNumber(String(Number(number) + 1))}>The next one</button></div>`}</div>
       <${Drop} give=${setDropped} />
-      ${dropped.length > 0 && html`<figure class="dropped">${dropped.map(({ id, url, name }) => html`<img key=${id} src=${url} alt=${name} />`)}<button type="button" onClick=${() => setDropped([])}>Take the picture of the project instead</button></figure>`}`}
+      ${dropped.length > 0 && html`<figure class="dropped">${dropped.map((id) => html`<img key=${id} src=${uploadAddress(id)} alt="The picture that you gave" />`)}<button type="button" onClick=${() => setDropped([])}>Take the picture of the project instead</button></figure>`}`}
     ${RANDOMISED.has(method) && html`<p><label><input type="checkbox" checked=${sanity} onChange=${(event) => setSanity(event.target.checked)} /> Sanity check: does the picture change when the weights are replaced by random ones?</label></p>`}
     <div class="buttons"><${Action} main run=${start}>Explain<//></div>
     <${JobStatus} ...${explained} store=${store} what="Looking into the network" />

@@ -1,5 +1,5 @@
 // Home: projects, what runs, runs, and the two ways to begin.
-import { html, useEffect, useRef, useState, useStore, navigate, Title, Action, Empty, JobState, Problem, percent, day } from "../lib/ui.js";
+import { html, useEffect, useRef, useState, useStore, navigate, Title, Action, Empty, JobState, Problem, Said, percent, day } from "../lib/ui.js";
 import { get, post } from "../lib/api.js";
 
 export function Page({ store }) {
@@ -57,7 +57,7 @@ function JobList({ jobs, home, store }) {
     const name = `${job.title}${project ? ` of ${project.name}` : ""}`;
     return html`<li key=${job.id}>
       <h3>${href ? html`<a href=${href}>${name}</a>` : name}</h3>
-      <p><${JobState} job=${job} /> ${job.message && html`<span class="said">${job.message}</span>`}</p>
+      <p><${JobState} job=${job} /> ${job.message && html`<span class="said"><${Said} text=${job.message} /></span>`}</p>
       ${job.state === "running" && now?.event === "StepEnded" && html`
         <progress max=${now.epochs * now.batches} value=${(now.epoch - 1) * now.batches + now.batch} aria-label=${`Progress of ${name}`}></progress>
         <p class="said now">epoch ${now.epoch} of ${now.epochs}</p>`}

@@ -54,7 +54,7 @@ function One({ name, title, is_written, reload, anchor, before, after, store }) 
     </ul></nav>
     ${error && html`<${Problem} error=${error} />`}
     ${is_written ? html`<${Frame} name=${name} title=${title} anchor=${anchor} />`
-    : failed ? html`<p class="problem" role="alert">${job.message}</p><div class="buttons"><${Action} main run=${start}>Write it again<//></div>`
+    : failed ? html`<${Problem} error=${job} /><div class="buttons"><${Action} main run=${start}>Write it again<//></div>`
     : html`<${Loading} what="Drawing the networks of this lesson; the first time takes some seconds" />`}`;
 }
 

@@ -1,14 +1,15 @@
 // Networks: all cards, each with its drawing and its published figures.
-import { html, useEffect, useState, useLoaded, navigate, withQuery, Title, Action, Loading, Problem } from "../lib/ui.js";
+import { html, useEffect, useState, useLoaded, navigate, withQuery, Title, Action, Loading, Problem, percent } from "../lib/ui.js";
 import { get } from "../lib/api.js";
 import { fileAddress, useJob, JobStatus, Sheet } from "../lib/jobs.js";
+import { inOrder } from "../order.js";
 import { count } from "./train.js";
 
 const WHAT = { parameters: "weights", multiply_adds: "multiply-adds", top1_error: "top-1 error", top5_error: "top-5 error", test_error: "test error" };
 // The columns of the ledger: key of the API, heading, how a value is shown.
 const COLUMNS = [
   ["name", "Network"], ["parameters", "Weights", count], ["multiply_adds", "Multiply-adds", count],
-  ["input_size", "Input (px)", String], ["top1", "Best weights, ImageNet top-1", (share) => (share === null ? "–" : `${(100 * share).toFixed(1)} %`)], ["year", "Year", String],
+  ["input_size", "Input (px)", String], ["top1", "Best weights, ImageNet top-1", percent], ["year", "Year", String],
 ];
 
 export function Page({ route, store }) {
@@ -22,7 +23,7 @@ function All({ route }) {
   const [key, down] = (route.query.sort ?? "").split("-");
   if (COLUMNS.some(([name]) => name === key)) {
     const sign = down ? -1 : 1;
-    shown.sort((a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] < b[key] ? -1 : a[key] > b[key] ? 1 : 0));
+    shown.sort((a, b) => inOrder(a[key], b[key], sign));
   }
   const order = (name) => (name !== key ? undefined : down ? "descending" : "ascending");
   const sort = (name) => navigate(withQuery({ sort: name !== key ? name : down ? null : `${name}-down` }), { replace: true });

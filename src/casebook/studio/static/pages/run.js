@@ -1,5 +1,5 @@
 // Run: a training while it goes on, and after. The address names the run, or the job before there is a run.
-import { html, useEffect, useRef, useState, useStore, useLoaded, navigate, Title, Action, Empty, JobState, Loading, Problem, percent, clock } from "../lib/ui.js";
+import { html, useEffect, useRef, useState, useStore, useLoaded, navigate, Title, Action, Empty, JobState, Loading, Notes, Problem, Said, percent, clock } from "../lib/ui.js";
 import { get, post } from "../lib/api.js";
 import { LineChart } from "../lib/chart.js";
 
@@ -94,7 +94,7 @@ function Now({ job, found }) {
     return html`<p>This training waits for its turn: one training runs at a time. You can close the page.</p>`;
   }
   if (job.state === "stopped" || job.state === "failed") {
-    return html`<p class=${job.state === "failed" ? "problem" : ""}>${job.message || "The training was stopped."}</p>
+    return html`<p class=${job.state === "failed" ? "problem" : ""}><${Said} text=${job.message || "The training was stopped."} /></p>
       ${now && html`<p class="said">It got to epoch ${now.epoch} of ${now.epochs}.</p>`}`;
   }
   if (job.state === "done") return null;
@@ -160,14 +160,13 @@ function Curves({ rows, steps, epochs = 1 }) {
 }
 
 function Decided({ started, notes }) {
-  const all = [...new Set([...started.notes, ...notes])];
   return html`<section aria-labelledby="decided"><h2 id="decided">What was decided</h2>
     <dl class="words">
-      <dt>Learns</dt><dd>${started.strategy}: ${started.reason}</dd>
+      <dt>Learns</dt><dd>${started.strategy}: <${Said} text=${started.reason} /></dd>
       <dt>Pictures</dt><dd>${started.num_train} to train on, ${started.num_val} to validate, ${started.num_test} locked away for the test</dd>
       <dt>Batches</dt><dd>of ${started.batch_size}, ${started.precision} on ${started.device}</dd>
     </dl>
-    ${all.length > 0 && html`<div class="notes"><ul>${all.map((note) => html`<li key=${note}>${note}</li>`)}</ul></div>`}
+    <${Notes} notes=${[...started.notes, ...notes]} />
   </section>`;
 }
 

@@ -109,7 +109,7 @@ function Strip({ network, store }) {
     setJob(made.id);
   };
   if (!job) return html`<div class="buttons"><${Action} run=${draw}>Draw ${network}<//></div>`;
-  if (state?.state === "failed") return html`<p class="problem">${state.message}</p>`;
+  if (state?.state === "failed") return html`<${Problem} error=${state} />`;
   if (state?.state !== "done") return html`<p class="said" role="status">Drawing ${network} …</p>`;
   return html`<figure class="strip"><div class="scroll" tabindex="0" role="region" aria-label=${`Strip of ${network}`}><img src=${fileAddress(job, "drawing.svg")} alt=${`${network} as a strip of its layers`} /></div></figure>`;
 }

@@ -1,7 +1,7 @@
-// Try and export: new pictures, and the file that leaves the lab.
-import { html, useState, Title, Action, percent } from "../lib/ui.js";
+// Try and export: new pictures, and the files that leave the lab.
+import { html, useState, useStore, Title, Action, percent } from "../lib/ui.js";
 import { WithRun } from "../lib/runs.js";
-import { Drop } from "../lib/drop.js";
+import { Drop, uploadAddress } from "../lib/drop.js";
 import { fileAddress, useJob, JobStatus } from "../lib/jobs.js";
 
 export function Page({ project, store, route }) {
@@ -13,31 +13,48 @@ export function Page({ project, store, route }) {
 
 function Try({ project, store, route, run }) {
   const asked = useJob(store, project, "predict", route);
-  const [dropped, setDropped] = useState([]);
-  const give = (sent) => { setDropped(sent); asked.start({ run: run.name, uploads: sent.map(({ id }) => id) }); };
+  const uploads = asked.job?.settings.uploads ?? [];
   return html`<section aria-labelledby="try"><h2 id="try">Try it</h2>
-    <${Drop} give=${give} multiple />
+    <${Drop} give=${(ids) => asked.start({ run: run.name, uploads: ids })} multiple />
     <${JobStatus} ...${asked} store=${store} what="Asking the network" />
     ${asked.result && html`<ul class="pictures large">${asked.result.answers.map((answer, place) => html`<li key=${place}><figure>
-      ${dropped[place] ? html`<img src=${dropped[place].url} alt=${dropped[place].name} />` : html`<div class="missing">picture ${place + 1}</div>`}
+      <${Given} key=${uploads[place]} id=${uploads[place]} name=${`picture ${place + 1}`} />
       <figcaption>${answer.error ? answer.error : html`<b>${answer.unsure ? `unsure, ${answer.unsure}` : answer.predictions[0].class}</b><br />${answer.predictions.slice(0, 3).map((one) => html`${one.class} ${percent(one.probability)}<br />`)}`}</figcaption>
     </figure></li>`)}</ul>`}
   </section>`;
 }
 
+// A picture that was sent; of old ones the studio keeps the newest 200.
+function Given({ id, name }) {
+  const [gone, setGone] = useState(!id);
+  return gone ? html`<div class="missing">${name}</div>` : html`<img src=${uploadAddress(id)} alt=${name} onError=${() => setGone(true)} />`;
+}
+
+const FILES = {
+  casebook: "answers without torch and Casebook, and proves that it gives the same answers",
+  html: "a page that classifies in a browser, offline",
+  keras: "pixels to probabilities in Keras 3, compared with this network",
+  json: "the labels and the preprocessing, for the Keras file",
+};
+
 function Export({ project, store, route, run }) {
-  const made = useJob(store, project, "export", route);
+  const made = useJob(store, project, "export", route, "export");
+  const hasKeras = useStore(store, (state) => state.home.has_keras);
   const [web, setWeb] = useState(false);
+  const [keras, setKeras] = useState(false);
   const [unsure, setUnsure] = useState("");
-  const start = () => made.start({ run: run.name, web, ...(unsure ? { unsure: Number(unsure) / 100 } : {}) });
+  const start = () => made.start({ run: run.name, web, keras, ...(unsure ? { unsure: Number(unsure) / 100 } : {}) });
   const { result } = made;
   return html`<section aria-labelledby="export"><h2 id="export">Export</h2>
     <p>One file that answers without torch and Casebook, and proves that it gives the same answers: <code>python ${run.name}.casebook predict PICTURES</code>.</p>
-    <p><label><input type="checkbox" checked=${web} onChange=${(event) => setWeb(event.target.checked)} /> Also a page that classifies in a browser, offline</label></p>
+    <fieldset class="field"><legend>Beside it</legend>
+      <div><label><input type="checkbox" checked=${web} onChange=${(event) => setWeb(event.target.checked)} /> A page that classifies in a browser, offline</label></div>
+      <div><label><input type="checkbox" checked=${keras} disabled=${!hasKeras} onChange=${(event) => setKeras(event.target.checked)} /> A Keras file</label> <span class="said">${hasKeras ? "opens in Keras 3 on any backend" : html`needs Keras on this machine: <code>pip install 'casebook[keras]'</code>`}</span></div>
+    </fieldset>
     <div class="field"><label for="unsure">Of its answers at most this share is wrong, in percent</label> <input id="unsure" type="number" min="0.01" max="50" step="any" value=${unsure} onInput=${(event) => setUnsure(event.target.value)} aria-describedby="unsure-said" /> <span class="said" id="unsure-said">empty: it always answers; otherwise it says "unsure" where needed</span></div>
     <div class="buttons"><${Action} main run=${start}>Export<//></div>
     <${JobStatus} ...${made} store=${store} what="Exporting, and comparing its answers" />
-    ${result && html`<ul class="cards">${result.exported.map((name) => html`<li key=${name}><h3>${name}</h3><p class="said">in ${result.folder}/</p>
+    ${result && html`<ul class="cards">${result.exported.map((name) => html`<li key=${name}><h3>${name}</h3><p class="said">${FILES[name.split(".").at(-1)]}; in ${result.folder}/</p>
       <div class="buttons"><a class="button" href=${fileAddress(made.job.id, name)} download=${name}>Download</a></div></li>`)}</ul>
       <p>${(result.bytes / 2 ** 20).toFixed(1)} MiB, checked on ${result.golden} golden pictures; ${Object.keys(result.networks).includes("int8") ? "an 8-bit network is inside" : result.int8?.reason ?? "float32 only"}.</p>`}
   </section>`;
