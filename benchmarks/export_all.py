@@ -18,7 +18,7 @@ from typing import Any
 
 from casebook.models import list_models, model_card
 
-SECONDS = 1200  # for one network
+SECONDS = 3600  # for one network, on a busy machine
 HEAD = """# Every network as a bundle
 
 Written by `benchmarks/export_all.py`. Each network was exported with random weights (seed 0) and asked about the 22

@@ -7,6 +7,7 @@ same picture always gives the same numbers. It needs Pillow and NumPy, and torch
 import dataclasses
 import functools
 import math
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
@@ -26,6 +27,7 @@ RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 CHANNELS = {"RGB": 3, "L": 1}
+MAX_RESIZED = 8192  # pixels of the shorter side
 
 
 class DecodeOptions(TypedDict):
@@ -77,10 +79,15 @@ class Preprocessing:
             )
         if self.resize not in RESIZES:
             raise ModelError(f"preprocessing: resize is {self.resize!r}, expected one of {', '.join(RESIZES)}")
-        if not 1 <= self.size <= 4096:
+        if not (isinstance(self.size, Integral) and 1 <= self.size <= 4096):
             raise ModelError(f"preprocessing: size is {self.size}, expected 1 to 4096 pixels")
         if not 0 < self.crop_fraction <= 1:
             raise ModelError(f"preprocessing: crop_fraction is {self.crop_fraction}, expected above 0, at most 1")
+        if self.size > MAX_RESIZED * self.crop_fraction:
+            raise ModelError(
+                f"preprocessing: crop_fraction is {self.crop_fraction}, which resizes pictures to more than "
+                f"{MAX_RESIZED} pixels for a size of {self.size}"
+            )
         if not len(self.mean) == len(self.std) == self.channels:
             raise ModelError(
                 f"preprocessing: {len(self.mean)} means and {len(self.std)} deviations for the "

@@ -1,5 +1,6 @@
 """A bundle answers as the network that it was made from."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 import casebook
 from casebook.errors import BundleError, PictureError
 from casebook.runner.answers import Answerer, open_answerer
+from casebook.runner.bundle import Bundle
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,14 @@ def test_what_cannot_be_opened_is_said(small_bundle: Path) -> None:
         open_answerer(small_bundle, network="int8")
     with pytest.raises(BundleError, match="engine is 'onnxrt'; did you mean 'onnxruntime'"):
         open_answerer(small_bundle, engine="onnxrt")
+
+
+def test_a_network_that_does_not_fit_its_bundle_is_refused(small_bundle: Path) -> None:
+    """As a forger could put them together; what export writes fits."""
+    bundle = Bundle.open(small_bundle)
+    pixels = np.zeros((2, 32, 32, 1), np.uint8)
+    few = Answerer(dataclasses.replace(bundle, classes=bundle.classes[:3]), threads=1)
+    with pytest.raises(BundleError, match=r"gives probabilities of shape \(2, 4\) for 2 pictures and 3 classes"):
+        few.infer(pixels)
+    with pytest.raises(BundleError, match="onnxruntime cannot compute the network"):
+        Answerer(bundle, threads=1).infer(np.zeros((2, 33, 33, 1), np.uint8))

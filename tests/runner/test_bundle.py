@@ -74,10 +74,14 @@ def with_manifest(**changes: object):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (with_manifest(format=2), "format 2, this Casebook reads 1"),
+        (with_manifest(format=2), "format '2', this Casebook reads 1"),
         (with_manifest(classes="cat"), "no usable 'classes'"),
         (with_manifest(preprocessing={"size": -1}), "size is -1"),
         (with_manifest(members={}), "other members"),
+        (with_manifest(classes=[]), "no usable 'classes'"),
+        (with_manifest(networks={"float32": {"file": []}}), r"no usable 'networks\.float32\.file'"),
+        (with_manifest(golden=[{}]), r"no usable 'golden\.0\.file'"),
+        (with_manifest(metrics=float("nan")), "NaN is no finite number"),
         (lambda members: (members | {"more.txt": b"x"}, zipfile.ZIP_STORED), "other members"),
         (lambda members: (members, zipfile.ZIP_DEFLATED), "bundle.json has"),
         (lambda members: (members | {"bundle.json": b"["}, zipfile.ZIP_STORED), "cannot be read"),
@@ -97,6 +101,47 @@ def test_a_member_that_was_exchanged_is_refused_when_it_is_read(small_bundle: Pa
     bundle = Bundle.open(resealed(small_bundle, tmp_path / "forged.casebook", exchange))
     with pytest.raises(BundleError, match=r"model\.onnx has changed"):
         bundle.read("model.onnx")
+
+
+def patched(source: Path, copy: Path, offset: int, content: bytes) -> Path:
+    """A copy with other bytes in the zip's entry for bundle.json, from `offset` on, and a digest that fits."""
+    import hashlib
+
+    from casebook.runner.bundle import SEAL_BYTES, seal
+
+    changed = bytearray(source.read_bytes()[:-SEAL_BYTES])
+    start = changed.index(b"PK\x01\x02") + offset
+    changed[start : start + len(content)] = content
+    copy.write_bytes(bytes(changed) + seal(hashlib.sha256(changed).hexdigest()))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("offset", "content"),
+    [
+        (8, b"\x01\x00"),  # encrypted
+        (10, b"\x63\x00"),  # an unknown compression
+        (20, b"\xff\xff\xff\x00" * 2),  # longer than the file
+        (28, b"\xff\xff"),  # a name that goes on beyond the list
+        (42, b"\xff\xff\xff\x7f"),  # the member starts after the end
+    ],
+)
+def test_a_zip_with_absurd_entries_is_refused(small_bundle: Path, tmp_path: Path, offset: int, content: bytes) -> None:
+    with pytest.raises(BundleError):
+        Bundle.open(patched(small_bundle, tmp_path / "absurd.casebook", offset, content))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00\xff\xff", b"x" * 100, None])
+def test_a_table_that_is_none_is_refused(small_bundle: Path, tmp_path: Path, content: bytes | None) -> None:
+    from casebook.deployment.writer import npy, write_bundle
+
+    bundle = Bundle.open(small_bundle)
+    members = {name: bundle.read(name) for name in bundle.manifest["members"]}
+    members["golden/float32.npy"] = npy(np.zeros(3, int)) if content is None else content  # type: ignore[arg-type]
+    forged = tmp_path / "forged.casebook"
+    write_bundle(forged, bundle.manifest, members)
+    with pytest.raises(BundleError, match=r"golden/float32\.npy cannot be read"):
+        Bundle.open(forged).numbers("golden/float32.npy")
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_plain_numbers_and_a_table_make_the_same_judge() -> None:
 @pytest.mark.parametrize(
     "damage",
     [{"temperature": 0}, {"least_margin": float("nan")}, {"least_margin": "much"}, {"unknown": 1}, {"sets": {}},
-     {"unlike": None}, {"unlike": {"limit": 0.1, "refused": 0.05, "neighbour": 3}}],
+     {"unlike": None}, {"unlike": {"limit": 0.1, "refused": 0.05, "neighbour": 3}},
+     {"unlike": {"limit": 0.1, "refused": 0.05, "neighbour": 1.5}}, {"least_margin": 1e300}, {"temperature": 10**400}],
 )  # fmt: skip
 def test_damaged_numbers(damage: dict) -> None:
     with pytest.raises(RunError, match="damaged"):

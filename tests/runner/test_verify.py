@@ -1,10 +1,12 @@
 """`verify` tells a decoder that differs from an engine that differs."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from casebook.errors import BundleError
 from casebook.runner import bundle as bundle_module
 from casebook.runner import engine
 from casebook.runner.answers import open_answerer
@@ -85,3 +87,18 @@ def test_the_pictures_are_compared_with_the_answers_of_torch(small_bundle: Path)
     expected = expected_probabilities(bundle, "float32")
     assert expected.shape == (len(pixels), 4)
     assert 0 < np.abs(ours - expected).max() < 1e-5
+
+
+def test_expected_answers_of_another_shape_are_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Bundle.open(small_bundle)
+    monkeypatch.setattr(Bundle, "numbers", lambda *_: np.zeros((22, 5), np.float32))
+    with pytest.raises(BundleError, match=r"has the shape \(22, 5\), expected \(22, 4\)"):
+        verify(bundle, threads=1, sizes=(1,))
+
+
+def test_more_golden_pictures_than_fit_into_memory_are_refused(small_bundle: Path) -> None:
+    bundle = Bundle.open(small_bundle)
+    large = dataclasses.replace(bundle.preprocessing, size=4096)
+    bundle = dataclasses.replace(bundle, preprocessing=large, manifest=bundle.manifest | {"golden": [{}] * 200})
+    with pytest.raises(BundleError, match="200 golden pictures of 4096 pixels, more than fit"):
+        verify(bundle)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import write_atomically
-from ..runner.bundle import CHUNK_BYTES, FORMAT, MANIFEST, SEAL_BYTES, seal
+from ..runner.bundle import CHUNK_BYTES, MANIFEST, SEAL_BYTES, seal
+from ..runner.manifest import FORMAT
 
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 PERMISSIONS = 0o100644 << 16

@@ -4,7 +4,6 @@ bundle's.
 
 import abc
 import dataclasses
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ..formatting import share_text
 from ..preprocessing import Preprocessing
 from .bundle import Bundle
 from .choice import Choice, remembered
-from .engine import DEFAULT_ENGINE, Outputs, open_engine
+from .engine import DEFAULT_ENGINE, Outputs, ask, open_engine
 from .reading import Pictures, Reading, named_pictures, read_ahead
 from .unsure import Judge
 
@@ -252,14 +251,14 @@ class Answerer(PictureClassifier):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return tuple(self.bundle.manifest.get("ids", ()))
+        return tuple(self.bundle.manifest.get("ids") or ())
 
     def pixels(self, source: bytes | str | Path, *, name: str = "") -> NDArray[np.uint8]:
         """(H, W, C) uint8 of a picture's file or its content. Raises PictureError."""
         return self.bundle.pixels(source, name=name)
 
     def infer(self, pixels: NDArray[np.uint8]) -> Outputs:
-        return self.engine(pixels)
+        return ask(self.engine, pixels, len(self.classes))
 
     def answer(self, source: bytes | str | Path, *, name: str = "", top: int = 5) -> Answer:
         """What is in one picture. Raises PictureError where it cannot be read."""
@@ -281,7 +280,7 @@ def bundle_judge(bundle: Bundle, network: str) -> Judge | None:
     record = dict(record)
     table = record.pop("table", None)
     try:
-        kept = None if table is None else np.load(io.BytesIO(bundle.read(table)), allow_pickle=False)
+        kept = None if table is None else bundle.numbers(table)
         return Judge.from_dict(record, kept)
     except (ValueError, RunError) as error:
         raise BundleError(f"{bundle.path}: {error}; export the run again") from error

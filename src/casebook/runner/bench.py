@@ -20,7 +20,7 @@ from ..errors import BundleError
 from .answers import bundle_judge
 from .bundle import Bundle
 from .choice import Choice
-from .engine import ENGINES, Engine, open_engine
+from .engine import ENGINES, Engine, ask, open_engine
 from .verify import expected_probabilities, golden_pixels
 
 BATCH_SIZES = (1, 16)  # pictures; the last one decides
@@ -117,7 +117,8 @@ def difference_from(expected: NDArray[np.float32], engine: Engine, pixels: NDArr
     The mean is for 8 bits and bfloat16: a picture on the edge between two classes may move far, but most must stay.
     """
     size = BATCH_SIZES[-1]
-    parts = [engine(pixels[first : first + size]).probabilities for first in range(0, len(pixels), size)]
+    batches = [pixels[first : first + size] for first in range(0, len(pixels), size)]
+    parts = [ask(engine, batch, expected.shape[1]).probabilities for batch in batches]
     differences = np.abs(np.concatenate(parts) - expected).max(axis=1)
     return float(differences.mean() if mean else differences.max())
 

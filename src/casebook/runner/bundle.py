@@ -7,8 +7,10 @@ SHA-256 of all bytes before it, so a change of any byte is found when the bundle
 
 import dataclasses
 import hashlib
-import json
+import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,8 +21,8 @@ from ..data.decode import open_picture
 from ..errors import BundleError
 from ..formatting import size_text
 from ..preprocessing import Preprocessing
+from .manifest import read_manifest
 
-FORMAT = 1
 MANIFEST = "bundle.json"
 TASKS = ("singlelabel", "multilabel")
 SEAL = b"casebook sha256 "  # how the comment begins; 64 hexadecimal digits follow
@@ -29,7 +31,10 @@ MAX_BYTES = 4 * 2**30  # of a whole bundle; an ONNX file ends at 2 GiB
 MAX_MANIFEST_BYTES = 32 * 2**20
 MAX_MEMBERS = 10_000
 CHUNK_BYTES = 2**20
-DAMAGE = (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, RecursionError, NotImplementedError)
+# What zipfile and json raise for damage. RuntimeError: a member is called encrypted, or of an unknown compression.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, KeyError, RuntimeError, MemoryError,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,32 +63,37 @@ class Bundle:
         except DAMAGE as error:
             raise BundleError(f"{path}: cannot be read ({error}); copy it again from where it was made") from error
         preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-        return cls(path, manifest, digest, preprocessing, tuple(map(str, manifest["classes"])))
+        return cls(path, manifest, digest, preprocessing, tuple(manifest["classes"]))
 
     @property
     def name(self) -> str:
         """What the bundle is called: the file's name without its ending, unless export was given another."""
-        return str(self.manifest["name"])
+        return self.manifest["name"]
 
     @property
     def version(self) -> str:
         """The version of Casebook that wrote it."""
-        return str(self.manifest["casebook"])
+        return self.manifest["casebook"]
 
     @property
     def task(self) -> str:
         """ "singlelabel", or "multilabel" where a picture may have several labels."""
-        return str(self.manifest.get("task", TASKS[0]))
+        return self.manifest.get("task") or TASKS[0]
 
     @property
     def thresholds(self) -> tuple[float, ...]:
         """From which probability each class is given, where a picture may have several labels; else nothing."""
-        return tuple(map(float, self.manifest.get("thresholds", ())))
+        return tuple(map(float, self.manifest.get("thresholds") or ()))
 
     @property
     def networks(self) -> dict[str, dict[str, Any]]:
         """The network's forms, "float32" and perhaps "int8": each with its `file` and what is known about it."""
         return self.manifest["networks"]
+
+    @property
+    def golden(self) -> list[dict[str, Any]]:
+        """The golden pictures: each with its `file`, what it `shows`, and `pixels_sha256`."""
+        return self.manifest.get("golden") or []
 
     def pixels(self, source: bytes | str | Path, *, name: str = "") -> NDArray[np.uint8]:
         """(H, W, C) uint8 of a picture's file or its content: decoded, upright, resized and cropped.
@@ -105,6 +115,18 @@ class Bundle:
         if hashlib.sha256(content).hexdigest() != expected["sha256"]:
             raise BundleError(f"{self.path}: {member} has changed since the bundle was made; copy the bundle again")
         return content
+
+    def numbers(self, member: str) -> NDArray[np.floating]:
+        """A member that is a .npy file of floats. Raises BundleError for another."""
+        content = self.read(member)
+        try:
+            values = np.load(io.BytesIO(content), allow_pickle=False)
+            if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+                return values
+            problem = "holds no floats"
+        except DAMAGE as error:
+            problem = str(error)
+        raise BundleError(f"{self.path}: {member} cannot be read ({problem}); export the run again")
 
 
 def open_pixels(preprocessing: Preprocessing, source: bytes | str | Path, *, name: str = "") -> NDArray[np.uint8]:
@@ -156,21 +178,18 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
     info = archive.getinfo(MANIFEST)
     if info.file_size > MAX_MANIFEST_BYTES or info.compress_size != info.file_size:
         raise BundleError(f"{path}: its {MANIFEST} has {info.file_size} bytes, more than any bundle needs")
-    manifest = json.loads(archive.read(MANIFEST))
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise BundleError(f"{path}: format {found!r}, this Casebook reads {FORMAT}; use the version that wrote it")
-    kinds = {"name": str, "casebook": str, "classes": list, "preprocessing": dict, "networks": dict, "members": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest.get(key), kind):
-            raise BundleError(f"{path}: its {MANIFEST} has no usable {key!r}; export the run again")
+    content = archive.read(MANIFEST)
+    try:
+        manifest = read_manifest(content)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
     _check_task(path, manifest)
     return manifest
 
 
 def _check_task(path: Path, manifest: dict[str, Any]) -> None:
     """Raises BundleError for an unknown task, or where several labels lack a threshold each."""
-    task, thresholds = manifest.get("task", TASKS[0]), manifest.get("thresholds", [])
+    task, thresholds = manifest.get("task") or TASKS[0], manifest.get("thresholds") or []
     if task not in TASKS:
         raise BundleError(f"{path}: its task is {task!r}, this Casebook knows {', '.join(TASKS)}; use a later one")
     wanted = len(manifest["classes"]) if task == "multilabel" else 0

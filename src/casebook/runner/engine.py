@@ -93,7 +93,10 @@ class OnnxRuntime:
             raise BundleError(f"onnxruntime cannot load the network: {error}") from error
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        found: Any = self._session.run(self._outputs, {"pixels": pixels})
+        try:
+            found: Any = self._session.run(self._outputs, {"pixels": pixels})
+        except Exception as error:
+            raise BundleError(f"onnxruntime cannot compute the network: {error}") from error
         return Outputs(*found)
 
 
@@ -120,8 +123,24 @@ class OpenVino:
             raise BundleError(f"OpenVINO cannot load the network: {error}") from error
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        found = self._network.create_infer_request().infer({"pixels": pixels})
-        return Outputs(*(np.array(found[name]) for name in Outputs._fields))
+        try:
+            found = self._network.create_infer_request().infer({"pixels": pixels})
+            return Outputs(*(np.array(found[name]) for name in Outputs._fields))
+        except Exception as error:
+            raise BundleError(f"OpenVINO cannot compute the network: {error}") from error
+
+
+def ask(engine: Engine, pixels: NDArray[np.uint8], num_classes: int) -> Outputs:
+    """What the engine gives for the pixels. Raises BundleError where it is not a row of `num_classes` for each."""
+    outputs = engine(pixels)
+    expected = (len(pixels), num_classes)
+    for name, values in zip(("probabilities", "logits"), outputs, strict=False):
+        if values.shape != expected or values.dtype.kind != "f":
+            raise BundleError(
+                f"the network gives {name} of shape {values.shape} for {len(pixels)} pictures and {num_classes} "
+                f"classes, expected {expected}; export the run again"
+            )
+    return outputs
 
 
 CLASSES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}

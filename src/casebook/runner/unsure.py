@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import RunError
 from ..formatting import percent_text, share_text
 
+LARGEST = 1e30  # of a judge's numbers; float32 holds it
 SMALLEST = 1e-38  # float32 softmax gives 0 below this, which has no logarithm
 Why = Literal["", "unlike", "close"]
 
@@ -140,10 +141,13 @@ class Judge:
             numbers = [made.most_wrong, made.confidence, made.least_margin, made.temperature,
                        made.sets.coverage, made.sets.least_probability]  # fmt: skip
             numbers += [] if made.unlike is None else [made.unlike.limit, made.unlike.refused]
-            if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+            if not all(isinstance(number, int | float) and abs(number) <= LARGEST for number in numbers):
                 raise ValueError("a value is not a finite number")
-            if made.temperature <= 0 or (made.unlike and not 1 <= made.unlike.neighbour <= len(made.unlike.kept)):
-                raise ValueError("a value is out of range")
+            far = made.unlike
+            if far is not None and not (isinstance(far.neighbour, int) and 1 <= far.neighbour <= len(far.kept)):
+                raise ValueError("the neighbour is out of range")
+            if made.temperature <= 0:
+                raise ValueError("the temperature is out of range")
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"the numbers that judge an answer are damaged: {error}; restore them from a copy"

@@ -5,7 +5,6 @@ Decoding is compared by the SHA-256 of each golden picture's preprocessed pixels
 
 import dataclasses
 import hashlib
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError, PictureError
 from .bundle import Bundle
-from .engine import DEFAULT_ENGINE, Engine, open_engine
+from .engine import DEFAULT_ENGINE, Engine, ask, open_engine
 
 BATCH_SIZES = (1, 2, 7, 32)
+MAX_GOLDEN_BYTES = 2 * 2**30  # of all golden pictures' pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,8 @@ def check_network(
         worst = 0.0
         for first in range(0, len(pixels), size):
             places = np.arange(first, first + size) % len(pixels)
-            differences = np.abs(engine(pixels[places]).probabilities - expected[places]).max(axis=1)
+            found_here = ask(engine, pixels[places], expected.shape[1]).probabilities
+            differences = np.abs(found_here - expected[places]).max(axis=1)
             np.maximum.at(by_picture, places, differences)
             worst = float(np.maximum(worst, differences.max()))  # a NaN stays
         found[size] = worst
@@ -122,10 +123,12 @@ def golden_pixels(bundle: Bundle) -> tuple[list[dict[str, Any]], NDArray[np.uint
 
     Pictures that cannot be decoded here have black pixels.
     """
-    pictures = bundle.manifest.get("golden", [])
+    pictures = bundle.golden
     if not pictures:
         raise BundleError(f"{bundle.path}: has no golden pictures, so nothing can be compared")
     side, channels = bundle.preprocessing.size, bundle.preprocessing.channels
+    if len(pictures) * side * side * channels > MAX_GOLDEN_BYTES:
+        raise BundleError(f"{bundle.path}: has {len(pictures)} golden pictures of {side} pixels, more than fit")
     pixels, others = np.zeros((len(pictures), side, side, channels), np.uint8), {}
     for place, picture in enumerate(pictures):
         try:
@@ -138,9 +141,13 @@ def golden_pixels(bundle: Bundle) -> tuple[list[dict[str, Any]], NDArray[np.uint
     return pictures, pixels, others
 
 
-def expected_probabilities(bundle: Bundle, network: str) -> NDArray[np.float32]:
-    """(N, K) of the golden pictures."""
-    return np.load(io.BytesIO(bundle.read(bundle.networks[network]["expected"])), allow_pickle=False)
+def expected_probabilities(bundle: Bundle, network: str) -> NDArray[np.floating]:
+    """(N, K) of the golden pictures. Raises BundleError where the member holds something else."""
+    member = bundle.networks[network]["expected"]
+    values = bundle.numbers(member)
+    if values.shape != (shape := (len(bundle.golden), len(bundle.classes))):
+        raise BundleError(f"{bundle.path}: {member} has the shape {values.shape}, expected {shape}; export it again")
+    return values
 
 
 def verify(

@@ -18,9 +18,9 @@ def site_of(bundle: Bundle, network: str = "float32") -> Site:
     """
     if network not in bundle.networks:
         raise BundleError(f"{bundle.path}: has no {network!r} network; it has {', '.join(bundle.networks)}")
-    expected = expected_probabilities(bundle, network) if bundle.manifest.get("golden") else []
+    expected = expected_probabilities(bundle, network) if bundle.golden else []
     golden = []
-    for picture, probabilities in zip(bundle.manifest.get("golden", []), expected, strict=True):
+    for picture, probabilities in zip(bundle.golden, expected, strict=True):
         content = bundle.read(picture["file"])
         if not content.startswith(NOT_IN_BROWSERS):
             golden.append(Golden(picture["shows"], content, probabilities.tolist(), picture["pixels_sha256"]))
