@@ -1,29 +1,34 @@
 """What works on networks of timm and on a module from a file: a table.
 
-    python benchmarks/any_network.py PHOTOS [--pictures 120] [--names convnext_atto ...] [--page FILE.md]
+    python benchmarks/any_network.py PHOTOS --rows ROWS.jsonl [--pictures 60] [--side 96]
+        [--names convnext_atto ...] [--page FILE.md]
 
-PHOTOS is a folder of class folders. Each network is trained on some of its pictures for one epoch from random weights,
-then counted, drawn, explained by Grad-CAM, exported as a bundle and asked again there. "no" comes with what was said.
-Needs timm and torchvision.
+PHOTOS is a folder of class folders. Each network learns from some of its pictures for one epoch, from random weights,
+and then goes through everything else that Casebook does with a network. Its pictures have `--side` pixels, or the
+network's own size where it takes no other. What raises a `CasebookError` is "no" in the
+table, with what was said below it; any other exception is "broken". A row is written to ROWS as soon as its network is
+done, and a network that has its row there is not run again. Needs timm and torchvision. Nothing is timed.
 """
 
 import argparse
-import contextlib
+import datetime
+import json
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import casebook
-from casebook.errors import CasebookError
+from casebook.errors import CasebookError, Interrupted
 
 NAMES = (
     "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "regnetx_002", "tf_efficientnetv2_b0",
     "maxvit_pico_rw_256", "mobilenetv4_conv_small", "ghostnet_050", "repvgg_a0", "hrnet_w18_small", "dpn48b",
     "resmlp_12_224",
 )  # fmt: skip
-STEPS = ("train", "last:1", "count", "draw", "Grad-CAM", "export", "bundle")
+BY_PICTURE = ("grad-cam", "occlusion", "guided", "gradient", "deconvnet", "features", "filters")
 MODULE = """
 from torch import nn
 
@@ -45,76 +50,127 @@ def some_pictures(folder: Path, count: int, to: Path) -> Path:
     return to
 
 
-def row(name: str, data: Path, scratch: Path) -> dict[str, str]:
-    """What each step said: "yes", or the reason why not."""
-    said: dict[str, str] = {}
+def steps_of(name: str, side: int, data: Path, scratch: Path) -> dict[str, Callable[[], object]]:
+    """What is done with a network, in this order: the later steps ask the run of the first."""
     picture = next(data.glob("*/*"))
-    run = scratch / name.replace("/", "-").replace(":", "-")
-    bundle = run.with_suffix(".casebook")
+    run, bundle = scratch / "run", scratch / "run.casebook"
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 16, "workers": 0, "input_size": side}
 
-    def train() -> None:
-        casebook.train(str(data), model=name, recipe="scratch", epochs=1, batch_size=16, out=run, workers=0)
+    def learn(what: str) -> None:
+        given = settings | {"transfer": what, "weights": str(run)}
+        casebook.train(str(data), model=name, recipe="transfer", out=scratch / what.replace(":", "-"), **given)
 
-    def stages() -> None:
-        settings = {"transfer": "last:1", "weights": str(run), "epochs": 1, "batch_size": 16, "workers": 0}
-        casebook.train(str(data), model=name, recipe="transfer", out=Path(f"{run}-stage"), **settings)
+    def explain(method: str) -> None:
+        if not list(casebook.explain(run, [picture], method=method, out=scratch / method)):
+            raise CasebookError("no file was written")
 
-    def same() -> None:
+    def protocol(name: str) -> None:
+        casebook.evaluate(run, protocol=name)
+
+    def verify() -> None:
         ours, bundled = (casebook.load(one).probabilities([picture]) for one in (run, bundle))
-        if abs(ours - bundled).max() > 1e-4:
+        if not casebook.verify(bundle).is_passed or abs(ours - bundled).max() > 1e-4:
             raise CasebookError("the bundle answers otherwise")
 
-    steps: dict[str, Callable[[], object]] = {
-        "train": train,
-        "last:1": stages,
-        "count": lambda: casebook.count(name),
-        "draw": lambda: casebook.draw(name, out=scratch / "drawing.svg"),
-        "Grad-CAM": lambda: list(casebook.explain(run, [picture], method="grad-cam")),
+    fresh = {"recipe": "scratch", "out": run, **settings}
+    return {
+        "train": lambda: casebook.train(str(data), model=name, **fresh),
+        "head": lambda: learn("head"),
+        "last:1": lambda: learn("last:1"),
+        "last:2": lambda: learn("last:2"),
+        "count": lambda: casebook.count(name, side),
+        **{
+            level: lambda level=level: casebook.draw(name, side, level=level, out=scratch / f"{level}.svg")
+            for level in ("strip", "block", "layers")
+        },
+        **{method: lambda method=method: explain(method) for method in BY_PICTURE},
+        "vectors": lambda: casebook.features(run, [picture]),
+        "10-crop": lambda: protocol("10-crop"),
+        "dense": lambda: protocol("dense"),
+        "compare": lambda: casebook.evaluate([run, scratch / "last-1"]),
         "export": lambda: casebook.export(run, bundle, settings=casebook.ExportSettings(int8="off")),
-        "bundle": same,
+        "verify": verify,
     }
-    for step, do in steps.items():
-        began = time.perf_counter()
+
+
+def row(name: str, shown: str, side: int, data: Path, scratch: Path) -> dict[str, Any]:
+    """The network's sizes, and what each step said: "yes", "no: ..." or "broken: ..."."""
+    card, said = casebook.model_card(name), {}
+    side = card.input_size if card.fixed_input else side
+    for step, do in steps_of(name, side, data, scratch).items():
         try:
             do()
             said[step] = "yes"
+        except Interrupted:
+            raise
         except CasebookError as error:
-            said[step] = f"no: {error}"
-        print(f"{name}: {step}: {said[step]} ({time.perf_counter() - began:.0f} s)", flush=True)
-    return said
+            said[step] = f"no: {error}".replace(name, shown).replace(f"{scratch}/", "")
+        except Exception as error:  # the table says so, and the other steps are still tried
+            traceback.print_exc()
+            said[step] = f"broken: {type(error).__name__}: {error}"
+        print(f"{shown}: {step}: {said[step]}", flush=True)
+    counted = casebook.count(name, side).total
+    return {
+        "name": shown,
+        "date": datetime.date.today().isoformat(),
+        "pictures": len(list(data.glob("*/*"))),
+        "input_size": side,
+        "parameters": counted.parameters,
+        "multiply_adds": counted.multiply_adds,
+        "stages": len(casebook.create_model(name).stages),
+        "said": said,
+    }
 
 
-@contextlib.contextmanager
-def working_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as scratch:
-        yield Path(scratch)
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows, with a column for each step that does not work everywhere, and below it what was said there."""
+    steps = list(rows[0]["said"])
+    everywhere = [step for step in steps if all(row["said"][step] == "yes" for row in rows)]
+    columns = [step for step in steps if step not in everywhere]
+    head = ["network", "pixels", "weights", "multiply-adds", "stages", *(f"`{step}`" for step in columns)]
+    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        cells = [f"`{row['name']}`", str(row["input_size"]), f"{row['parameters']:,}", f"{row['multiply_adds']:,}"]
+        cells += [str(row["stages"]), *(row["said"][step].partition(":")[0] for step in columns)]
+        lines.append("| " + " | ".join(cells) + " |")
+        for step in columns:
+            if row["said"][step] != "yes":
+                reasons.setdefault(f"`{step}`, {row['said'][step]}", []).append(f"`{row['name']}`")
+    dates, pictures = sorted({row["date"] for row in rows}), rows[0]["pictures"]
+    works = f"Made by `benchmarks/any_network.py` on {pictures} pictures, {dates[0]}"
+    works += f" to {dates[-1]}." if len(dates) > 1 else "."
+    works += " On every one of these networks work: " + ", ".join(f"`{step}`" for step in everywhere) + "."
+    lines += ["", *(f"- {said} ({', '.join(names)})" for said, names in reasons.items())]
+    return "\n".join([works, "", *lines]) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--pictures", type=int, default=120)
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--pictures", type=int, default=60)
+    parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--names", nargs="+", default=NAMES)
     parser.add_argument("--page", type=Path)
     given = parser.parse_args()
-    with working_folder() as scratch:
-        data = some_pictures(given.photos, given.pictures, scratch / "data")
-        module = scratch / "net.py"
+    rows = [json.loads(line) for line in given.rows.read_text().splitlines()] if given.rows.exists() else []
+    with tempfile.TemporaryDirectory() as folder:
+        data = some_pictures(given.photos, given.pictures, Path(folder) / "data")
+        module = Path(folder) / "net.py"
         module.write_text(MODULE)
         casebook.trust_code(f"{module}:small")
-        lines = [
-            "| network | weights | multiply-adds | stages | " + " | ".join(STEPS) + " |",
-            "| --- " * (4 + len(STEPS)) + "|",
-        ]
-        for name in [f"{module}:small", *(f"timm/{name}" for name in given.names)]:
-            said = row(name, data, scratch)
-            counted, shown = casebook.count(name).total, name.replace(f"{scratch}/", "")
-            stages = len(casebook.create_model(name).stages)
-            cells = [f"`{shown}`", f"{counted.parameters:,}", f"{counted.multiply_adds:,}", str(stages), *said.values()]
-            lines.append("| " + " | ".join(cells) + " |")
-    print("\n".join(lines))
+        for shown in ("net.py:small", *(f"timm/{name}" for name in given.names)):
+            if shown in [row["name"] for row in rows]:
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                name = shown if shown.startswith("timm/") else f"{module}:small"
+                rows.append(row(name, shown, given.side, data, Path(scratch)))
+            with given.rows.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    print(table(rows))
     if given.page:
-        given.page.write_text("\n".join(lines) + "\n")
+        given.page.write_text(table(rows))
 
 
 if __name__ == "__main__":

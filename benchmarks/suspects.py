@@ -1,7 +1,7 @@
 """Planted wrong labels: how many are found, beside chance, the most confident mistakes, and cleanlab.
 
     python benchmarks/suspects.py dogs_vs_cats=FOLDER@mobilenet_v2@FILE sign_digits=FOLDER@resnet20@cifar10 ... \
-        [--most 5000] [--seeds 10] [--share 0.05] [--json FILE]
+        [--most 5000] [--seeds 10] [--shares 0.05] [--json FILE]
 
 Each set is NAME=DATA@NETWORK@WEIGHTS, of which at most `--most` pictures are taken. For each seed, a share of the
 labels is replaced by other classes, at random, and the pictures are judged as `casebook data suspects` does: out of
@@ -13,8 +13,10 @@ their order alone:
 - cleanlab (2.9, where it is installed): `find_label_issues`, ranked by self-confidence.
 
 Precision is the share of planted labels among the first n, n being the number planted; at that length it is also the
-recall, and chance gives `--share`. A label that was wrong before counts as a false alarm. Figures are means over the
-seeds, with the lowest and the highest. Nothing is timed.
+recall, and chance gives the share. A label that was wrong before counts as a false alarm. `estimated` is how many are
+said to be wrong, beside `doubted`, the count of confident learning; `within` says how often the interval of the
+estimate has the planted number; `applied` are the labels that `--apply` acts on. With the share 0 nothing is planted,
+and only the counts are given. Figures are means over the seeds, with the lowest and the highest. Nothing is timed.
 """
 
 import argparse
@@ -32,7 +34,9 @@ from casebook.data.duplicates import duplicates
 from casebook.data.sources import load_source
 from casebook.data.split import tied
 from casebook.evaluation.metrics import wilson_interval
-from casebook.evaluation.suspects import doubted, order_suspects, out_of_fold
+from casebook.evaluation.suspects import doubted, order_suspects, out_of_fold, wrong_labels
+
+COUNTS = ("estimated", "estimated_low", "estimated_high", "doubted", "applied", "applied_right")  # others are shares
 
 
 class Pictures(NamedTuple):
@@ -85,10 +89,24 @@ def once(pictures: Pictures, share: float, seed: int) -> dict[str, Any]:
     taken = said.argmax(1)
     mistakes = np.flatnonzero(taken != labels)
     mistakes = mistakes[np.argsort(-said.max(1)[mistakes], kind="stable")]
-    is_doubted = doubted(said, labels)
-    suggested = np.where(np.arange(said.shape[1]) == labels[:, None], -1, said).argmax(1)
-    found = {
+    is_doubted, estimate = doubted(said, labels), wrong_labels(said, labels)
+    is_applied, (low, high) = estimate.probabilities > 0.5, estimate.interval
+    counts = {
         "accuracy": float((taken == pictures.labels).mean()),
+        "estimated": estimate.share * len(labels),
+        "estimated_low": low * len(labels),
+        "estimated_high": high * len(labels),
+        "within": float(round(low * len(labels)) <= num <= round(high * len(labels))),
+        "doubted": float(is_doubted.sum()),
+        "applied": float(is_applied.sum()),
+        "applied_right": float((is_applied & ~wrong).sum()),
+    }
+    if not num:
+        return counts
+    suggested = np.where(np.arange(said.shape[1]) == labels[:, None], -1, said).argmax(1)
+    found = counts | {
+        "applied_precision": float(wrong[is_applied].mean()) if is_applied.any() else 1.0,
+        "applied_recall": float(wrong[is_applied].sum() / num),
         "casebook": hits(ours, wrong, num),
         "mistakes": hits(mistakes, wrong, num),
         "listed": len(ours) / len(labels),
@@ -122,12 +140,21 @@ def cleanlab_figures(
     }
 
 
+def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """The mean, the least and the most of each figure over the seeds; of the interval, that of the first seed."""
+    found = {}
+    for key in rounds[0]:
+        values = list(rounds[0][key]) if key == "casebook_interval" else [one[key] for one in rounds]
+        found[key] = {"mean": float(np.mean(values)), "least": min(values), "most": max(values)}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=DATA@NETWORK@WEIGHTS")
     parser.add_argument("--most", type=int, default=5000)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--share", type=float, default=0.05)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.05])
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     document = {}
@@ -135,27 +162,17 @@ def main() -> None:
         name, _, rest = one.partition("=")
         data, network, weights = rest.split("@")
         pictures = load(data, network, weights, given.most)
-        rounds = [once(pictures, given.share, seed) for seed in range(given.seeds)]
-        keys = [key for key in rounds[0] if key != "casebook_interval"]
-        document[name] = {
-            "pictures": len(pictures.labels),
-            "planted": round(given.share * len(pictures.labels)),
-            "first_interval": rounds[0]["casebook_interval"],
-            **{
-                key: {
-                    "mean": float(np.mean([one[key] for one in rounds])),
-                    "least": min(one[key] for one in rounds),
-                    "most": max(one[key] for one in rounds),
-                }
-                for key in keys
-            },
-        }
-        print(f"\n{name}: {len(pictures.labels)} pictures, {document[name]['planted']} planted")
-        for key in keys:
-            found = document[name][key]
-            print(f"  {key:<20} {100 * found['mean']:6.1f}  ({100 * found['least']:.1f} to {100 * found['most']:.1f})")
-    if given.json:
-        given.json.write_text(json.dumps(document, indent=1))
+        for share in given.shares:
+            planted_in = f"{name}, {100 * share:g} % planted"
+            document[planted_in] = summary([once(pictures, share, seed) for seed in range(given.seeds)])
+            print(f"\n{planted_in}, {len(pictures.labels)} pictures")
+            for key, found in document[planted_in].items():
+                one = 1 if key in COUNTS else 100
+                print(
+                    f"  {key:<20} {one * found['mean']:6.1f}  ({one * found['least']:.1f} to {one * found['most']:.1f})"
+                )
+            if given.json:
+                given.json.write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 
 from casebook.errors import DataError
 from casebook.evaluation.metrics import wilson_interval
-from casebook.evaluation.suspects import deal_folds, doubted, lonely, order_suspects, out_of_fold
+from casebook.evaluation.suspects import deal_folds, doubted, lonely, order_suspects, out_of_fold, wrong_labels
 
 
 def test_doubted_follows_the_definition_of_confident_learning() -> None:
@@ -18,6 +18,48 @@ def test_doubted_follows_the_definition_of_confident_learning() -> None:
         possible = [label for label in range(4) if probabilities[row, label] >= usual[label]]
         best = max(possible, key=lambda label: probabilities[row, label], default=labels[row])
         assert found[row] == (best != labels[row] and probabilities[row].argmax() != labels[row])
+
+
+def hard_pictures(count: int = 3000, num_classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) probabilities, many of them near a tie, and labels drawn from them: no label is wrong."""
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(count, num_classes)) * generator.uniform(0.5, 8, (count, 1))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (probabilities.cumsum(1) < generator.uniform(size=(count, 1))).sum(1)
+    return probabilities, labels
+
+
+def test_hard_pictures_are_no_wrong_labels() -> None:
+    probabilities, labels = hard_pictures()
+    assert doubted(probabilities, labels).sum() > 100  # confident learning counts them
+    found = wrong_labels(probabilities, labels)
+    assert found.share < 0.003
+    assert found.interval[0] == 0
+    assert found.interval[1] < 0.01
+    assert (found.probabilities > 0.5).sum() <= 3
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
+def test_planted_labels_are_within_the_interval_and_found(share: float) -> None:
+    probabilities, labels = hard_pictures()
+    generator = np.random.default_rng(1)
+    wrong = generator.permutation(len(labels)) < share * len(labels)
+    labels = np.where(wrong, (labels + generator.integers(1, 5, len(labels))) % 5, labels)
+    found = wrong_labels(probabilities, labels)
+    assert found.interval[0] < share < found.interval[1]
+    assert found.interval[0] < found.share < found.interval[1] < found.share + 0.03
+    assert found.probabilities.sum() == pytest.approx(found.share * len(labels), rel=0.05)
+    surely = found.probabilities > 0.5
+    assert wrong[surely].mean() == pytest.approx(found.probabilities[surely].mean(), abs=0.1)
+    assert wrong[surely].mean() > 0.75
+
+
+def test_how_sure_the_classifier_claims_to_be_changes_no_estimate() -> None:
+    probabilities, labels = hard_pictures()
+    sharp = probabilities**3 / (probabilities**3).sum(1, keepdims=True)
+    ours, sharper = wrong_labels(probabilities, labels), wrong_labels(sharp, labels)
+    assert sharper.share == pytest.approx(ours.share, abs=3e-4)
+    assert sharper.interval == pytest.approx(ours.interval, abs=1e-3)
 
 
 def test_a_class_without_pictures_doubts_nobody() -> None:

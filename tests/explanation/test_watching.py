@@ -118,6 +118,25 @@ def test_a_layer_that_hands_on_a_pair_is_seen_by_its_first() -> None:
     np.testing.assert_allclose(feature_maps(network, image, "stages.0"), first[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
+class Scales(nn.Module):
+    """Gives a list of maps."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x, x[..., ::2, ::2]]
+
+
+class Sum(nn.Module):
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        return maps[0].mean((2, 3)) + maps[1].mean((2, 3))
+
+
+def test_a_layer_that_hands_on_a_list_is_seen_by_its_first() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), Scales(), Sum())
+    image = torch.randn(1, 3, 9, 9)
+    with torch.no_grad():
+        np.testing.assert_allclose(feature_maps(network, image, "1"), network[0](image)[0].numpy())
+
+
 def test_layers_are_found_by_name() -> None:
     network = with_statistics("resnet20")
     assert stages_of(network) == ["stem", "stages.0", "stages.1", "stages.2"]

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from casebook.cost.count import count
 from casebook.explanation.watching import captured
@@ -72,3 +74,38 @@ def test_no_pixel_outside_moves_the_unit_and_the_corners_do(name, options, layer
             moved = image.clone()
             moved[:, :, row, column] += 1e3  # far enough for a maximum to change
             assert unit(moved) != unit(image)
+
+
+class Attention(nn.Module):
+    """(B, N, C) -> the same, each token looking at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(6)
+        self.mixed = nn.Linear(6, 18)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.mixed(self.norm(tokens)).chunk(3, dim=-1)
+        return tokens + functional.scaled_dot_product_attention(query, key, value)
+
+
+class Tokens(nn.Module):
+    """Patches of 4x4 pixels as tokens, normalised, then attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, stride=4)
+        self.norm = nn.LayerNorm(6)
+        self.attention = Attention()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.attention(self.norm(self.patches(images).flatten(2).transpose(1, 2))).mean(1)
+
+    def as_map(self, output: Tensor) -> Tensor:
+        return output.transpose(1, 2).unflatten(2, (4, 4)) if output.ndim == 3 else output
+
+
+def test_a_token_sees_its_patch_and_through_attention_everything() -> None:
+    network = Tokens()
+    assert windows(network, (3, 16, 16), "norm", [(1, 2)]) == [(4, 8, 8, 12)]
+    assert windows(network, (3, 16, 16), "attention", [(1, 2)]) == [(0, 0, 16, 16)]

@@ -40,6 +40,22 @@ class Said(nn.Module):
 def said(num_classes):
     return Said(num_classes)
 
+class Listed(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3)
+        self.narrow = nn.ModuleList([nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1)])
+        self.second = nn.Conv2d(4, 8, 3)
+        self.third = nn.Conv2d(8, 8, 3)
+        self.fc = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.fc(self.third(self.second(self.narrow[0](x) + self.narrow[1](x))).mean((2, 3)))
+
+def listed(num_classes):
+    return Listed(num_classes)
+
 def headless(num_classes):
     return nn.Conv2d(3, 4, 3)
 
@@ -91,6 +107,14 @@ def test_a_module_has_stem_stages_and_head(module: str) -> None:
     assert said.stage_names() == ["body.first", "body.blocks.0", "body.blocks.1"]
     views = [*said.stem.parameters(), *said.stages.parameters(), *said.head.parameters()]
     assert {id(weight) for weight in views} == {id(weight) for weight in said.parameters()}
+
+
+def test_a_list_of_modules_is_trained_as_a_stage_and_not_looked_into(module: str) -> None:
+    casebook.trust_code(f"{module}:listed")
+    network = casebook.create_model(f"{module}:listed", num_classes=3)
+    assert network.stage_names() == ["body.first", "body.second", "body.third"]
+    views = [*network.stem.parameters(), *network.stages.parameters(), *network.head.parameters()]
+    assert {id(weight) for weight in views} == {id(weight) for weight in network.parameters()}
 
 
 def test_a_card_is_counted_and_says_that_no_paper_was_read(module: str) -> None:

@@ -26,17 +26,33 @@ def planted(share: float = 0.05, seed: int = 0) -> tuple[Source, set[int]]:
     return dataclasses.replace(source, pictures=pictures), wrong
 
 
-def test_planted_labels_are_found_and_the_right_ones_suggested() -> None:
+@pytest.fixture(scope="module")
+def found() -> casebook.Suspects:
+    """What is found in the built-in digits with planted labels."""
+    return casebook.suspects(planted()[0])
+
+
+def test_planted_labels_are_found_and_the_right_ones_suggested(found: casebook.Suspects) -> None:
     source, wrong = planted()
-    found = casebook.suspects(source)
     first = found.suspects[: len(wrong)]
     hits = [suspect for suspect in first if suspect.index in wrong]
     assert len(hits) / len(wrong) > 0.93  # 5 % by chance
-    assert 0.6 < found.num_wrong / len(wrong) < 1.2
+    low, high = found.num_wrong_interval
+    assert low <= len(wrong) <= high
+    assert low < found.num_wrong < high < 1.5 * len(wrong)
+    assert np.mean([suspect.index in wrong for suspect in found.probably_wrong]) > 0.9
+    assert len({suspect.index for suspect in found.probably_wrong} & wrong) > 0.75 * len(wrong)
     truth = load_source("digits")
     right = [suspect.suggested == truth.classes[truth.pictures[suspect.index].label] for suspect in hits]
     assert np.mean(right) > 0.9
     assert found.suspects == casebook.suspects(source).suspects
+
+
+def test_in_a_clean_set_there_are_suspects_but_hardly_a_wrong_label() -> None:
+    found = casebook.suspects("digits")
+    assert len(found.suspects) > 20
+    assert found.num_wrong_interval[0] <= 2
+    assert len(found.probably_wrong) <= 6
 
 
 def test_a_copy_with_another_label_comes_first(digit_folder: Path, tmp_path: Path) -> None:
@@ -62,6 +78,9 @@ def test_corrected_lists(digit_folder: Path, tmp_path: Path) -> None:
     count = len(found.suspects)
     assert found.apply(tmp_path / "fewer.csv", "leave-out", top=count) == count
     assert found.apply(tmp_path / "new.csv", "relabel", top=1) == 1
+    assert found.apply(tmp_path / "default.csv", "leave-out") == len(found.probably_wrong) < count
+    kept = {picture.name.split("/", 1)[1] for picture in load_source(tmp_path / "default.csv").pictures}
+    assert {suspect.name for suspect in found.suspects} - kept == {one.name for one in found.probably_wrong}
     assert sorted(folder.rglob("*.png")) == before
     fewer, new = (load_source(tmp_path / name) for name in ("fewer.csv", "new.csv"))
     assert len(fewer) == len(before) - count
@@ -71,9 +90,9 @@ def test_corrected_lists(digit_folder: Path, tmp_path: Path) -> None:
     assert len(new) == len(before)
 
 
-def test_what_cannot_be_judged_or_written_is_refused(digit_folder: Path, tmp_path: Path) -> None:
-    source, _ = planted()
-    found = casebook.suspects(source)
+def test_what_cannot_be_judged_or_written_is_refused(
+    found: casebook.Suspects, digit_folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="no file for each picture"):
         found.apply(tmp_path / "a.csv", "relabel")
     folder = casebook.suspects(digit_folder)
@@ -92,7 +111,7 @@ def test_a_list_is_never_overwritten_nor_a_class_emptied(digit_folder: Path, tmp
     assert (tmp_path / "mine.csv").read_text() == "my own work"
     one = found.suspects[0] if found.suspects else None
     zeros = [index for index, picture in enumerate(found.source.pictures) if picture.label == 0]
-    every = [Suspect(index, "", "digit_0", "digit_1", 0.1, 0.9, ()) for index in zeros]
+    every = [Suspect(index, "", "digit_0", "digit_1", 0.1, 0.9, 0.9, ()) for index in zeros]
     with pytest.raises(DataError, match="no picture of class 'digit_0' would be left"):
         dataclasses.replace(found, suspects=(*every, *([one] if one else []))).apply(tmp_path / "a.csv", "relabel", 40)
     assert not (tmp_path / "a.csv").exists()

@@ -80,7 +80,7 @@ def suspects(
     ),
     how: str = typer.Option("leave-out", "--how", help="What --apply does with suspects: leave-out or relabel."),
     top: int = typer.Option(
-        None, "--top", min=1, help="Apply to the first N suspects only; default: to as many as are probably wrong."
+        None, "--top", min=1, help="Apply to the first N suspects; default: to those more probably wrong than right."
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
@@ -101,7 +101,9 @@ def suspects(
         return
     count = len(found.suspects)
     print(f"{data}: {percent(found.accuracy)} of {found.num_pictures} labels agree with what the other pictures say")
-    print(f"seen with {found.network}; {count} labels are suspect, and about {found.num_wrong} are wrong")
+    fewest, most = found.num_wrong_interval
+    print(f"seen with {found.network}; {count} labels are suspect, and about {found.num_wrong} are wrong", end="")
+    print(f" (95 % interval {fewest} to {most}); {len(found.probably_wrong)} are more probably wrong than right")
     for suspect in found.suspects[:SUSPECTS_SHOWN]:
         said = f"labelled {suspect.label} ({percent(suspect.probability)})"
         said += f", looks like {suspect.suggested} ({percent(suspect.suggested_probability)})"

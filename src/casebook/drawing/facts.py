@@ -77,13 +77,18 @@ def unit_fact(unit: Unit, known: dict[int, Fact]) -> Fact:
 
 
 def group_fact(nodes: Sequence[Node], title: str, known: dict[int, Fact]) -> Fact:
-    """The sum of the calls that one box stands for; its arithmetic is that of each call with multiply-adds."""
-    parts = [known[node.number] for node in nodes]
+    """The sum of the calls that one box stands for; its arithmetic is that of each call with multiply-adds.
+
+    `nodes` has the calls of folded copies inside the box too; their first ones alone are `known`.
+    """
+    parts = [known[node.number] for node in nodes if node.number in known]
     lines = [f"{part.title}: {line}" for part in parts if part.multiply_adds for line in part.arithmetic[-1:]]
     path = common_path([node.name for node in nodes])
     return parts[-1]._replace(
         name=path or parts[-1].name, title=title, input=parts[0].input, window="",
-        weights=sum(part.weights for part in parts), multiply_adds=sum(part.multiply_adds for part in parts),
+        weights=sum(node.cost.parameters for node in nodes),
+        multiply_adds=sum(node.cost.multiply_adds or 0 for node in nodes),
+        times=sum(part.times for part in parts) // len(nodes),
         total_weights=sum(part.total_weights for part in parts),
         total_multiply_adds=sum(part.total_multiply_adds for part in parts), arithmetic=tuple(lines),
     )  # fmt: skip

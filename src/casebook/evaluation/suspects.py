@@ -3,15 +3,18 @@
 Each picture is judged by a classifier that has not seen it: the pictures are divided into folds that keep copies and
 groups together, and each fold is answered by a logistic regression on the others. Confident learning (Northcutt, Jiang
 and Chuang, JAIR 70, 2021) then decides which labels are doubted, and the probability of the given label orders them.
+How many are wrong is estimated apart from that, by a model of wrong labels: see `wrong_labels`.
 """
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import log_softmax
 
 from ..errors import DataError
 
@@ -19,6 +22,9 @@ FOLDS = 5
 NEIGHBOURS = 10
 STRENGTHS = (0.01, 0.1, 1.0)  # L2 per picture, of the mean loss; the first fold chooses
 MOST_ITERATIONS = 300
+MOST_WRONG = 0.5  # share of labels; beyond it nothing could be learnt from them
+TEMPERATURES = (0.05, 20.0)
+LIKELIHOOD_RATIO = 1.9207  # half the 95 % quantile of chi-squared with one degree of freedom
 BLOCK = 2048  # pictures whose distances to all others are in memory at once
 
 
@@ -35,6 +41,8 @@ class Suspect:
     probability: float
     """Of the given label, by a classifier that has not seen the picture."""
     suggested_probability: float
+    wrong_probability: float
+    """That the given label is wrong; see `wrong_labels`."""
     reasons: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,6 +157,64 @@ def doubted(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> ND
     best = possible.argmax(axis=1)
     is_possible = possible[np.arange(count), best] >= 0
     return is_possible & (best != labels) & (probabilities.argmax(axis=1) != labels)
+
+
+class WrongLabels(NamedTuple):
+    """How many labels are wrong, and which.
+
+    `share` of the labels is wrong, from `interval[0]` to `interval[1]` with 95 % confidence. `probabilities` (N,) are
+    those that each label is wrong; their sum is about N times the share.
+    """
+
+    share: float
+    interval: tuple[float, float]
+    probabilities: NDArray[np.float64]
+
+
+def wrong_labels(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> WrongLabels:
+    """Tells wrong labels from pictures that the classifier finds hard.
+
+    The model: with `share` the label was replaced by any other class; else it follows the out-of-fold `probabilities`
+    (N, K), sharpened or softened by a temperature. A hard picture is one of which the classifier is unsure, and the
+    temperature says how sure it may be; a wrong label may be on a picture of which it is rightly sure. Temperature and
+    share are those under which `labels` (N,) are most likely, the interval has the shares whose likelihood is near that
+    (profile likelihood), and Bayes' rule gives each label's probability. So labels that are wrong because the picture
+    is hard are not counted.
+    """
+    others = max(probabilities.shape[1] - 1, 1)
+    logarithms, rows = np.log(np.maximum(probabilities, 1e-12)), np.arange(len(labels))
+
+    def right(cold: float) -> NDArray[np.float64]:
+        """(N,) the probability of the given label, the temperature being exp(cold)."""
+        return np.exp(log_softmax(logarithms * np.exp(-cold), axis=1)[rows, labels])
+
+    def loss(share: float, own: NDArray[np.float64]) -> float:
+        return float(-np.log(np.maximum((1 - share) * own + share * (1 - own) / others, 1e-300)).sum())
+
+    def lowest(of: Callable[[float], float], bounds: tuple[float, float]) -> tuple[float, float]:
+        found = minimize_scalar(of, bounds=bounds, method="bounded", options={"xatol": 1e-5})
+        return float(found.x), float(found.fun)
+
+    colds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
+
+    def best_share(cold: float) -> tuple[float, float]:
+        own = right(cold)
+        share, least = lowest(lambda share: loss(share, own), (0.0, MOST_WRONG))
+        none = loss(0.0, own)
+        return (0.0, none) if none <= least else (share, least)
+
+    cold, _ = lowest(lambda cold: best_share(cold)[1], colds)
+    share, least = best_share(cold)
+
+    def beyond(other: float) -> float:
+        """Above 0 where this share is too unlikely, whatever the temperature."""
+        return lowest(lambda cold: loss(other, right(cold)), colds)[1] - least - LIKELIHOOD_RATIO
+
+    low = brentq(beyond, 0.0, share, xtol=1e-5) if share > 0 and beyond(0.0) > 0 else 0.0
+    high = brentq(beyond, share, MOST_WRONG, xtol=1e-5) if beyond(MOST_WRONG) > 0 else MOST_WRONG
+    own = right(cold)
+    wrong = share * (1 - own) / others
+    return WrongLabels(share, (float(low), float(high)), wrong / np.maximum((1 - share) * own + wrong, 1e-300))
 
 
 def lonely(features: NDArray[np.floating], labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:

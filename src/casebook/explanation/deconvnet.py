@@ -55,7 +55,7 @@ def project(
         leaf = as_leaf(image[:1])
         with descending(rule):
             _, kept = run(network, leaf, [layer])
-        maps = as_map(kept[layer], layer)
+        maps = as_map(kept[layer], layer, network)
         values = maps[0].detach()
         strongest, places = values.flatten(1).max(1)
         if channels is None:

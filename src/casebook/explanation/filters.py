@@ -67,4 +67,4 @@ def feature_maps(network: nn.Module, image: Tensor, layer: str) -> NDArray[np.fl
     """
     with evaluating(network), torch.no_grad():
         _, kept = run(network, image[:1], [layer])
-    return as_map(kept[layer], layer)[0].float().cpu().numpy()
+    return as_map(kept[layer], layer, network)[0].float().cpu().numpy()

@@ -34,7 +34,7 @@ def excitement(network: nn.Module, layer: str, batches: Iterable[Tensor]) -> Exc
     with evaluating(network), torch.no_grad():
         for images in batches:
             _, kept = run(network, images, [layer])
-            rows.append(as_map(kept[layer], layer).flatten(2).amax(2).float().cpu().numpy())
+            rows.append(as_map(kept[layer], layer, network).flatten(2).amax(2).float().cpu().numpy())
     if not rows:
         raise ModelError("there is no picture that could excite a channel")
     return Excitement(layer, np.concatenate(rows))

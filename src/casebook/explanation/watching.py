@@ -51,9 +51,10 @@ def _keeper(kept: dict[str, Tensor], layer: str) -> Any:
         if isinstance(output, Tensor):
             kept[layer] = output
             return output.clone()
-        if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+        if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
             kept[layer] = output[0]
-            return (output[0].clone(), *output[1:])
+            followed = (output[0].clone(), *output[1:])
+            return list(followed) if isinstance(output, list) else followed
         raise ModelError(
             f"the layer {layer!r} gives a {type(output).__name__}, expected a tensor; choose another layer"
         )

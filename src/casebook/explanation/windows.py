@@ -13,6 +13,7 @@ from .watching import as_map, evaluating, run
 
 IDENTITIES = ONE_SIDED | GATES | TWO_SIDED | CLAMPS | {
     functional.batch_norm, functional.local_response_norm, functional.group_norm, functional.instance_norm,
+    functional.layer_norm, functional.rms_norm,
 }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def windows(
         images = torch.zeros(1, *image_shape, dtype=dtype, device=device, requires_grad=True)
         with Reach():
             _, kept = run(network, images, [layer])
-        total = as_map(kept[layer], layer).sum(1)[0]
+        total = as_map(kept[layer], layer, network).sum(1)[0]
         found = []
         for row, column in positions:
             (reached,) = torch.autograd.grad(total[row, column], images, retain_graph=True)
@@ -97,7 +98,12 @@ def _adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool =
     return functional.adaptive_avg_pool2d(input, output_size)
 
 
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    return value.mean(-2, keepdim=True).repeat(*(1,) * (value.ndim - 2), query.shape[-2], 1)
+
+
 STANDINS = {
+    functional.scaled_dot_product_attention: _attention,
     torch.conv2d: _conv2d,
     functional.linear: _linear,
     functional.max_pool2d: _max_pool2d,

@@ -90,8 +90,13 @@ class Foreign(Network):
         return nn.Sequential(*(part[0] if len(part) == 1 else nn.Sequential(*part) for part in modules))
 
     def stage_names(self) -> list[str]:
-        """The names of the stem's modules and of the stages among all submodules, shallow to deep."""
-        return [f"body.{name}" for name in (*self._before(), *self._names)]
+        """The names of the stem's modules and of the stages among all submodules, shallow to deep.
+
+        A list of modules, which does not run itself, is left out.
+        """
+        names = [*self._before(), *self._names]
+        running = [name for name in names if not isinstance(self.body.get_submodule(name), nn.ModuleList)]
+        return [f"body.{name}" for name in running or names]
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Normalised images -> what the head takes: a map, tokens (B, N, C), or features (B, F)."""

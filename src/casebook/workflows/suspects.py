@@ -16,7 +16,7 @@ from ..data.scan import Scan
 from ..data.sources import Source, load_source
 from ..data.split import tied
 from ..errors import DataError, PictureError, WeightsError
-from ..evaluation.suspects import Suspect, doubted, lonely, order_suspects, out_of_fold
+from ..evaluation.suspects import Suspect, lonely, order_suspects, out_of_fold, wrong_labels
 from ..files import write_atomically
 from ..progress import Reporter, reporting
 from ..runner.bundle import is_bundle
@@ -42,9 +42,16 @@ class Suspects:
     accuracy: float
     """Share of all labels that the classifiers which had not seen the picture agree with."""
     num_wrong: int
-    """An estimate, by confident learning, of how many labels are wrong."""
+    """An estimate of how many labels are wrong; those that are wrong because the picture is hard are not counted."""
+    num_wrong_interval: tuple[int, int]
+    """Of the estimate, with 95 % confidence."""
     suspects: tuple[Suspect, ...]
     notes: tuple[str, ...]
+
+    @property
+    def probably_wrong(self) -> tuple[Suspect, ...]:
+        """Those whose labels are more probably wrong than right."""
+        return tuple(suspect for suspect in self.suspects if suspect.wrong_probability > 0.5)
 
     def to_dict(self) -> dict[str, Any]:
         """The document that `casebook data suspects --json` prints."""
@@ -54,6 +61,8 @@ class Suspects:
             "pictures": self.num_pictures,
             "accuracy": self.accuracy,
             "estimated_wrong": self.num_wrong,
+            "estimated_wrong_interval": list(self.num_wrong_interval),
+            "probably_wrong": len(self.probably_wrong),
             "suspects": [suspect.to_dict() for suspect in self.suspects],
             "notes": list(self.notes),
         }
@@ -68,12 +77,13 @@ class Suspects:
         """Writes a list of all pictures in which the first `top` suspects have their suggested label, or are missing.
 
         The list is a CSV file with the columns path, label, and split and group where the data has them. No picture is
-        moved. Gives the number of suspects it was done to; without `top` it is done to `num_wrong` of them.
+        moved. Gives the number of suspects it was done to; without `top` it is done to those `probably_wrong`.
 
         Raises DataError for pictures that are no files, a list that exists, a class that would have no pictures left,
         and where the list cannot be written.
         """
-        return write_corrected(Path(path), self.source, self.suspects[: self.num_wrong if top is None else top], how)
+        chosen = self.probably_wrong if top is None else self.suspects[:top]
+        return write_corrected(Path(path), self.source, chosen, how)
 
 
 def suspects(
@@ -128,7 +138,10 @@ def suspects(
     labels = np.array([source.pictures[row].label for row in rows], np.int64)
     present = np.unique(labels)
     groups = _groups(source, copies, rows)
-    found = out_of_fold(vectors, np.searchsorted(present, labels), groups, seed=seed)
+    ranks = np.searchsorted(present, labels)
+    found = out_of_fold(vectors, ranks, groups, seed=seed)
+    estimate, wrong = wrong_labels(found.probabilities[found.known], ranks[found.known]), np.zeros(len(rows))
+    wrong[found.known] = estimate.probabilities
     probabilities = np.zeros((len(rows), len(source.classes)))
     probabilities[:, present] = found.probabilities
     place = {int(row): position for position, row in enumerate(rows)}
@@ -143,27 +156,30 @@ def suspects(
     )
     if unknown := int((~found.known).sum()):
         notes.append(f"nothing can be said of {unknown} labels, since no other picture has their class, copies aside")
+    num_wrong, fewest, most = (round(share * found.known.sum()) for share in (estimate.share, *estimate.interval))
     ordered = order_suspects(probabilities, labels, disagreeing, lonely(vectors, labels, groups))
     return Suspects(
         source,
         model if model == "pixels" else f"{model} with {weights}",
         len(rows),
         float((probabilities.argmax(axis=1) == labels)[found.known].mean()),
-        int(doubted(probabilities, labels).sum()),
-        tuple(_suspect(source, rows, probabilities, position, reasons) for position, reasons in ordered),
+        num_wrong,
+        (fewest, most),
+        tuple(
+            _suspect(source, int(rows[place]), probabilities[place], float(wrong[place]), reasons)
+            for place, reasons in ordered
+        ),
         tuple(notes),
     )
 
 
-def _suspect(
-    source: Source, rows: NDArray[np.int64], probabilities: NDArray[np.float64], position: int, reasons: tuple[str, ...]
-) -> Suspect:
-    picture, said = source.pictures[int(rows[position])], probabilities[position]
+def _suspect(source: Source, index: int, said: NDArray[np.float64], wrong: float, reasons: tuple[str, ...]) -> Suspect:
+    picture = source.pictures[index]
     others = np.where(np.arange(len(said)) == picture.label, -1.0, said)
     suggested = int(others.argmax())
     return Suspect(
-        int(rows[position]), picture.name, source.classes[picture.label], source.classes[suggested],
-        round(float(said[picture.label]), 6), round(float(said[suggested]), 6), reasons,
+        index, picture.name, source.classes[picture.label], source.classes[suggested],
+        round(float(said[picture.label]), 6), round(float(said[suggested]), 6), round(wrong, 6), reasons,
     )  # fmt: skip
 
 
