@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import minimize_scalar, root_scalar
 from scipy.special import log_softmax
 
 from ..errors import DataError
@@ -210,11 +210,14 @@ def wrong_labels(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
         """Above 0 where this share is too unlikely, whatever the temperature."""
         return lowest(lambda cold: loss(other, right(cold)), colds)[1] - least - LIKELIHOOD_RATIO
 
-    low = brentq(beyond, 0.0, share, xtol=1e-5) if share > 0 and beyond(0.0) > 0 else 0.0
-    high = brentq(beyond, share, MOST_WRONG, xtol=1e-5) if beyond(MOST_WRONG) > 0 else MOST_WRONG
+    low, high = 0.0, MOST_WRONG
+    if share > 0 and beyond(low) > 0:
+        low = float(root_scalar(beyond, bracket=(low, share), xtol=1e-5).root)
+    if beyond(high) > 0:
+        high = float(root_scalar(beyond, bracket=(share, high), xtol=1e-5).root)
     own = right(cold)
     wrong = share * (1 - own) / others
-    return WrongLabels(share, (float(low), float(high)), wrong / np.maximum((1 - share) * own + wrong, 1e-300))
+    return WrongLabels(share, (low, high), wrong / np.maximum((1 - share) * own + wrong, 1e-300))
 
 
 def lonely(features: NDArray[np.floating], labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
