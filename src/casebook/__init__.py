@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .workflows.many_labels import LabelEvaluation, score_many_labels
     from .workflows.predict import predict
     from .workflows.predict_into import AnswerFiles, SavedAnswers, predict_into
+    from .workflows.ray_workers import RayWorkers
     from .workflows.scale import TargetDevice, profile_device, scale
     from .workflows.scale_training import FinalistTraining
     from .workflows.serve import serve
@@ -60,6 +61,7 @@ _HOMES = {
     "PictureData": ".data.datasets",
     "PictureDataset": ".data.datasets",
     "Preprocessing": ".preprocessing",
+    "RayWorkers": ".workflows.ray_workers",
     "Recipe": ".training.recipe",
     "Run": ".training.run",
     "SavedAnswers": ".workflows.predict_into",
@@ -119,6 +121,7 @@ __all__ = [
     "PictureData",
     "PictureDataset",
     "Preprocessing",
+    "RayWorkers",
     "Recipe",
     "Run",
     "SavedAnswers",

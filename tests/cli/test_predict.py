@@ -113,3 +113,17 @@ def test_damaged_weights(command: Command, small_run: Path, pictures: Path) -> N
 def test_wrong_usage(command: Command, small_run: Path) -> None:
     one_line(command("predict", small_run), code=2)
     one_line(command("predict", small_run, "x.png", "--top", "0"), code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--engine", "spark", "--out", "a.csv"), "expected local or ray"),
+        (("--engine", "ray"), "add --out"),
+        (("--workers", "2", "--out", "a.csv"), "for --engine ray"),
+        (("--worker-gpus", "0.5", "--out", "a.csv"), "for --engine ray"),
+    ],
+)
+def test_workers_go_with_ray_and_ray_with_files(command: Command, options: tuple[str, ...], expected: str) -> None:
+    result = command("predict", "any.casebook", "x.png", *options)
+    assert expected in one_line(result, 2)

@@ -1,5 +1,6 @@
 """casebook predict"""
 
+import contextlib
 import shlex
 import sys
 from typing import Any
@@ -33,23 +34,34 @@ def predict(
     contact_sheet: str = typer.Option(
         None, "--contact-sheet", metavar="FILE", help="Write a page with the pictures of each class."
     ),
+    engine: str = typer.Option("local", help="local, or ray to answer with --out on a Ray cluster."),
+    workers: int = typer.Option(0, min=0, help="Ray workers; 0: as many as the cluster has room for."),
+    worker_cpus: int = typer.Option(0, min=0, help="Cores for each of them; 0 chooses."),
+    worker_gpus: float = typer.Option(None, min=0, help="GPUs for each, such as 0.5; default: 1 if there is any."),
     batch_size: int = typer.Option(0, "--batch-size", "-b", min=0, help="Pictures at a time; 0 chooses."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     json_: bool = typer.Option(False, "--json", help="Print one JSON document on stdout."),
 ) -> None:  # fmt: skip
     """Say what is in pictures. Ends with code 1 if one could not be read; the others are answered."""
     import casebook
-    from casebook.workflows.predict import open_classifier
+    from casebook.workflows.answering import ModelFiles
 
+    if engine not in ("local", "ray"):
+        raise wrong_usage(f"--engine is {engine!r}, expected local or ray")
+    if engine == "local" and (workers or worker_cpus or worker_gpus is not None):
+        raise wrong_usage("--workers, --worker-cpus and --worker-gpus are for --engine ray")
+    if engine == "ray" and not (out or sort_into or contact_sheet):
+        raise wrong_usage("--engine ray writes files; add --out FILE")
     named = [line for given in pictures for line in (_listed() if given == "-" else [given])]
     if not named:
         say("no picture is named on stdin; expected one path a line")
     if out or sort_into or contact_sheet:
         files = casebook.AnswerFiles(out, sort_into, contact_sheet, sort_with)  # type: ignore[arg-type]
-        with TerminalDisplay() as display:
+        on_ray = casebook.RayWorkers(workers, worker_cpus, worker_gpus) if engine == "ray" else None
+        with TerminalDisplay() as display, contextlib.redirect_stdout(sys.stderr):  # Ray prints what happens
             saved = casebook.predict_into(
-                files, open_classifier(model, weights, classes, device), named, top=top, batch_size=batch_size,
-                unsure=unsure, progress=display,
+                files, ModelFiles(model, weights, classes, device), named, top=top, batch_size=batch_size,
+                unsure=unsure, workers=on_ray, progress=display,
             )  # fmt: skip
         _print_saved(saved.to_dict(), json_)
         if saved.num_errors:

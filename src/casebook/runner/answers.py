@@ -199,13 +199,19 @@ class PictureClassifier(abc.ABC):
 
     def _stream(self, pictures: Pictures, top: int, batch_size: int, judge: Judge | None) -> Iterator[Answer]:
         for readings in self._batches(pictures, batch_size):
-            good = [reading for reading in readings if reading.pixels is not None]
-            answered = iter(())
-            if good:
-                outputs = self.infer(np.stack([reading.pixels for reading in good if reading.pixels is not None]))
-                answered = iter(self.answers_of([reading.name for reading in good], outputs, top=top, judge=judge))
-            for reading in readings:
-                yield Answer(reading.name, error=reading.error) if reading.pixels is None else next(answered)
+            yield from self.answered(readings, top=top, judge=judge)
+
+    def answered(self, readings: Sequence[Reading], *, top: int = 5, judge: Judge | None = None) -> list[Answer]:
+        """One answer for each picture of a batch that has been read, in order; `judge` stands for the classifier's."""
+        good = [reading for reading in readings if reading.pixels is not None]
+        answers = iter(())
+        if good:
+            outputs = self.infer(np.stack([reading.pixels for reading in good if reading.pixels is not None]))
+            answers = iter(self.answers_of([reading.name for reading in good], outputs, top=top, judge=judge))
+        return [
+            Answer(reading.name, error=reading.error) if reading.pixels is None else next(answers)
+            for reading in readings
+        ]
 
     def _batches(self, pictures: Pictures, batch_size: int) -> Iterator[list[Reading]]:
         waiting: list[Reading] = []
@@ -291,10 +297,12 @@ def open_answerer(
 ) -> Answerer:
     """The bundle in a file, ready to answer. What is not given is what `bench` chose here, or else the default.
 
+    Where an engine or a network is given, `bench`'s choice counts for nothing.
+
     Raises BundleError.
     """
     bundle = Bundle.open(path)
-    choice = (remembered(bundle) if not (engine or network or threads) else None) or Choice()
+    choice = (remembered(bundle) if not (engine or network) else None) or Choice()
     return Answerer(
         bundle, engine=engine or choice.engine, network=network or choice.network, threads=threads or choice.threads,
         exact=choice.exact,

@@ -30,7 +30,7 @@ class Journal:
 
     def __init__(self, path: Path, asked: dict[str, Any], threads: int):
         self.path, self.num_answered, self.threads = path, 0, threads
-        self._asked = asked
+        self.asked = asked
 
     def __enter__(self) -> Self:
         try:
@@ -57,14 +57,14 @@ class Journal:
             if first and not first.startswith(b'{"format":'):
                 raise RunError(f"{self.path}: is no journal of predictions; remove it, or choose another file")
             self._file.truncate(0)
-            self._write({"format": FORMAT, "threads": self.threads, "asked": self._asked})
+            self._write({"format": FORMAT, "threads": self.threads, "asked": self.asked})
             return
         try:
             header = json.loads(first)
             known, threads = header["asked"], header["threads"]
             if header["format"] != FORMAT or type(threads) is not int or not 1 <= threads <= 1024:
                 raise ValueError
-            differ = [name for name in self._asked | known if self._asked.get(name) != known.get(name)]
+            differ = [name for name in self.asked | known if self.asked.get(name) != known.get(name)]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(f"{self.path}: is no journal of predictions; remove it, or choose another file") from error
         if differ:

@@ -3,10 +3,14 @@
 import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..runner.answers import Answer, PictureClassifier, open_answerer
 from ..runner.bundle import check_alone, is_bundle
 from ..runner.reading import NamedPicture, Picture, Pictures, named_pictures
+
+if TYPE_CHECKING:
+    from ..data.pictures import Source
 
 SIZED = (str, Path, list, tuple)  # pictures that can be counted before they are read; of others, each may take its time
 
@@ -60,11 +64,32 @@ def with_shards(pictures: Pictures) -> Pictures:
             found.append(one)  # type: ignore[arg-type]
             continue
         source = read_shards(one)
-        found += [
-            NamedPicture(picture.name, get=functools.partial(source.content, index))
-            for index, picture in enumerate(source.pictures)
-        ]
+        found += [NamedPicture(one.name, get=_InShards(source, row)) for row, one in enumerate(source.pictures)]
     return found
+
+
+class _InShards:
+    """Gets the content of a picture in shards. Another process reads the index again, once."""
+
+    def __init__(self, source: "Source", row: int):
+        self.source, self.row = source, row
+
+    def __call__(self) -> bytes:
+        return self.source.content(self.row)
+
+    def __reduce__(self) -> tuple:
+        return _in_shards, (self.source.name, self.row)
+
+
+def _in_shards(given: str, row: int) -> _InShards:
+    return _InShards(_opened_shards(given), row)
+
+
+@functools.cache
+def _opened_shards(given: str) -> "Source":
+    from ..data.shards import read_shards
+
+    return read_shards(given)
 
 
 def open_classifier(
@@ -72,13 +97,18 @@ def open_classifier(
     weights: str | Path | None = None,
     classes: str | Path | None = None,
     device: str = "auto",
+    *,
+    threads: int = 0,
 ) -> PictureClassifier:
-    """What answers. A bundle does so without torch, which takes a second to load; code inside it is never run here."""
+    """What answers. A bundle does so without torch, which takes a second to load; code inside it is never run here.
+
+    `threads` are those that a bundle's engine computes with; 0 chooses.
+    """
     if isinstance(model, PictureClassifier):
         return model
     if is_bundle(model):
         check_alone(model, weights=weights, classes=classes)
-        return open_answerer(model)
+        return open_answerer(model, threads=threads)
 
     from ..evaluation.classifier import load
 

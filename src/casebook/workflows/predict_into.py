@@ -1,21 +1,23 @@
 """Predict many pictures into files: a call that was killed goes on where it stopped, and ends with the same bytes."""
 
 import dataclasses
-import hashlib
 import heapq
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, RunError
+from ..preprocessing import Preprocessing
 from ..progress import Advanced, Remark, Reporter, reporting
-from ..runner.answers import Answer, Answerer, PictureClassifier
+from ..runner.answers import Answer, PictureClassifier
 from ..runner.reading import NamedPicture, Pictures, named_pictures
 from .answer_files import SortWith, sort_pictures, write_table
 from .answer_journal import Journal
+from .answering import Answering, Here, Model, ModelFacts, ModelFiles, Question
 from .predict import open_classifier, with_shards
+from .ray_workers import OnRay, RayWorkers
 
 MOST_SHOWN = 60  # pictures of each group are on a contact sheet
 
@@ -99,56 +101,76 @@ class SavedAnswers:
 
 def predict_into(
     files: AnswerFiles,
-    model: str | Path | PictureClassifier,
+    model: Model,
     pictures: Pictures,
     *,
     top: int = 5,
     batch_size: int = 0,
     unsure: float | None = None,
+    workers: RayWorkers | None = None,
     progress: bool | Reporter = False,
 ) -> SavedAnswers:
     """Answers every picture, as `predict` does, into a table, a sorted folder or a page.
 
     The answers so far are kept beside the first file, in a file that ends in `.part`. The same call goes on from there
     after it was interrupted, with the same number of threads, and ends with the same bytes. Pictures are recognised by
-    their names. `pictures` are files, folders, patterns and sets of shards.
+    their names. `pictures` are files, folders, patterns and sets of shards. With `workers`, the pictures are answered
+    on a Ray cluster; one process with the same number of threads gives the same bytes.
 
     Raises RunError where the files cannot be written or belong to another call, and what `predict` raises.
     """
     if top < 1:
         raise DataError(f"top is {top}, expected 1 or more classes")
-    classifier = open_classifier(model)
-    if classifier.thresholds:
-        raise RunError(
-            f"{classifier.name} gives a picture several classes, and these files hold one answer a picture; "
-            "use 'casebook predict --json'"
-        )
     named = list(named_pictures(with_shards(pictures)))
     if any(picture.image is not None for picture in named):
         raise DataError("a picture is an image in memory; predict_into answers files, so that it can go on with them")
     _check_folder(files, pictures)
-    size, top = batch_size or classifier.batch_size, min(top, len(classifier.classes))
-    asked = _asked(classifier, size, top, unsure)
-    journal = Journal(files.journal, asked, _threads(classifier, size, len(named)))
-    with reporting(progress) as report, journal:
-        journal.resume([picture.name for picture in named], size)
-        if (earlier := journal.num_answered) or _is_sorted(files):
-            report(Remark(f"going on: {earlier} of {len(named)} pictures are answered already"))
-        left = classifier.stream(iter(named[earlier:]), top=top, batch_size=size, unsure=unsure)
-        for batch in _batches(_computed(classifier, journal.threads, left), size):
-            journal.add(batch)
-            report(Advanced("predict", journal.num_answered, len(named)))
-        unsorted = 0
-        if files.out is not None:
-            write_table(Path(files.out), journal.answers(), top)
-        if files.sort_into is not None:
-            Path(files.sort_into).mkdir(parents=True, exist_ok=True)
-            both = zip(journal.answers(), named, strict=True)
-            unsorted = sort_pictures(Path(files.sort_into), both, classifier.classes, files.sort_with)
-        found = _counted(journal, classifier, files, earlier, unsorted)
-        if files.contact_sheet is not None:
-            _write_sheet(files.contact_sheet, found, zip(journal.answers(), named, strict=True), classifier)
-        journal.remove()
+    with reporting(progress) as report, _answering(model, Question(top, unsure), workers, report) as answering:
+        facts = answering.facts
+        if facts.has_many_labels:
+            raise RunError(
+                f"{facts.name} gives a picture several classes, and these files hold one answer a picture; "
+                "use 'casebook predict --json'"
+            )
+        size, top = batch_size or facts.batch_size, min(top, len(facts.classes))
+        asked = {"batch_size": size, "top": top, "unsure": unsure} | facts.digest
+        with Journal(files.journal, asked, answering.threads(size, len(named))) as journal:
+            journal.resume([picture.name for picture in named], size)
+            if (earlier := journal.num_answered) or _is_sorted(files):
+                report(Remark(f"going on: {earlier} of {len(named)} pictures are answered already"))
+            for batch in answering.answered(named[earlier:], size, journal.threads):
+                journal.add(batch)
+                report(Advanced("predict", journal.num_answered, len(named)))
+            found = _written(files, journal, named, facts, earlier)
+            journal.remove()
+    return found
+
+
+def _answering(
+    model: Model, question: Question, workers: RayWorkers | None, report: Reporter
+) -> AbstractContextManager[Answering]:
+    if workers is None:
+        opened = model.open() if isinstance(model, ModelFiles) else open_classifier(model)
+        return nullcontext(Here(opened, question))
+    if isinstance(model, PictureClassifier):
+        raise RunError(f"{model.name} is open in this process; workers open it themselves, so give its path")
+    return OnRay(workers, model if isinstance(model, ModelFiles) else ModelFiles(model), question, report)
+
+
+def _written(
+    files: AnswerFiles, journal: Journal, named: Sequence[NamedPicture], facts: ModelFacts, earlier: int
+) -> SavedAnswers:
+    """Writes the files that are asked for."""
+    unsorted = 0
+    if files.out is not None:
+        write_table(Path(files.out), journal.answers(), journal.asked["top"])
+    if files.sort_into is not None:
+        Path(files.sort_into).mkdir(parents=True, exist_ok=True)
+        both = zip(journal.answers(), named, strict=True)
+        unsorted = sort_pictures(Path(files.sort_into), both, facts.classes, files.sort_with)
+    found = _counted(journal, facts.name, files, earlier, unsorted)
+    if files.contact_sheet is not None:
+        _write_sheet(files.contact_sheet, found, zip(journal.answers(), named, strict=True), facts)
     return found
 
 
@@ -170,63 +192,7 @@ def _is_sorted(files: AnswerFiles) -> bool:
     return folder is not None and folder.is_dir() and any(folder.iterdir())
 
 
-def _asked(classifier: PictureClassifier, batch_size: int, top: int, unsure: float | None) -> dict[str, Any]:
-    """Everything that decides an answer besides the picture and the number of threads."""
-    import casebook
-
-    asked: dict[str, Any] = {
-        "batch_size": batch_size,
-        "top": top,
-        "unsure": unsure,
-        "classes": hashlib.sha256("\0".join(classifier.classes).encode("utf-8", "surrogateescape")).hexdigest(),
-        "preprocessing": classifier.preprocessing.to_dict(),
-        "casebook": casebook.__version__,
-    }
-    if isinstance(classifier, Answerer):
-        with classifier.bundle.path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        return asked | {"model": content, "engine": type(classifier.engine).__name__, "network": classifier.network}
-
-    import torch
-
-    from ..evaluation.classifier import Classifier
-
-    assert isinstance(classifier, Classifier)
-    digest = hashlib.sha256()
-    for name, value in classifier.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    where = {"device": classifier.device.type, "precision": str(classifier.dtype), "torch": torch.__version__}
-    return asked | {"model": digest.hexdigest()} | where
-
-
-def _threads(classifier: PictureClassifier, batch_size: int, num_pictures: int) -> int:
-    """The threads to compute with, unless an earlier call has chosen them. A bundle's engine has its own."""
-    if isinstance(classifier, Answerer):
-        return 1
-    from ..evaluation.classifier import Classifier
-    from .threads import choose_asking_threads
-
-    assert isinstance(classifier, Classifier)
-    return choose_asking_threads([classifier], batch_size, num_pictures)
-
-
-def _computed(classifier: PictureClassifier, threads: int, answers: Iterator[Answer]) -> Iterator[Answer]:
-    if isinstance(classifier, Answerer):
-        return answers
-    from .threads import each_with_threads
-
-    return each_with_threads(threads, answers)
-
-
-def _batches(answers: Iterator[Answer], size: int) -> Iterator[list[Answer]]:
-    while batch := list(itertools.islice(answers, size)):
-        yield batch
-
-
-def _counted(
-    journal: Journal, classifier: PictureClassifier, files: AnswerFiles, earlier: int, unsorted: int
-) -> SavedAnswers:
+def _counted(journal: Journal, model: str, files: AnswerFiles, earlier: int, unsorted: int) -> SavedAnswers:
     classes: Counter[str] = Counter()
     errors = unsure = 0
     for answer in journal.answers():
@@ -237,17 +203,13 @@ def _counted(
         else:
             classes[answer.label] += 1
     found = dict(classes.most_common())
-    return SavedAnswers(
-        classifier.name, files, journal.num_answered, earlier, errors, unsure, found, num_unsorted=unsorted
-    )
+    return SavedAnswers(model, files, journal.num_answered, earlier, errors, unsure, found, num_unsorted=unsorted)
 
 
 Answered = tuple[Answer, NamedPicture]
 
 
-def _write_sheet(
-    path: str | Path, found: SavedAnswers, answered: Iterator[Answered], classifier: PictureClassifier
-) -> None:
+def _write_sheet(path: str | Path, found: SavedAnswers, answered: Iterator[Answered], facts: ModelFacts) -> None:
     from ..reports.contact_sheet import Shown, write_contact_sheet
 
     doubtful: dict[str | None, list[tuple[float, int, Shown]]] = {}
@@ -255,7 +217,7 @@ def _write_sheet(
         if answer.error is not None:
             continue
         kept = doubtful.setdefault(answer.label, [])
-        shown = Shown(answer, _opener(picture, classifier))
+        shown = Shown(answer, _opener(picture, facts.preprocessing))
         # The heap's first is the most certain of those kept, which a less certain one replaces.
         entry = (-answer.probability, -place, shown)
         heapq.heappush(kept, entry) if len(kept) < MOST_SHOWN else heapq.heappushpop(kept, entry)
@@ -264,14 +226,13 @@ def _write_sheet(
     write_contact_sheet(path, found.to_dict(), groups)
 
 
-def _opener(picture: NamedPicture, classifier: PictureClassifier) -> Callable[[], Any]:
+def _opener(picture: NamedPicture, preprocessing: Preprocessing) -> Callable[[], Any]:
     """A function that opens the picture, small where its format allows that."""
 
     def opened() -> Any:
         from ..data.decode import open_picture
 
         content = picture.get() if picture.get else Path(picture.name)
-        value_range = classifier.preprocessing.value_range
-        return open_picture(content, name=picture.name, min_side=256, value_range=value_range)
+        return open_picture(content, name=picture.name, min_side=256, value_range=preprocessing.value_range)
 
     return opened
