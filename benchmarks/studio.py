@@ -9,18 +9,22 @@ again. The jump is from the key End until the last pictures are drawn. Needs Chr
 """
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
+import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
-from studio_session import studio
+from studio_session import Server, studio
 
 DRAWN = """() => {
   const grid = document.querySelector('.grid');
@@ -31,6 +35,21 @@ DRAWN = """() => {
     return at.bottom > box.top && at.top < Math.min(box.bottom, innerHeight);
   });
   return images.length > 0 && images.every((image) => image.complete && image.naturalWidth > 0);
+}"""
+
+# Scrolls up and down for some seconds; every hundredth stroke goes to an end.
+SCROLL = """(seconds) => {
+  const grid = document.querySelector('.grid');
+  const end = performance.now() + 1000 * seconds;
+  window.strokes = 0;
+  const go = () => {
+    if (performance.now() > end) return;
+    grid.scrollTop += window.strokes % 400 < 200 ? 1500 : -1500;
+    window.strokes += 1;
+    if (window.strokes % 100 === 0) grid.scrollTop = window.strokes % 200 ? grid.scrollHeight : 0;
+    setTimeout(go, 60);
+  };
+  go();
 }"""
 
 
@@ -77,17 +96,35 @@ def renderers() -> list[int]:
     return found
 
 
-def scroll(page: Any, minutes: float) -> int:
-    """Scrolls up and down the grid; gives the number of strokes."""
-    strokes, end = 0, time.monotonic() + 60 * minutes
-    page.mouse.move(450, 700)
+@contextlib.contextmanager
+def chromium() -> Iterator[str]:
+    """A browser of its own with one page; the address of its DevTools, from which Playwright can go away again."""
+    executable = shutil.which("chromium") or "chromium"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+        arguments += ["--disable-dev-shm-usage", "--window-size=1280,900", f"--user-data-dir={profile}"]
+        with subprocess.Popen([executable, *arguments], stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stderr is not None
+                found = (re.search(r"DevTools listening on ws://([^/]+)/", line) for line in process.stderr)
+                address = next(one[1] for one in found if one)
+                threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop it
+                yield f"http://{address}"
+            finally:
+                process.kill()
+
+
+def scrolled(minutes: float, server: int) -> tuple[float, float]:
+    """The most MiB of the page and of the server while the page scrolls and nobody looks.
+
+    DevTools keep 100 MiB of answers in the page's process while Playwright is connected, so it is not.
+    """
+    most = (0.0, 0.0)
+    end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
-        page.mouse.wheel(0, 1500 if strokes % 400 < 200 else -1500)
-        page.wait_for_timeout(60)
-        strokes += 1
-        if strokes % 100 == 0:
-            page.locator(".grid").press("End" if strokes % 200 else "Home")
-    return strokes
+        time.sleep(1)
+        most = max(most[0], *map(resident_mib, renderers())), max(most[1], resident_mib(server))
+    return most
 
 
 def main() -> None:
@@ -98,50 +135,56 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         make_pictures(root / "many", given.pictures)
-        with studio(root) as server, sync_playwright() as driver:
-            browser = driver.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--headless=new", "--no-sandbox", "--disable-gpu"]
-            )
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.goto(server.address)
-            page.locator("h2").first.wait_for()
-            post = "import('/static/lib/api.js').then((api) => api.post('/api/projects', {folder: 'many'}))"
-            project = page.evaluate(post)["id"]
-            label = f"{server.address.partition('/?')[0]}/p/{project}/label"
-            for what in ("first time", "again"):
-                began = time.perf_counter()
-                page.goto(label, wait_until="commit")
-                drawn(page)
-                print(f"ready, {what}: {time.perf_counter() - began:.2f} s")
-            nodes = page.evaluate("document.querySelectorAll('*').length")
-            print(f"DOM nodes: {nodes} for {page.locator('main [role=status]').inner_text()}")
-            for what in ("first time", "again"):
-                page.locator(".grid").focus()
-                page.keyboard.press("Home")
-                drawn(page)
-                began = time.perf_counter()
-                page.keyboard.press("End")
-                page.locator(f"#picture-{given.pictures - 1}.at").wait_for()
-                drawn(page)
-                print(f"jump to the end, {what}: {time.perf_counter() - began:.2f} s")
+        with studio(root) as server, chromium() as devtools:
+            measure(server, devtools, given)
+
+
+def measure(server: Server, devtools: str, given: argparse.Namespace) -> None:
+    with sync_playwright() as driver:
+        page = driver.chromium.connect_over_cdp(devtools).contexts[0].pages[0]
+        page.goto(server.address)
+        page.locator("h2").first.wait_for()
+        post = "import('/static/lib/api.js').then((api) => api.post('/api/projects', {folder: 'many'}))"
+        project = page.evaluate(post)["id"]
+        label = f"{server.address.partition('/?')[0]}/p/{project}/label"
+        for what in ("first time", "again"):
             began = time.perf_counter()
-            page.keyboard.press("x")
-            page.get_by_text("1 picture left out").wait_for()
-            print(f"one change, kept and written to the list: {time.perf_counter() - began:.2f} s")
-            devtools = page.context.new_cdp_session(page)
-            after = f"after {given.minutes:g} minutes of scrolling"
-            for what in ("before scrolling", after, f"{after} and a garbage collection"):
-                if "garbage" in what:  # Chromium itself collects when memory becomes scarce
-                    devtools.send("HeapProfiler.collectGarbage")
-                    page.wait_for_timeout(3000)
-                heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
-                page_mib = max(map(resident_mib, renderers()))
-                server_mib = resident_mib(server.pid)
-                print(f"memory {what}: server {server_mib:.0f} MiB, page {page_mib:.0f} MiB (heap {heap:.0f} MiB)")
-                if what == "before scrolling":
-                    scroll(page, given.minutes)
-            print(f"DOM nodes: {page.evaluate('document.querySelectorAll(`*`).length')}")
-            browser.close()
+            page.goto(label, wait_until="commit")
+            drawn(page)
+            print(f"ready, {what}: {time.perf_counter() - began:.2f} s")
+        nodes = page.evaluate("document.querySelectorAll('*').length")
+        print(f"DOM nodes: {nodes} for {page.locator('main [role=status]').inner_text()}")
+        for what in ("first time", "again"):
+            page.locator(".grid").focus()
+            page.keyboard.press("Home")
+            drawn(page)
+            began = time.perf_counter()
+            page.keyboard.press("End")
+            page.locator(f"#picture-{given.pictures - 1}.at").wait_for()
+            drawn(page)
+            print(f"jump to the end, {what}: {time.perf_counter() - began:.2f} s")
+        began = time.perf_counter()
+        page.keyboard.press("x")
+        page.get_by_text("1 picture left out").wait_for()
+        print(f"one change, kept and written to the list: {time.perf_counter() - began:.2f} s")
+        report("before scrolling", page, server.pid)
+        page.evaluate(SCROLL, 60 * given.minutes)
+    most = scrolled(given.minutes, server.pid)
+    print(f"memory while scrolling: at most page {most[0]:.0f} MiB, server {most[1]:.0f} MiB")
+    with sync_playwright() as driver:
+        page = driver.chromium.connect_over_cdp(devtools).contexts[0].pages[0]
+        strokes = page.evaluate("window.strokes")
+        report(f"after {given.minutes:g} minutes and {strokes} strokes", page, server.pid)
+        page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
+        page.wait_for_timeout(3000)
+        report("after a garbage collection", page, server.pid)
+
+
+def report(when: str, page: Any, server: int) -> None:
+    heap = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
+    page_mib, nodes = max(map(resident_mib, renderers())), page.evaluate("document.querySelectorAll('*').length")
+    server_mib = resident_mib(server)
+    print(f"memory {when}: page {page_mib:.0f} MiB (heap {heap:.0f}), server {server_mib:.0f} MiB; {nodes} nodes")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """The server never loads torch, whatever it is asked; and what it must not say it does not say."""
 
+import posixpath
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from casebook.studio.app import STATIC, _static_files
 
 SCRIPT = """
 import http.client, json, os, re, signal, sys, threading
@@ -72,3 +76,18 @@ def test_no_answer_to_any_get_loads_torch(root: Path) -> None:
     assert done.stdout.endswith("answered\n"), done.stdout + done.stderr
     assert int(done.stdout.split()[0]) > 30
     assert done.returncode == 0
+
+
+def test_the_first_page_asks_at_once_for_all_that_it_imports() -> None:
+    """Otherwise each import would wait for the answer to the one before."""
+    imported: set[str] = set()
+    waiting = ["app.js"]
+    while waiting:
+        name = waiting.pop()
+        imported.add(name)
+        text = _static_files()[name].read_text(encoding="utf-8")
+        for found in re.findall(r'(?m)^(?:import|export) .*?from ?"(\.[^"]+)"', text):
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(name), found))
+            waiting += [path] if path not in imported else []
+    shell = (STATIC / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'rel="modulepreload" href="/static/([^"]+)"', shell)) == imported

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 RESULTS = {
@@ -218,3 +219,17 @@ def test_flags_are_said_in_the_words_of_a_page(page: Any, studio: Any, text: str
     page.goto(studio.origin)
     found = page.evaluate("text => import('/static/lib/words.js').then((words) => words.spoken(text))", text)
     assert found == {"words": words, "terminal": terminal}
+
+
+@pytest.mark.parametrize(("accepted", "epoch"), [(True, 4), (False, 2)])
+def test_the_epoch_that_is_marked_is_the_one_that_was_kept(page: Any, studio: Any, accepted: bool, epoch: int) -> None:
+    from casebook.training.fine_tuning import Judgement, Losses
+
+    losses = Losses(np.ones(4), np.ones(4, bool))
+    note = Judgement(accepted, 0.1, 0.2, losses, losses).reason
+    rows = [{"number": n, "phase": phase, "is_best": n % 2 == 0} for n, phase in enumerate("hhtt", 1)]
+    page.goto(studio.origin)
+    found = page.evaluate(
+        "([rows, note]) => import('/static/pages/run.js').then(({ kept }) => kept(rows, [note]).number)", [rows, note]
+    )
+    assert found == epoch

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import html
 import mimetypes
@@ -136,12 +137,18 @@ async def shell(request: Request) -> Response:
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _read(path: Path, changed_ns: int) -> tuple[bytes, str]:
+    """The file and its ETag; kept, since each read would wait for a thread that reads a large folder."""
+    content = path.read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
 async def static(request: Request) -> Response:
     path = request.app.state.files.get(request.path_params["path"])
     if path is None or path.name == "index.html":
         raise HTTPException(404)
-    content = path.read_bytes()
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    content, tag = _read(path, path.stat().st_mtime_ns)
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)

@@ -19,6 +19,9 @@ from .app import create_app
 from .session import Sessions
 from .settings import StudioSettings
 
+SWITCH_SECONDS = 0.001
+"""After which a thread lets others run: one that reads a large folder would hold up each answer by Python's 5 ms."""
+
 
 class Server(uvicorn.Server):
     """Ends the event streams first; they would never end by themselves."""
@@ -44,6 +47,7 @@ class Server(uvicorn.Server):
 
 def serve(settings: StudioSettings, opened: Callable[[str], None]) -> None:
     """Serves until SIGTERM or Ctrl-C; calls `opened` with the address to open. Raises ServerError."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
     with contextlib.closing(_one_at_a_time(settings)):
         sessions = Sessions(settings.state)

@@ -78,7 +78,7 @@ function OfJob({ job, project, store }) {
     <${Controls} job=${job} store=${store} />
     ${job.state === "done" && html`<${Next} project=${project} run=${job.run} />`}
     ${events === null && !error && html`<${Loading} />`}
-    ${(rows.length > 0 || found.steps.length > 0) && html`<${Curves} rows=${rows} steps=${found.steps} epochs=${job.state === "done" ? 1 : found.total} />`}
+    ${(rows.length > 0 || found.steps.length > 0) && html`<${Curves} rows=${rows} steps=${found.steps} notes=${found.notes} epochs=${job.state === "done" ? 1 : found.total} />`}
     ${found.started && html`<${Decided} started=${found.started} notes=${found.notes} />`}
     <${Log} job=${job} />`;
 }
@@ -140,8 +140,14 @@ function Next({ project, run }) {
 // As many decimals as tell two ticks apart.
 const loss = (value, apart = 0.001) => value.toFixed(Math.min(6, Math.max(0, Math.ceil(-Math.log10(apart)))));
 
-function Curves({ rows, steps, epochs = 1 }) {
-  const best = rows.findLast((row) => row.is_best) ?? null;
+// The epoch whose weights are kept; after fine-tuning that was not worth it, one of the head.
+export function kept(rows, notes) {
+  const isHead = notes.some((note) => note.startsWith("the head alone was kept"));
+  return rows.findLast((row) => row.is_best && (!isHead || row.phase === rows[0].phase)) ?? null;
+}
+
+function Curves({ rows, steps, notes = [], epochs = 1 }) {
+  const best = kept(rows, notes);
   const line = (name, kind, key) => ({
     name, kind, points: rows.map((row) => [row.number, row[key]]), best: best && kind === "validation" ? [best.number, best[key]] : null,
   });
