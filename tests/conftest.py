@@ -1,6 +1,7 @@
 """What tests share: small real data sets, folders made of scikit-learn's digits, and runs trained on them."""
 
 import csv
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,6 +30,11 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of collected tests hold stays to the end, so the garbage collector need not look through it."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -28,7 +28,7 @@ def generate(*arguments: str, columns: str = "200") -> subprocess.CompletedProce
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("columns", ["30", "200"])
+@pytest.mark.parametrize("columns", ["30", pytest.param("200", marks=pytest.mark.slow)])
 def test_generated_pages_are_fresh(columns: str) -> None:
     result = generate("--check", columns=columns)
     assert result.returncode == 0, result.stderr

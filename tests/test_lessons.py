@@ -55,6 +55,7 @@ def test_the_page_on_python_runs_from_top_to_bottom() -> None:
         run_python(block, namespace, "python")
 
 
+@pytest.mark.slow  # its cells are the page's blocks, which the test before runs
 def test_the_notebook_runs_from_top_to_bottom() -> None:
     """Each cell is code without prompts; all share one namespace."""
     notebook = json.loads((DOCS / "python.ipynb").read_text(encoding="utf-8"))
