@@ -1,5 +1,6 @@
 """Both engines give the same answers, and neither sends anything."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import casebook
 from casebook.errors import BundleError
 from casebook.runner import engine
 from casebook.runner.bundle import Bundle
@@ -49,6 +51,28 @@ def test_care_is_asked_for_only_where_products_overflow(
         assert ("session.x64quantprecision" in asked) == (exact and overflows)
 
 
+def test_openvinos_package_of_telemetry_cannot_be_loaded(tmp_path: Path) -> None:
+    """With packages that stand in for the real ones, as not every machine has OpenVINO."""
+    (tmp_path / "openvino_telemetry.py").write_text("raise SystemExit('telemetry was loaded')")
+    (tmp_path / "openvino.py").write_text(
+        "try:\n    import openvino_telemetry\nexcept ImportError:\n    print('kept out')\nraise ImportError"
+    )
+    code = """
+from casebook.errors import BundleError
+from casebook.runner.engine import open_engine
+try:
+    open_engine("openvino", b"")
+except BundleError as error:
+    print(error)
+"""
+    folders = os.pathsep.join([str(tmp_path), str(Path(casebook.__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": folders}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+    assert result.stdout.split("\n")[:2] == ["kept out", "OpenVINO is not installed; pip install openvino"]
+
+
 @pytest.mark.slow
 def test_openvino_answers_like_onnxruntime_and_loads_no_telemetry(small_bundle: Path) -> None:
     pytest.importorskip("openvino")
@@ -59,8 +83,15 @@ def test_openvino_answers_like_onnxruntime_and_loads_no_telemetry(small_bundle: 
         np.testing.assert_allclose(getattr(ours, name), getattr(expected, name), atol=1e-5, err_msg=name)
     code = f"""
 import sys
+
+def watch(event, arguments):
+    assert not event.startswith(("socket.connect", "socket.getaddrinfo", "socket.sendto")), (event, arguments)
+
+sys.addaudithook(watch)
+import numpy as np
 from casebook.runner.answers import open_answerer
-open_answerer({str(small_bundle)!r}, engine="openvino", threads=1)
+answerer = open_answerer({str(small_bundle)!r}, engine="openvino", threads=1)
+answerer.infer(np.zeros((1, 32, 32, 1), np.uint8))
 assert "openvino" in sys.modules
 print([name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module])
 """

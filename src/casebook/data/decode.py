@@ -200,7 +200,7 @@ def check_size(size: tuple[int, int], name: str) -> None:
 def reason_of(source: Path | bytes | BinaryIO, name: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    if isinstance(error, IsADirectoryError | PermissionError):
+    if isinstance(error, OSError) and error.filename is not None:  # of opening, not of decoding
         return f"cannot be read: {error.strerror}"
     if isinstance(error, Image.DecompressionBombError):
         return f"has far more megapixels than the limit of {max_pixels() / 1e6:g}"

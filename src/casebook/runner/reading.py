@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..data.decode import open_picture
-from ..data.walk import pictures_below
+from ..data.walk import SPECIAL, pictures_below
 from ..device import available_cores
 from ..errors import DataError, PictureError
 from ..preprocessing import Preprocessing
@@ -67,13 +67,17 @@ def named_pictures(pictures: Pictures) -> Iterator[NamedPicture]:
 
 def _below(given: str | Path) -> Iterator[NamedPicture]:
     path = Path(given).expanduser()
-    if path.is_dir():
+    if given == "":  # as a path, it would be the current folder
+        yield NamedPicture("", error="an empty name")
+    elif path.is_dir():
         below = pictures_below(path)
         yield from (NamedPicture(str(picture)) for picture in below)
         if not below:
             yield NamedPicture(str(given), error="the folder holds no pictures")
-    elif path.exists():
+    elif path.is_file():
         yield NamedPicture(str(path))
+    elif path.exists():  # opening a FIFO waits for a writer that may never come, and a device may never end
+        yield NamedPicture(str(given), error=f"is a {SPECIAL}, expected a file")
     elif glob.has_magic(str(given)):
         found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - patterns may be absolute
         yield from named_pictures(found)
