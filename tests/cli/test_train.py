@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def test_text_names_the_result_and_where_it_lies(command: Command, digit_folder:
     assert result.out.startswith("test: top-1 ")
     assert "95 % interval" in result.out
     assert "-lenet5-1/report.html" in result.out
+    assert re.search(r"  memory: \d+(\.\d+)? [MG]iB$", result.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,13 @@ def test_shared_memory_that_the_system_refuses_is_none() -> None:
     assert found is not None
     assert found.shape == (2, 3, 5)
     assert shared_memory(1, 1, 1 << 62) is None
+
+
+def test_workers_start_small_and_are_looked_at_before_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is forked amid a training would else count what the last step has freed as its own."""
+    calls = []
+    monkeypatch.setattr(module, "release_memory", lambda: calls.append(len(multiprocessing.active_children())))
+    monkeypatch.setattr(module, "look_at_children", lambda: calls.append(len(multiprocessing.active_children())))
+    before = len(multiprocessing.active_children())
+    Workers(read, 1, BATCH_BYTES).close()
+    assert calls == [before, before + 1]

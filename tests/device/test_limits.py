@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from casebook.device import LoadMeter, available_cores, free_memory_bytes
+from casebook.device import LoadMeter, available_cores, free_memory_bytes, total_memory_bytes
 from casebook.device.limits import UNKNOWN_MEMORY_BYTES
 
 MEMINFO = "MemTotal: 16000000 kB\nMemFree: 1000 kB\nMemAvailable: 8000000 kB\n"
@@ -55,6 +55,7 @@ def container(version: int, memory: str, used: str, cpu: tuple[str, str], inside
 def test_the_limits_of_a_container_hold(version: int, inside: str, tmp_path: Path) -> None:
     root = machine(tmp_path, container(version, "1000000", "600300", ("350000", "100000"), inside))
     assert free_memory_bytes(root) == 400_000
+    assert total_memory_bytes(root) == 1_000_000
     assert available_cores(root) == 3
 
 

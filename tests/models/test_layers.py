@@ -31,6 +31,38 @@ def test_overwriting_activations_changes_no_bit_and_is_taken_back(name: str) -> 
     assert not any(getattr(module, "inplace", False) for module in network.modules())
 
 
+def test_an_overwriting_relu6_keeps_one_tensor_and_gives_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    block = layers.ConvNormReLU6(3, 8, 3).train()
+    nn.init.constant_(block.norm.bias, 3.0)
+    nn.init.constant_(block.norm.weight, 4.0)  # many values on both sides of 0 and of 6
+    images, kept = torch.randn(4, 3, 16, 16), dict[int, torch.Size]()
+
+    def gradients() -> list[torch.Tensor]:
+        block.zero_grad()
+        kept.clear()
+
+        def keep(value: torch.Tensor) -> torch.Tensor:
+            kept[value.untyped_storage().data_ptr()] = value.shape
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            output = block(images)
+            loss = (output * output).sum()
+        assert (output == 0).any()
+        assert (output == 6).any()
+        loss.backward()
+        return [weight.grad.clone() for weight in block.parameters() if weight.grad is not None]
+
+    before = gradients()
+    assert list(kept.values()).count(torch.Size([4, 8, 16, 16])) == 3  # the norm's input and output, the block's
+    with overwriting_activations(block):
+        inside = gradients()
+        assert list(kept.values()).count(torch.Size([4, 8, 16, 16])) == 2  # the norm's input, the block's output
+    assert all(torch.equal(a, b) for a, b in zip(before, inside, strict=True))
+    assert "forward" not in vars(block.activation)
+
+
 FAMILY_FILES = [Path(layers.__file__).with_name(f"{family}.py") for family in FAMILIES]
 
 

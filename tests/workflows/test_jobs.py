@@ -11,6 +11,7 @@ from PIL import Image
 
 import casebook
 from casebook.errors import DataError, ModelError, RunError, WeightsError
+from casebook.formatting import size_text
 from casebook.models import create_model
 from casebook.models.weights import save_weights
 from casebook.progress import Event, ScoringStarted
@@ -44,6 +45,14 @@ def test_the_locked_test_set_is_scored_with_an_interval(run: Run) -> None:
     assert test.top1 + test.top1_error == pytest.approx(1)
     assert test.top1 > 0.8
     assert test.top5 is None  # four classes
+
+
+def test_a_run_tells_how_much_memory_it_took(run: Run) -> None:
+    peak, memory = run.evaluation["peak_memory_bytes"], run.environment["memory_bytes"]
+    assert 100 << 20 < peak < memory
+    report = (run.path / "report.html").read_text(encoding="utf-8")
+    assert size_text(peak) in report
+    assert size_text(memory) in report
 
 
 def test_evaluate_gives_the_same_again(run: Run) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from ..formatting import size_text
 from ..progress import TerminalDisplay
 from .evaluate import print_unsure
 from .output import accuracy_lines, next_step, print_json, say, skipped_lines, wrong_usage
@@ -107,7 +108,9 @@ def train(
     print_unsure(document)
     if explain_choice:
         _explain(run.choice, sum(row["seconds"] + row["validation_seconds"] for row in run.history))
-    print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s")
+    peak_bytes = document.get("peak_memory_bytes")
+    memory = f"  memory: {size_text(peak_bytes)}" if peak_bytes else ""
+    print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s{memory}")
     next_step(f"casebook predict {shlex.quote(str(run.path))} PICTURES", "classifies new pictures")
 
 

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..augmentation.threads import one_opencv_thread
+from ..device import look_at_children, release_memory
 
 PREFETCH = 4  # batches in flight for each worker
 ALIVE_SECONDS = 1.0  # between checks that a silent worker is still alive
@@ -60,6 +61,7 @@ class Workers:
         self._processes: list[Any] = []
         self._pipes: list[Connection] = []
         self._num_owed = [0] * count  # answers that a worker has not sent yet
+        release_memory()  # or each forked worker would begin with what a training step has left
         try:
             for number in range(count):
                 self._start(context, read, None if self._slots is None else self._slots[number])
@@ -147,6 +149,7 @@ class Workers:
 
     def close(self) -> None:
         """Ends the processes, whatever they are doing."""
+        look_at_children()
         for process in self._processes:
             process.terminate()
         for pipe in self._pipes:

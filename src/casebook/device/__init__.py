@@ -10,7 +10,8 @@ from .choice import (
     synchronise,
 )
 from .environment import device_name, environment, prepare_environment, processor_name, tune_allocator
-from .limits import LoadMeter, available_cores, free_memory_bytes
+from .limits import LoadMeter, available_cores, free_memory_bytes, total_memory_bytes
+from .memory import forget_peak, look_at_children, peak_memory_bytes, release_memory
 from .threads import Threads, ThreadTuner, choose_threads, is_alone, tuned_threads, using_threads
 from .timing import Stopwatch, Timing, settle, timed, timed_in_turns
 
@@ -29,15 +30,20 @@ __all__ = [
     "choose_workers",
     "device_name",
     "environment",
+    "forget_peak",
     "free_memory_bytes",
     "has_fast_bf16",
     "is_alone",
+    "look_at_children",
+    "peak_memory_bytes",
     "prepare_environment",
     "processor_name",
+    "release_memory",
     "settle",
     "synchronise",
     "timed",
     "timed_in_turns",
+    "total_memory_bytes",
     "tune_allocator",
     "tuned_threads",
     "using_threads",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .choice import choose_device, has_fast_bf16
-from .limits import available_cores
+from .limits import available_cores, total_memory_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +76,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": processor_name(),
         "cores": available_cores(),
+        "memory_bytes": total_memory_bytes(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "fast_bf16": has_fast_bf16(device),

@@ -35,45 +35,57 @@ def available_cores(root: Path = ROOT) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for version, folder in _groups("cpu", root):
         if version == 2:
-            quota, _, period = _text(folder / "cpu.max").partition(" ")
+            quota, _, period = read_text(folder / "cpu.max").partition(" ")
         else:
-            quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+            quota, period = read_text(folder / "cpu.cfs_quota_us"), read_text(folder / "cpu.cfs_period_us")
         if quota.isdigit() and period.isdigit() and int(period):  # "max" or "-1" is no limit
             cores = min(cores, int(quota) // int(period))
     return max(1, cores)
 
 
+def total_memory_bytes(root: Path = ROOT) -> int:
+    """The memory of this machine, or less where a container has a limit."""
+    limits = [_system_bytes("MemTotal", root)]
+    for version, folder in _groups("memory", root):
+        limits += _limits(folder, MEMORY_FILES[version])
+    return min(limits)
+
+
 def free_memory_bytes(root: Path = ROOT) -> int:
     """The memory that this process can take without swapping and within its container's limit."""
-    free = [_system_free_bytes(root)]
+    free = [_system_bytes("MemAvailable", root)]
     for version, folder in _groups("memory", root):
         files = MEMORY_FILES[version]
-        usage = _text(folder / files.usage)
+        usage = read_text(folder / files.usage)
         if not usage.isdigit():
             continue
         used = int(usage) - _reclaimable_bytes(folder, files)
-        limits = [text for name in files.limits if (text := _text(folder / name)).isdigit()]
-        free += [int(limit) - used for limit in limits]
+        free += [limit - used for limit in _limits(folder, files)]
     return max(0, min(free))
 
 
-def _system_free_bytes(root: Path) -> int:
-    for line in _text(root / "proc/meminfo").splitlines():
+def _limits(folder: Path, files: _MemoryFiles) -> list[int]:
+    return [int(text) for name in files.limits if (text := read_text(folder / name)).isdigit()]
+
+
+def _system_bytes(row: str, root: Path) -> int:
+    """A row of /proc/meminfo."""
+    for line in read_text(root / "proc/meminfo").splitlines():
         name, _, value = line.partition(":")
-        if name == "MemAvailable":
+        if name == row:
             return int(value.split()[0]) * 1024
     return UNKNOWN_MEMORY_BYTES
 
 
 def _reclaimable_bytes(folder: Path, files: _MemoryFiles) -> int:
-    rows = (line.split() for line in _text(folder / "memory.stat").splitlines())
+    rows = (line.split() for line in read_text(folder / "memory.stat").splitlines())
     return next((int(row[1]) for row in rows if row[0] == files.reclaimable), 0)
 
 
 def _groups(controller: str, root: Path) -> Iterator[tuple[int, Path]]:
     """(version, folder) of each control group that limits this process, from its own group up to the mounted root."""
     mounts = dict(_mounts(controller, root))
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in read_text(root / "proc/self/cgroup").splitlines():
         hierarchy, controllers, path = line.split(":", 2)
         version = 2 if hierarchy == "0" and not controllers else 1
         if version not in mounts or (version == 1 and controller not in controllers.split(",")):
@@ -92,7 +104,7 @@ def _groups(controller: str, root: Path) -> Iterator[tuple[int, Path]]:
 
 def _mounts(controller: str, root: Path) -> Iterator[tuple[int, tuple[str, str]]]:
     """(version, (group at the mount's root, mount point)) of the mounted hierarchies that know the controller."""
-    for line in _text(root / "proc/self/mountinfo").splitlines():
+    for line in read_text(root / "proc/self/mountinfo").splitlines():
         fields, _, kind = line.partition(" - ")
         mounted, point = fields.split()[3:5]
         kind, _, *options = kind.split()[:3]
@@ -102,7 +114,7 @@ def _mounts(controller: str, root: Path) -> Iterator[tuple[int, tuple[str, str]]
             yield 1, (mounted, point)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The stripped content of a kernel's table; empty where there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
@@ -131,7 +143,7 @@ class LoadMeter:
     def _read(self) -> "_Load | None":
         mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         busy_ticks = 0
-        for line in _text(self.root / "proc/stat").splitlines():
+        for line in read_text(self.root / "proc/stat").splitlines():
             name, *ticks = line.split()
             if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in mine:
                 user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, ticks)
@@ -143,7 +155,7 @@ class LoadMeter:
     def _children_seconds(self) -> float:
         ticks = 0
         for child in multiprocessing.active_children():
-            fields = _text(self.root / f"proc/{child.pid}/stat").rpartition(")")[2].split()
+            fields = read_text(self.root / f"proc/{child.pid}/stat").rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:13]))  # utime and stime, proc(5)
         return ticks / os.sysconf("SC_CLK_TCK")
 

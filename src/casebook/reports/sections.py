@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..evaluation.predictions import Predictions
-from ..formatting import percent_text, short
+from ..formatting import percent_text, short, size_text
 from ..training.recipe import Recipe
 from ..training.selection import kept_epoch
 from .album import Album, Thumbnail
@@ -209,6 +209,8 @@ def _flat(record: dict[str, Any], before: str = "") -> Iterable[tuple[str, str]]
     for key, value in record.items():
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{before}{key}.")
+        elif key.endswith("_bytes") and isinstance(value, int):
+            yield f"{before}{key.removesuffix('_bytes')}", size_text(value)
         else:
             yield f"{before}{key}", _value(value)
 

@@ -29,6 +29,8 @@ from ..device import (
     choose_precision,
     choose_threads,
     environment,
+    forget_peak,
+    peak_memory_bytes,
     tune_allocator,
     tuned_threads,
     using_threads,
@@ -87,6 +89,13 @@ class Outcome:
     notes: tuple[str, ...]
     skipped: dict[str, str]
     features: dict[str, int] | None
+    others_memory_bytes: int
+    """The most that the other processes of torchrun held, each at its own peak."""
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most memory that the run has held until now, with its worker processes."""
+        return peak_memory_bytes() + self.others_memory_bytes
 
 
 def train_run(
@@ -137,6 +146,7 @@ def resume_run(
 def _session(recipe: Recipe, where: Run | str | Path | None, report: Reporter) -> Iterator[Outcome]:
     """`where` is a run to go on with, or where a new one goes."""
     tune_allocator()
+    forget_peak()
     device = choose_device(recipe.device)
     with joined(device) as world, contextlib.ExitStack() as stack:
         report = report if world.is_first else silent
@@ -285,7 +295,9 @@ def _train(
         skipped |= others
     if recipe.strict and skipped:
         raise DataError(f"{len(skipped)} pictures could not be read, the first: {next(iter(skipped.items()))}")
-    return Outcome(run, data, world, device, choice, tuple(notes), skipped, features)
+    memory = gather_from_all(peak_memory_bytes(), world)
+    others_memory_bytes = sum(memory) - memory[world.rank]
+    return Outcome(run, data, world, device, choice, tuple(notes), skipped, features, others_memory_bytes)
 
 
 def _choose_transfer(

@@ -119,6 +119,7 @@ def finish_many_labels(outcome: Outcome, watch: Stopwatch, report: Reporter) -> 
         "epochs": len(history),
         "training_seconds": round(sum(row["seconds"] + row["validation_seconds"] for row in history), 3),
         "total_seconds": round(watch.seconds, 3),
+        "peak_memory_bytes": outcome.peak_memory_bytes,
         "features": outcome.features,
         "skipped": [{"picture": name, "reason": reason} for name, reason in skipped.items()],
         "notes": after_training(outcome.notes, outcome.transfer.strategy),

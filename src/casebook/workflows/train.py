@@ -96,6 +96,7 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
         "epochs": len(history),
         "training_seconds": round(seconds, 3),
         "total_seconds": round(watch.seconds, 3),
+        "peak_memory_bytes": outcome.peak_memory_bytes,
         "features": outcome.features,
         "skipped": [{"picture": name, "reason": reason} for name, reason in (outcome.skipped | skipped).items()],
         "notes": [
@@ -113,7 +114,7 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
         notes=[*document["notes"], *left_out],
         model=model,
         recipe=run.recipe.model_dump(mode="json"),
-        environment=run.environment,
+        environment=run.environment | {"peak_memory_bytes": document["peak_memory_bytes"]},
         history=history,
         num_validation=len(data.split.val),
     )
