@@ -1,4 +1,7 @@
-"""Real processes, really killed: what they leave behind goes on to the same bits."""
+"""Real processes, really killed: what they leave behind goes on to the same bits.
+
+All but one start Python several times and are slow; test_trainer.py stops and goes on within the process.
+"""
 
 import json
 import os
@@ -76,6 +79,7 @@ def whole(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_bits(digit_folder: Path, tmp_path: Path, whole: Path) -> None:
     run = tmp_path / "run"
     process = start("-m", "casebook", "train", str(digit_folder), *SETTINGS, "--out", str(run))
@@ -120,6 +124,7 @@ def whole_by_two(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_killed_rank_is_restarted_and_ends_in_the_same_bits(
     digit_folder: Path, tmp_path: Path, whole_by_two: Path
 ) -> None:
@@ -132,6 +137,7 @@ def test_a_killed_rank_is_restarted_and_ends_in_the_same_bits(
     assert outcome(run) == outcome(whole_by_two)
 
 
+@pytest.mark.slow
 def test_two_phases_under_torchrun(digit_folder: Path, tmp_path: Path, whole: Path) -> None:
     """The second phase starts from what process 0 wrote last, in every process."""
     options = ["--weights", str(whole), "--transfer", "full", "--two-phase", "--set", "head_epochs=1", "--epochs", "2"]
@@ -139,13 +145,8 @@ def test_two_phases_under_torchrun(digit_folder: Path, tmp_path: Path, whole: Pa
     assert [row["phase"] for row in Run(tmp_path / "run").history] == ["head", "tune", "tune"]
 
 
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        ["--standalone"],
-        pytest.param(["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"], marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [["--standalone"], ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]])
 def test_a_job_leaves_the_run_of_another_job_alone(
     digit_folder: Path, tmp_path: Path, launcher: list[str], whole_by_two: Path
 ) -> None:
