@@ -78,9 +78,20 @@ class Load(NamedTuple):
         return f"{self.per_second:.1f} images/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms, answers {dict(self.statuses)}"
 
 
-def request(path: str, body: bytes, kind: str = "application/octet-stream") -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode("ascii") + body
+def request(path: str, body: bytes, kind: str = "application/octet-stream", more: str = "") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}{more}\r\n".encode("ascii") + body
+
+
+def tensor_request(model: str, pixels: np.ndarray) -> bytes:
+    """Decoded pixels (H, W, 3) as a binary tensor of the Open Inference Protocol, and logits as one back."""
+    given = {"name": "pixels", "shape": [1, *pixels.shape], "datatype": "UINT8"}
+    wanted = {"name": "probabilities", "parameters": {"binary_data": True}}
+    head = json.dumps(
+        {"inputs": [given | {"parameters": {"binary_data_size": pixels.nbytes}}], "outputs": [wanted]}
+    ).encode()
+    length = f"Inference-Header-Content-Length: {len(head)}\r\n"
+    return request(f"/v2/models/{model}/infer", head + pixels.tobytes(), more=length)
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes) -> tuple[int, bool]:
@@ -88,7 +99,7 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: 
     writer.write(sent)
     try:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", head)
+        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
         await reader.readexactly(int(length[1]) if length else 0)
     except (asyncio.IncompleteReadError, ConnectionError):
         return 0, False
@@ -203,6 +214,7 @@ def wait_for(port: int, path: str) -> None:
 def load(given: argparse.Namespace, files: list[bytes]) -> None:
     """Bare engine, Casebook and LitServe take turns."""
     import base64
+    from urllib.request import urlopen
 
     from casebook.runner.answers import open_answerer
 
@@ -230,22 +242,32 @@ def load(given: argparse.Namespace, files: list[bytes]) -> None:
         with casebook_server(given.bundle) as (process, port):
             return measured("casebook", process.pid, port, given, own)
 
+    def casebook_tensors() -> tuple[float, float]:
+        with casebook_server(given.bundle) as (process, port):
+            with urlopen(f"http://127.0.0.1:{port}/v1/models") as response:
+                name = json.load(response)["models"][0]["name"]
+            sent = [tensor_request(name, one) for one in pixels]
+            return measured("casebook, decoded pixels", process.pid, port, given, sent)
+
     def litserve() -> tuple[float, float]:
         with litserve_server(given.peer, given.bundle) as (process, port):
             return measured("litserve", process.pid, port, given, peers)
 
     arms = {"bare engine": engine, "decode and answer": whole, "casebook": casebook}
+    arms |= {"casebook, decoded pixels": casebook_tensors}
     arms |= {"litserve": litserve} if given.peer else {}
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for number in range(given.rounds):
         for name, measure in arms.items():
             rates[name].append(measure())
         print(f"round {number + 1}: " + ", ".join(f"{name} {found[-1][0]:.1f}/s" for name, found in rates.items()))
+    pairs = [("casebook", other) for other in arms if not other.startswith("casebook")]
+    pairs.append(("casebook, decoded pixels", "bare engine"))
     for place, unit in enumerate(("images a second", "images a second of processor time")):
-        for name in (other for other in arms if other != "casebook"):
-            ratios = [ours[place] / theirs[place] for ours, theirs in zip(rates["casebook"], rates[name], strict=True)]
+        for mine, name in pairs:
+            ratios = [ours[place] / theirs[place] for ours, theirs in zip(rates[mine], rates[name], strict=True)]
             print(
-                f"{unit}, casebook / {name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
+                f"{unit}, {mine} / {name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
                 f"{name} {statistics.median(found[place] for found in rates[name]):.1f}"
             )
 
