@@ -29,6 +29,7 @@ def folder(root: Path, per_class: int, side: int) -> Path:
         (3, 100, "", "resnet20", "cifar10", "no ImageNet weights are at hand"),
         (3, 32, "", "resnet20", "cifar10", "too few to start from random weights"),
         (100, 16, "", "resnet20", "", "enough to start from random weights"),
+        (100, 16, "imagenet", "resnet20", "", "enough to start from random weights"),
     ],
 )
 def test_it_suits_the_pictures_and_the_weights_at_hand(
@@ -38,13 +39,14 @@ def test_it_suits_the_pictures_and_the_weights_at_hand(
     monkeypatch.setattr(default, "weights_at_hand", lambda name: at_hand)
     found = choose_default(make_recipe(data=str(folder(tmp_path, per_class, side))))
     assert (found.model, found.weights) == (model, weights)
+    assert found.rival_weights == (at_hand if side < 64 else "")
     assert said in found.reason
     assert found.reason.startswith(f"chose {model}")
     assert "--model" in found.reason
 
 
 def test_named_data_keeps_its_network() -> None:
-    assert choose_default(make_recipe(data="digits")) == ("lenet5", "", "")
+    assert choose_default(make_recipe(data="digits")) == ("lenet5", "", "", "")
 
 
 def test_weights_are_at_hand_when_their_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +62,8 @@ def test_a_folder_alone_is_enough(tmp_path: Path) -> None:
     run = casebook.train(folder(tmp_path / "data", 12, 24), out=tmp_path / "run", epochs=15, workers=0)
     assert run.model["architecture"] == "resnet20"
     assert run.recipe.weights == "cifar10"
-    assert (run.recipe.optimiser, run.recipe.transfer, run.recipe.keep_head) == ("adamw", "full", True)
-    assert (run.recipe.epochs, run.recipe.head_epochs) == (15, 15)  # what the user gave stays
+    assert (run.recipe.optimiser, run.recipe.head_fit) == ("adamw", "logistic")
+    assert run.recipe.epochs == 15  # what the user gave stays
+    assert (run.recipe.transfer, run.choice["tried"]) == ("head", [])  # which has all of the pictures right
     assert run.evaluation["notes"][0].startswith("chose resnet20 with its CIFAR-10 weights: small pictures (24 pixels)")
     assert run.test.top1 == 1.0

@@ -17,6 +17,7 @@ NAMED_MODELS = {"digits": "lenet5", "mnist": "lenet5", "fashion_mnist": "lenet5"
 SAMPLE = 50  # pictures whose sizes are read
 SMALL_SIDE = 64  # pixels: pictures up to here are no photographs
 ENOUGH = 100  # small pictures a class that a small network can learn from without given weights
+MOST_TRIED = 10_000  # small pictures that two networks are trained on
 PHOTOGRAPHS = "mobilenet_v2"
 SMALL = "resnet20"
 PACKAGED = "cifar10"  # ResNet-20's weights that come with Casebook
@@ -28,6 +29,8 @@ class Default(NamedTuple):
     model: str
     weights: str
     reason: str
+    rival_weights: str = ""
+    """Of PHOTOGRAPHS, where these may suit the pictures better: a training will tell."""
 
 
 def choose_default(recipe: Recipe) -> Default:
@@ -47,11 +50,14 @@ def choose_default(recipe: Recipe) -> Default:
         why = "no ImageNet weights are at hand, so it starts from the CIFAR-10 weights that come with Casebook"
         better = f"--model {PHOTOGRAPHS} --weights imagenet does better on photographs where there is a network"
         return Default(SMALL, PACKAGED, f"chose {SMALL}: {why}; {better}")
+    rival = weights_at_hand(PHOTOGRAPHS) if len(source) <= MOST_TRIED and source.targets is None else ""
     if per_class < ENOUGH:
         why = f"small pictures ({side} pixels), at least {per_class} a class, too few to start from random weights"
-        return Default(SMALL, PACKAGED, f"chose {SMALL} with its CIFAR-10 weights: {why}; --model chooses another")
+        return Default(
+            SMALL, PACKAGED, f"chose {SMALL} with its CIFAR-10 weights: {why}; --model chooses another", rival
+        )
     why = f"small pictures ({side} pixels), at least {per_class} a class, enough to start from random weights"
-    return Default(SMALL, "", f"chose {SMALL}: {why}; --model chooses another")
+    return Default(SMALL, "", f"chose {SMALL}: {why}; --model chooses another", rival)
 
 
 def _median_side(source: Source) -> int:

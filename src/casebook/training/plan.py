@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from ..models import create_model, model_card
 from ..models.weights import Weights, load_into, resolve
 from ..preprocessing import Preprocessing
 from ..progress import Reporter, silent
-from .default import choose_default
+from .default import PHOTOGRAPHS, choose_default
 from .distributed import World, wait_for_all
 from .recipe import RECIPES, Recipe
 from .run import Run
@@ -38,9 +38,20 @@ UNMIRRORED = ("digits", "mnist")  # a mirrored digit is another sign
 SMALL_INPUT = 64  # pixels; a network made for large pictures gets its small-picture stem up to this size
 
 
-def resolve_model(recipe: Recipe) -> tuple[Recipe, list[str]]:
-    """The recipe with the network named and paths absolute, and what must be said about the choice of the network."""
-    model, notes = recipe.model, []
+class ResolvedModel(NamedTuple):
+    """The recipe with the network named and paths absolute, and what must be said about the choice of the network.
+
+    `rival` is a recipe with another network, where only a training can tell which is better.
+    """
+
+    recipe: Recipe
+    notes: list[str]
+    rival: Recipe | None = None
+
+
+def resolve_model(recipe: Recipe) -> ResolvedModel:
+    """Names the network that the recipe leaves open."""
+    model, notes, rival = recipe.model, [], None
     changes: dict[str, Any] = {}
     if not model:
         found = choose_default(recipe)
@@ -48,6 +59,9 @@ def resolve_model(recipe: Recipe) -> tuple[Recipe, list[str]]:
         if found.weights and not recipe.weights:
             changes |= _transfer_settings(recipe)
         notes += [found.reason] if found.reason else []
+        if found.rival_weights and not recipe.weights:
+            changed = {"model": PHOTOGRAPHS, "weights": found.rival_weights} | _transfer_settings(recipe)
+            rival = resolve_model(recipe.model_copy(update=changed)).recipe
     changes["model"] = model
     model_card(model)
     for field in ("data", "weights", "list_root", "class_list"):
@@ -55,7 +69,7 @@ def resolve_model(recipe: Recipe) -> tuple[Recipe, list[str]]:
         named = field == "data" and value in NAMED
         if value and not named and Path(value).expanduser().exists():
             changes[field] = str(Path(value).expanduser().resolve())
-    return recipe.model_copy(update=changes), notes
+    return ResolvedModel(recipe.model_copy(update=changes), notes, rival)
 
 
 def _transfer_settings(recipe: Recipe) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ..scores import LabelScores, Scores
 from .recipe import Recipe, validated
 
 FORMAT = 1
+RIVAL_FILE = "rival.toml"  # the recipe of another network, as long as neither is chosen
 ATTEMPT_FILE = ".torchrun"  # names the job of torchrun that made the folder, for its restarts
 
 
@@ -223,7 +224,8 @@ def _numbered_folder(recipe: Recipe) -> Path:
 def discard_run(run: Run) -> None:
     """Removes what a training writes before its first checkpoint, and the folder if nothing else is in it."""
     with contextlib.suppress(OSError):
-        for name in (ATTEMPT_FILE, "recipe.toml", "model.json", "metrics.jsonl", "environment.json", "split.csv"):
+        first_files = ("recipe.toml", "model.json", "metrics.jsonl", "environment.json", "split.csv")
+        for name in (ATTEMPT_FILE, RIVAL_FILE, *first_files):
             (run.path / name).unlink(missing_ok=True)
         run.path.rmdir()
 

@@ -61,7 +61,17 @@ from .objective import OBJECTIVES
 from .pipeline import choose_crops, choose_format
 from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe, validated
-from .run import ATTEMPT_FILE, Run, discard_run, event_log, keep_rows, new_run, portable_state, write_model_file
+from .run import (
+    ATTEMPT_FILE,
+    RIVAL_FILE,
+    Run,
+    discard_run,
+    event_log,
+    keep_rows,
+    new_run,
+    portable_state,
+    write_model_file,
+)
 from .trainer import MACHINE_SETTINGS, Phase, Trainer
 from .transfer import Choice, Frozen, choose_transfer, parts
 
@@ -154,13 +164,15 @@ def _session(recipe: Recipe, where: Run | str | Path | None, report: Reporter) -
         if isinstance(where, Run):
             run, resuming = where, True
         else:
-            recipe, remarks = resolve_model(recipe)
+            recipe, remarks, rival = resolve_model(recipe)
             states = gather_from_all(_earlier_attempt(where) if world.is_first else "", world)
             resuming = states[0] == "trained"
             if world.is_first and not resuming:
                 run = new_run(where, recipe, into_own=states[0] == "begun")
                 if job_id():
                     (run.path / ATTEMPT_FILE).write_text(job_id())
+                if rival is not None and world.world_size == 1:
+                    rival.write(run.path / RIVAL_FILE)
             else:
                 run = Run(Path(where or ""))
             recipe = run.recipe if resuming else recipe

@@ -56,7 +56,7 @@ def preview(
     chosen = make_recipe(recipe, data=str(data), **settings)
     if not chosen.data:
         raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
-    chosen, reasons = resolve_model(chosen)
+    chosen, reasons, _ = resolve_model(chosen)
     pictures = load_data(chosen.data, chosen.split_settings, format=chosen.source_format, progress=progress)
     setup = set_up_model(chosen, pictures)
     split, classes = pictures.split, pictures.source.classes

@@ -24,6 +24,7 @@ from ..training.run import Run
 from ..training.selection import kept_epoch, kept_phase
 from ..training.session import Outcome, resume_run, train_run
 from ..training.transfer import after_training
+from .contest import adopt_winner, contest
 from .many_labels import finish_many_labels
 
 
@@ -49,6 +50,7 @@ def train(
     watch = Stopwatch()
     with reporting(progress) as report:
         if resume is not None:
+            adopt_winner(Path(resume))
             changes = {key: value for key, value in settings.items() if value is not None}
             changes |= {"data": str(data)} if str(data) else {}
             if Run(Path(resume)).is_complete and "epochs" not in changes:
@@ -62,7 +64,7 @@ def train(
             if not chosen.data:
                 raise DataError("name the data: a folder, a CSV file or a built-in name such as digits")
             session = train_run(chosen, out=out, report=report)
-        with session as outcome:
+        with contest(session, report) as outcome:
             FINISH[outcome.run.task](outcome, watch, report)
             return outcome.run
 
