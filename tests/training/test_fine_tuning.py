@@ -101,7 +101,7 @@ def test_the_plan_says_how_the_pictures_were_judged(top1: float, per_class: int,
     assert found.choice.strategy == "full"
     assert found.choice.reason.startswith(words)
     assert found.choice.reason.endswith(plan.choice.reason)
-    assert found.changes == plan.changes | {"head_fit": "logistic", "head_penalty": 0.1}
+    assert found.changes == plan.changes | {"head_fit": "logistic", "head_penalty": 0.1, "head_start": False}
     assert "class weights" in adapted(plan, trial(top1, balanced=True), per_class).choice.reason
 
 

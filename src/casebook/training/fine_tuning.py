@@ -161,9 +161,12 @@ def _stages(strategy: str) -> str:
 def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float) -> TransferPlan:
     """The plan after the head was tried: its penalty and class weights, and how the pictures were judged.
 
+    Fine-tuning starts from a new head: one that fits the training pictures already leaves the stages little to learn.
     Where the head has every picture of the folds right, there is nothing that fine-tuning could gain.
     """
     changes = found.changes | {"head_fit": "logistic", "head_penalty": trial.penalty}
+    if found.changes:
+        changes["head_start"] = False
     amount = "few" if pictures_per_class < FEW else "many"
     likeness = "like" if trial.skill >= ALIKE else "unlike"
     judged = (

@@ -64,6 +64,9 @@ class Recipe(BaseModel):
     )
     two_phase: bool = Field(False, description="train the head on frozen features first, then fine-tune")
     head_epochs: int = Field(10, ge=1, description="epochs of the first of two phases")
+    head_start: bool = Field(
+        True, description="fine-tuning starts from the head of the first phase; false: from a new one, as without it"
+    )
     keep_head: bool = Field(
         False, description="of two phases, keep the fine-tuned weights only where validation is clearly better"
     )

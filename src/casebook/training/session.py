@@ -277,6 +277,7 @@ def _train(
             trainer.resume(network, state)
         if resuming and world.is_first:
             keep_rows(run, trainer.position.rows)
+        new_head = {name: value.clone() for name, value in network.head.classifier.state_dict().items()}
         for number, strategy in enumerate(plan.strategies):
             if trainer.position.phase > number:
                 continue
@@ -285,6 +286,8 @@ def _train(
                 network.load_state_dict(state)
                 if recipe.keep_head and world.is_first:
                     save_weights(run.path / HEAD_FILE, portable_state(network), {})
+                if not recipe.head_start:
+                    network.head.classifier.load_state_dict(new_head)
             if strategy == "head":
                 feed, features = _feed_features(plan, number, report, tuner)
                 with using_threads(recipe.threads or 1):  # a head is small work
