@@ -112,8 +112,10 @@ def test_the_batch_size_suits_the_machine() -> None:
     assert chosen(False, "cuda", 100_000, largest=100) == 64
     assert chosen(False, "cuda", 100_000, largest=1) == 8
     assert chosen(False, "cpu", 10_000, on_features=True) == 64
-    assert chosen(False, "cuda", 256) == 32  # eight batches an epoch
-    assert chosen(False, "cuda", 255) == 16
+    assert chosen(True, "cpu", 4095) == 64  # 32 batches an epoch
+    assert chosen(True, "cpu", 1050) == 32
+    assert (chosen(False, "cuda", 1024), chosen(False, "cuda", 1023)) == (32, 16)
+    assert (chosen(False, "cuda", 128), chosen(False, "cuda", 127)) == (16, 8)  # eight batches an epoch
     assert chosen(False, "cuda", 3) == 8
     assert is_small(Preprocessing(size=64))
     assert not is_small(Preprocessing(size=65))

@@ -5,15 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import casebook
 from casebook.augmentation.colour import IMAGENET_COMPONENTS
-from casebook.augmentation.policy import POLICIES, Policy
+from casebook.augmentation.policy import KINDS, POLICIES, Policy
+from casebook.data.batch_plan import BatchPlan
 from casebook.data.colours import source_colours
+from casebook.data.crops import CropSettings
+from casebook.data.loader import AugmentSettings, Batches, make_prepare
 from casebook.errors import RecipeError
 from casebook.preprocessing import Preprocessing
 from casebook.training.distributed import World
-from casebook.training.plan import choose_policy, prepare_data, principal_colours_of
+from casebook.training.plan import choose_policy, prepare_data, principal_colours_of, set_up_model
 from casebook.training.recipe import make_recipe
 
 LARGE, SMALL = Preprocessing(size=224), Preprocessing(size=32, crop_fraction=1.0)
@@ -31,6 +36,9 @@ BASIC, CIFAR = POLICIES["basic"].policy, POLICIES["cifar"].policy
         (LARGE, {"mirror": False}, BASIC.changed({"mirror": 0.0})),
         (LARGE, {"data": "mnist"}, BASIC.changed({"mirror": 0.0})),
         (LARGE, {"policy": "strong", "mirror": False}, POLICIES["strong"].policy.changed({"mirror": 0.0})),
+        (LARGE, {"policy": "strong", "rotate": False}, POLICIES["strong"].policy.changed({"rotate": 0.0})),
+        (LARGE, {"policy": "googlenet", "colour": False}, BASIC.changed({"area": (0.08, 1.0)})),
+        (LARGE, {"policy": "trivial", "space": False}, BASIC.changed({"border": "fill"})),
         (SMALL, {"policy": "none"}, Policy()),
         (LARGE, {"augment": {"rotate": 20, "area": [0.3, 0.9]}}, BASIC.changed({"rotate": 20, "area": (0.3, 0.9)})),
         (LARGE, {"policy": "light", "crop": "window"}, POLICIES["light"].policy.changed({"crop": "window"})),
@@ -43,9 +51,9 @@ def test_settings_lie_over_the_policy(preprocessing: Preprocessing, settings: di
     recipe = make_recipe("scratch", **({"data": "photos"} | settings))
     policy = choose_policy(recipe, preprocessing)
     assert policy == expected
-    # The recipe in the run folder has crop and mirror decided, and gives the same policy again.
-    resolved = recipe.model_copy(update={"crop": policy.crop, "mirror": policy.mirror > 0})
-    assert choose_policy(resolved, preprocessing) == expected
+    # The recipe in the run folder has crop and kinds of change decided, and gives the same policy again.
+    decided = {"crop": policy.crop, "crop_area": policy.area} | {kind: policy.has(kind) for kind in KINDS}
+    assert choose_policy(recipe.model_copy(update=decided), preprocessing) == expected
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -94,6 +102,35 @@ def test_principal_colours_of_the_training_pictures_alone(photo_folder: Path, tm
     assert principal_colours_of(Policy(pca=0.1), LARGE, data) is IMAGENET_COMPONENTS
     grey = Preprocessing(mode="L", mean=(0.5,), std=(0.5,))
     assert principal_colours_of(own, grey, data) is IMAGENET_COMPONENTS
+
+
+def test_grey_pictures_feed_weights_for_colour_with_their_grey_in_every_channel(tmp_path: Path) -> None:
+    """Eight and sixteen bits, as evaluation sees them and as training crops them."""
+    noise = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / "grey" / label).mkdir(parents=True)
+        for number in range(8):
+            grey = noise.integers(0, 256, (6, 8)).repeat(8, 0).repeat(8, 1)
+            picture = Image.fromarray((grey * 257).astype(np.uint16) if number % 2 else grey.astype(np.uint8))
+            picture.save(tmp_path / "grey" / label / f"{number}.png")
+    (tmp_path / "run").mkdir()
+    recipe = make_recipe("scratch", data=str(tmp_path / "grey"), model="mobilenet_v2", input_size=32,
+                         near_duplicates=False)  # fmt: skip
+    data = prepare_data(recipe, casebook.Run(tmp_path / "run"), World(), known_split=False)
+    setup = set_up_model(recipe, data)
+    preprocessing = setup.preprocessing
+    assert (preprocessing.mode, setup.options["in_channels"]) == ("RGB", 3)
+    augmentation = AugmentSettings(Policy("resized", area=(0.5, 1.0), mirror=0.5))
+    for settings in (AugmentSettings(), augmentation):
+        batches = Batches(data.source, data.split.train, preprocessing, BatchPlan(4, False, 0),
+                          augmentation=settings, crops=CropSettings(data.sizes))  # fmt: skip
+        for batch in batches.epoch():
+            pixels = make_prepare(preprocessing, torch.device("cpu"), False)(batch)
+            levels = pixels * torch.tensor(preprocessing.std)[:, None, None]
+            levels += torch.tensor(preprocessing.mean)[:, None, None]
+            assert torch.allclose(levels, levels[:, :1].expand_as(levels), atol=1e-5)  # one grey, three channels
+            assert levels.amax() > 0.8
+            assert levels.amin() < 0.2
 
 
 def test_a_training_with_everything_learns(photo_folder: Path, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def test_overrides_win_and_none_means_not_given() -> None:
         (("digits", "resnet18", ""), "scratch"),
         (("photos", "mobilenet_v2", "w.safetensors"), "transfer"),
         (("cifar10", "plain44", ""), "cifar"),
+        (("photos", "resnet20", ""), "small"),
+        (("cifar10", "lenet5", ""), "small"),
         (("cifar10", "plain110", ""), "plain"),
         (("cifar10", "", ""), "cifar"),
         (("mnist", "", ""), "mnist"),

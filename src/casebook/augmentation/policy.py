@@ -106,7 +106,22 @@ class Policy:
                 raise RecipeError(f"augment.{name} is no law of a policy{suggestion} the laws are {', '.join(names)}")
         return dataclasses.replace(self, **changes)
 
+    def has(self, kind: str) -> bool:
+        """Whether the policy makes changes of a kind that KINDS names."""
+        return any(getattr(self, law) != getattr(UNCHANGED, law) for law in KINDS[kind])
 
+    def without(self, kind: str) -> "Policy":
+        """The policy without the changes of that kind."""
+        return self.changed({law: getattr(UNCHANGED, law) for law in KINDS[kind]})
+
+
+# Kinds of change that a recipe can leave out of any policy, and the laws that make them.
+KINDS = {
+    "mirror": ("mirror",),
+    "rotate": ("rotate",),
+    "colour": ("brightness", "contrast", "saturation", "hue", "channels", "pca"),
+    "space": ("space", "picks", "strength"),
+}
 LAWS = {
     "crop": "none: what evaluation sees; resized: a box of any area and ratio (Szegedy et al., CVPR 2015, section 6); "
     "padded: what evaluation sees, moved by up to padding (He et al., CVPR 2016, section 4.2); window: a square as "
@@ -172,6 +187,9 @@ def _pair(name: str, value: Any) -> Pair:
     return float(value[0]), float(value[1])
 
 
+UNCHANGED = Policy()
+
+
 class NamedPolicy(NamedTuple):
     policy: Policy
     purpose: str
@@ -179,7 +197,7 @@ class NamedPolicy(NamedTuple):
 
 
 POLICIES = {
-    "none": NamedPolicy(Policy(), "what evaluation sees, unchanged", ""),
+    "none": NamedPolicy(UNCHANGED, "what evaluation sees, unchanged", ""),
     "basic": NamedPolicy(
         Policy(crop="resized", mirror=0.5),
         "resized crops of a quarter to all of the picture, mirrored; the default for pictures above 64 pixels",

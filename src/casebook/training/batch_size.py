@@ -13,7 +13,8 @@ from .recipe import Recipe
 
 MEMORY_SHARE = 0.8  # of the device's memory; the rest is for momentum and fragmentation
 LEAST = 8  # pictures of a chosen batch
-BATCHES_PER_EPOCH = 8  # at least, unless that needs batches below LEAST
+# Few steps an epoch waste a small set: at least so many batches, unless that needs batches below so many pictures.
+BATCHES_PER_EPOCH = {32: 16, 8: LEAST}
 LARGEST_ON_GPU, LARGEST_ON_CPU = {False: 256, True: 1024}, {False: 32, True: 128}  # large pictures, small ones
 ON_FEATURES = 64
 
@@ -49,7 +50,8 @@ def choose_batch_size(
     """The recipe's batch size, or one that suits the machine.
 
     On a CUDA device: the largest power of two up to 256 large or 1024 small pictures for which `fits(size)` holds. On
-    other devices: 32 large or 128 small ones. At least eight batches an epoch.
+    other devices: 32 large or 128 small ones. At least 32 batches an epoch, or batches of 16, and
+    of fewer pictures where not even eight would come of them.
     """
     if recipe.batch_size:
         return recipe.batch_size
@@ -61,8 +63,9 @@ def choose_batch_size(
             size //= 2
     else:
         size = LARGEST_ON_CPU[small]
-    while size > LEAST and num_pictures < BATCHES_PER_EPOCH * size:
-        size //= 2
+    for batches, least in BATCHES_PER_EPOCH.items():
+        while size > least and num_pictures < batches * size:
+            size //= 2
     return size
 
 

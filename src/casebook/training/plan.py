@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
-from ..augmentation.policy import POLICIES, Policy
+from ..augmentation.policy import KINDS, POLICIES, Policy
 from ..data.check import lost_ends
 from ..data.colours import source_colours
 from ..data.datasets import PictureData, scan_source, split_data
@@ -207,9 +207,11 @@ def choose_policy(recipe: Recipe, preprocessing: Preprocessing) -> Policy:
     if recipe.padding is not None:
         changes["padding"] = recipe.padding
     changes |= recipe.augment
-    if recipe.mirror is False or recipe.data in UNMIRRORED:
-        changes["mirror"] = 0.0
-    return policy.changed(changes)
+    policy = policy.changed(changes)
+    for kind in KINDS:
+        if getattr(recipe, kind) is False or (kind == "mirror" and recipe.data in UNMIRRORED):
+            policy = policy.without(kind)
+    return policy
 
 
 def principal_colours_of(policy: Policy, preprocessing: Preprocessing, data: PictureData) -> Components:

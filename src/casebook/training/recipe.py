@@ -93,12 +93,16 @@ class Recipe(BaseModel):
         "auto", description="in place of the policy's: random resized crops, or shifted ones for small pictures"
     )
     crop_area: tuple[float, float] | None = Field(
-        None, description="share of the picture that a resized crop takes; default: the policy's"
+        None,
+        description="share of the picture that a resized crop takes; default: the policy's, or larger after a trial",
     )
     padding: int | None = Field(None, ge=0, le=64, description="pixels that a padded crop may move; default: 4")
     mirror: Literal["auto", True, False] = Field(
         "auto", description="false: no mirror images, as for digits; auto: the policy's, unless a quick trial says no"
     )
+    rotate: Literal["auto", True, False] = Field("auto", description="the same of turned pictures")
+    colour: Literal["auto", True, False] = Field("auto", description="the same of changed colours and brightness")
+    space: Literal["auto", True, False] = Field("auto", description="the same of an augmentation space's operations")
 
     # Optimisation
     optimiser: Literal["sgd", "adamw"] = Field("sgd", description="stochastic gradient descent, or AdamW")
@@ -320,6 +324,11 @@ RECIPES = {
     ),
 }  # fmt: skip
 
+# The networks that learn CIFAR-10 by the recipe of their papers, which is too long and starts too fast for small sets.
+CIFAR_MODELS = (
+    "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "plain20", "plain32", "plain44", "wrn28_10",
+)  # fmt: skip
+
 
 def choose_recipe(data: str, model: str, weights: str) -> str:
     """The name of the recipe that fits, when the user names none."""
@@ -329,7 +338,7 @@ def choose_recipe(data: str, model: str, weights: str) -> str:
         return "digits"
     if data in ("mnist", "fashion_mnist") and model in ("", "lenet5", "lenet5_1998"):
         return "mnist"
-    if data == "cifar10" and not model:
+    if data == "cifar10" and (not model or model in CIFAR_MODELS):
         return "cifar"
     return model_card(model).recipe if model in list_models() else "scratch"
 

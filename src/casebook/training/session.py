@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..augmentation.policy import KINDS
 from ..data.batch_plan import BatchPlan
 from ..data.crops import CropSettings
 from ..data.datasets import PictureData
@@ -56,7 +57,6 @@ from .fine_tuning import (
     rough_time,
 )
 from .logistic import HeadTrial, fit_logistic, try_heads
-from .mirroring import try_mirroring
 from .objective import OBJECTIVES
 from .pipeline import choose_crops, choose_format
 from .plan import ModelSetup, Plan, choose_policy, prepare_data, resolve_model, set_up_model
@@ -74,6 +74,7 @@ from .run import (
 )
 from .trainer import MACHINE_SETTINGS, Phase, Trainer
 from .transfer import Choice, Frozen, choose_transfer, parts
+from .trials import open_operations, try_operations
 
 RESUMABLE = {"epochs", *MACHINE_SETTINGS} - {"weights"}
 
@@ -231,7 +232,7 @@ def _train(
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
-        recipe, remark = _choose_mirroring(recipe, choice, data, setup, world)
+        recipe, remark = _choose_augmentation(recipe, choice, data, setup, world)
         notes += remark
         recipe = _resolved(recipe, choice, setup, len(data.split.train), device, world)
     plan = Plan(recipe, data, setup, choice, device, world, expected_seconds)
@@ -392,19 +393,22 @@ def _solve_head(plan: Plan, trainer: Trainer, feed: Feed) -> None:
     trainer.take(plan.setup.network, feed.validation, feed.phase, train_loss=loss, seconds=watch.seconds)
 
 
-def _choose_mirroring(
+def _choose_augmentation(
     recipe: Recipe, choice: Choice, data: PictureData, setup: ModelSetup, world: World
 ) -> tuple[Recipe, list[str]]:
-    """The recipe without mirror images where a trial says that they hurt, and what must be said about it."""
+    """The recipe without the augmentation of which a trial says that it hurts, and what must be said about it."""
     sees_views = choice.strategy != "head" or recipe.feature_views > 1
-    many = data.source.targets is not None  # the trial tells classes apart
-    if recipe.mirror != "auto" or many or not sees_views or not choose_policy(recipe, setup.preprocessing).mirror:
+    if data.source.targets is not None or not sees_views:  # the trials tell classes apart
         return recipe, []
-    found = try_mirroring(data.source, data.split.train, setup.preprocessing) if world.is_first else None
-    found = gather_from_all(found, world)[0]
-    if found is None or not found.hurts:
-        return recipe, []
-    return recipe.model_copy(update={"mirror": False}), [found.reason]
+    policy, changes, reasons = choose_policy(recipe, setup.preprocessing), {}, []
+    if world.is_first:
+        tried = open_operations(recipe, policy)
+        for trial in try_operations(data.source, data.split.train, setup.preprocessing, policy, tried):
+            if trial.hurts:
+                changes[trial.operation.setting] = trial.operation.instead
+                reasons.append(trial.reason)
+    changes, reasons = gather_from_all((changes, reasons), world)[0]
+    return recipe.model_copy(update=changes), reasons
 
 
 def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:
@@ -462,7 +466,8 @@ def _resolved(
             "head_fit": "steps" if recipe.head_fit == "auto" else recipe.head_fit,
             "class_weights": "none" if recipe.class_weights == "auto" else recipe.class_weights,
             "crop": policy.crop,
-            "mirror": policy.mirror > 0,
+            "crop_area": policy.area if policy.crop == "resized" else recipe.crop_area,
+            **{kind: policy.has(kind) for kind in KINDS},
             "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
         }
     )

@@ -22,7 +22,7 @@ def card(
     multiply_adds: int,
     *published: Figure,
     option: str = "shortcut",
-    recipe: str = "cifar",
+    recipe: str = "small",
     weights: tuple[PublishedWeights, ...] = (),
 ) -> ModelCard:
     return ModelCard(
@@ -43,7 +43,7 @@ def card(
     )
 
 
-def plain(name: str, parameters: int, multiply_adds: int, recipe: str = "cifar") -> ModelCard:
+def plain(name: str, parameters: int, multiply_adds: int, recipe: str = "small") -> ModelCard:
     return card(name, parameters, multiply_adds, option="linear_start", recipe=recipe)
 
 
@@ -89,8 +89,8 @@ CARDS = {
     # At the others' learning rate, the first steps of SGD throw the sum of 600 branches far off.
     "resnet1202": card("resnet1202", 19_421_274, 2_829_238_912, *table6(19.4e6, 7.93), recipe="classic"),
     "plain20": plain("plain20", 269_722, 40_551_040),
-    "plain32": plain("plain32", 464_154, 68_862_592),
-    "plain44": plain("plain44", 658_586, 97_174_144),
+    "plain32": plain("plain32", 464_154, 68_862_592, "plain"),
+    "plain44": plain("plain44", 658_586, 97_174_144, "plain"),
     "plain56": plain("plain56", 853_018, 125_485_696, "plain"),
     "plain110": plain("plain110", 1_727_962, 252_887_680, "plain"),
 }

@@ -68,6 +68,5 @@ CARDS = {
         input_size=32,
         num_classes=10,
         smallest_input=5,
-        recipe="cifar",
     ),
 }
