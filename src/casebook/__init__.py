@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .workflows.export_web import export_web
     from .workflows.features import features
     from .workflows.illustrate import illustrate
-    from .workflows.many_labels import LabelEvaluation, score_many_labels
+    from .workflows.many_labels import LabelComparison, LabelEvaluation, compare_many_labels, score_many_labels
     from .workflows.predict import predict
     from .workflows.predict_into import AnswerFiles, SavedAnswers, predict_into
     from .workflows.ray_workers import RayWorkers
@@ -56,7 +56,9 @@ _HOMES = {
     "Evaluation": ".workflows.evaluate",
     "FinalistTraining": ".workflows.scale_training",
     "Interrupted": ".errors",
+    "LabelComparison": ".workflows.many_labels",
     "LabelEvaluation": ".workflows.many_labels",
+    "compare_many_labels": ".workflows.many_labels",
     "LabelScores": ".scores",
     "PictureData": ".data.datasets",
     "PictureDataset": ".data.datasets",
@@ -116,6 +118,7 @@ __all__ = [
     "ExportSettings",
     "FinalistTraining",
     "Interrupted",
+    "LabelComparison",
     "LabelEvaluation",
     "LabelScores",
     "PictureData",
@@ -130,6 +133,7 @@ __all__ = [
     "Suspects",
     "TargetDevice",
     "__version__",
+    "compare_many_labels",
     "count",
     "create_model",
     "draw",

@@ -13,10 +13,11 @@ from torch import nn
 from casebook.cost.compare import compare as networks_side_by_side
 from casebook.drawing.draw import draw_network
 from casebook.drawing.svg import Sheet
-from casebook.evaluation.comparison import Scored, compare
+from casebook.evaluation.comparison import Kind, Scored, compare
 from casebook.evaluation.conformal import calibrate_sets
 from casebook.evaluation.evidence import Evidence
 from casebook.evaluation.judged import judged_scores
+from casebook.evaluation.label_comparison import LabelsScored, compare_labels
 from casebook.evaluation.many_labels import evaluate_labels, fit_thresholds
 from casebook.evaluation.metrics import evaluate_probabilities
 from casebook.evaluation.predictions import Predictions
@@ -141,6 +142,18 @@ def many_labels_page() -> str:
     return many_labels.labels_page(HOSTILE, scores | {"thresholds": fitted, "agreement": agreement}, [HOSTILE])
 
 
+def label_comparison_page() -> str:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((30, 3)) < 0.4).astype(float)
+    rows = []
+    for number in range(2):
+        said = np.clip(0.6 * truth + rng.random((30, 3)) / 2, 0, 1)
+        predictions = Predictions(tuple(map(str, range(30))), truth, said, (HOSTILE, "cat", "dog"))
+        rows.append(LabelsScored(f"{HOSTILE}{number}", predictions, (0.5, 0.5, 0.5)))
+    document = {"data": HOSTILE, "notes": [HOSTILE], "compared": compare_labels(rows)}
+    return many_labels.label_comparison_page(document)
+
+
 def runs_page() -> str:
     rows = [
         runs.RunRow("first", HOSTILE, "resnet18", 0.9, (0.85, 0.94), 200, 1_800_000_000, 12.5, "2026-01-01", "runs/1"),
@@ -149,10 +162,13 @@ def runs_page() -> str:
     return runs.runs_page(rows)
 
 
+KINDS: tuple[tuple[str, Kind], ...] = ((HOSTILE, "network"), ("two", "network"), ("ensemble", "ensemble"))
+
+
 def comparison_page() -> str:
     rows = []
     for protocol, seed in (("center", 0), ("10-crop", 1)):
-        for name, kind in ((HOSTILE, "network"), ("two", "network"), ("ensemble", "ensemble")):
+        for name, kind in KINDS:
             predictions = predict(7, 6, seed=seed + len(name))
             rows.append(Scored(name, kind, protocol, 2, predictions, 2_000_000))
     document = {"model": HOSTILE, "data": "photos", "notes": [HOSTILE], "compared": compare(rows)}
@@ -258,6 +274,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "run without training": run_page_without_training,
     "run of an evaluation": evaluation_page,
     "many_labels": many_labels_page,
+    "label_comparison": label_comparison_page,
     "runs": runs_page,
     "comparison": comparison_page,
     "networks": networks_page,

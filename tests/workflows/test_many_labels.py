@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import casebook
+from casebook.cli import app
 from casebook.errors import RunError
 from casebook.runner.bundle import Bundle
 from casebook.workflows.runs import list_runs
@@ -64,8 +69,6 @@ def test_the_json_is_documented(run):
 
 
 def test_the_command_line_says_all(run, capsys):
-    from casebook.cli import app
-
     for words, expected in (
         (["evaluate", str(run.path)], "average precision"),
         (["predict", str(run.path), str(run.path.parent / "3.png")], "3.png: "),
@@ -82,6 +85,31 @@ def test_answers_are_the_classes_above_their_thresholds(run):
     assert answer.labels is not None
     assert set(answer.labels) == expected
     assert json.loads(json.dumps(answer.to_dict()))["labels"] == list(answer.labels)
+
+
+def test_runs_are_compared_on_the_same_pictures(run, tmp_path, capsys):
+    shutil.copytree(run.path, tmp_path / "other")
+    other = casebook.open_run(tmp_path / "other")
+    state = load_file(other.path / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    state["head.classifier.weight"] = torch.randn(state["head.classifier.weight"].shape, generator=generator)
+    save_file(state, other.path / "model.safetensors")
+    found = casebook.compare_many_labels([run.path, other.path]).document
+    first, second = found["compared"]
+    assert (first["map"], first["n"]) == (pytest.approx(run.label_test.map), run.label_test.n)
+    [against] = second["against"]
+    assert against["map"]["difference"] == pytest.approx(second["map"] - first["map"])
+    assert against["map"]["verdict"] == against["subset_accuracy"]["verdict"] == "worse"
+    known = documented()["Several labels: comparison"]
+    assert must(known) <= check(found, known)
+    app(["evaluate", str(run.path), str(other.path), "--html", str(tmp_path / "page.html")], standalone_mode=False)
+    assert re.search(r"mAP, points.*95 % interval.*verdict", capsys.readouterr().out)
+    assert "Every label right" in (tmp_path / "page.html").read_text()
+    same = casebook.compare_many_labels(
+        [run.path, dataclasses.replace(casebook.load(run.path, many_labels=True), run=None)]
+    )
+    [against] = same.document["compared"][1]["against"]
+    assert (against["map"]["difference"], against["map"]["verdict"]) == (0, "no detectable difference")
 
 
 def test_what_takes_one_label_refuses_the_run(run):

@@ -77,22 +77,27 @@ def evaluate(
         raise wrong_usage(f"--shift needs the network itself, and {members[0]} holds its predictions; name the run")
     if save:
         check_suffix(save)
-    if len(members) == 1 and _gives_many_labels(members[0]):
+    several = [not is_saved(member) and _gives_many_labels(member) for member in members]
+    if any(several):
+        if not all(several):
+            raise wrong_usage("some of these give several labels a picture, others one; compare runs of one kind")
         if protocol or combine or shift or save or unsure is not None or weights or classes:
             raise wrong_usage(
-                "a run with several labels a picture is scored as it was trained, alone; leave out --protocol, "
-                "--ensemble, --soup, --shift, --save, --unsure, --weights and --classes"
+                "runs with several labels a picture are scored as they were trained; leave out --protocol, --ensemble, "
+                "--soup, --shift, --save, --unsure, --weights and --classes"
             )
         listed = read_source(pictures, True, label_from=label_from, root=root, suffix=suffix, columns=columns)
-        model = casebook.load(members[0], device=device, precision=precision, many_labels=True)
+        networks = [casebook.load(one, device=device, precision=precision, many_labels=True) for one in members]
+        score: Any = casebook.score_many_labels if len(networks) == 1 else casebook.compare_many_labels
         with TerminalDisplay() as display:
-            labels = casebook.score_many_labels(
-                model, listed, split=split, asking=casebook.Asking(batch_size, workers), progress=display
-            )
+            labels = score(
+                networks[0] if len(networks) == 1 else networks, listed, split=split,
+                asking=casebook.Asking(batch_size, workers), progress=display,
+            )  # fmt: skip
         if html:
             labels.write_html(html)
             say(f"page: {html}")
-        _print_labels(labels.document, json_)
+        _print_labels(labels.document, json_, wide)
         return
     source = read_source(pictures, label_from=label_from, root=root, suffix=suffix, columns=columns)
     with TerminalDisplay() as display:
@@ -161,7 +166,7 @@ LABELS = (
 )
 
 
-def _print_labels(metrics: dict[str, Any], json_: bool) -> None:
+def _print_labels(metrics: dict[str, Any], json_: bool, wide: bool) -> None:
     if json_:
         print_json(metrics)
         return
@@ -169,6 +174,9 @@ def _print_labels(metrics: dict[str, Any], json_: bool) -> None:
         say(f"note: {note}")
     for line in skipped_lines(metrics["skipped"]):
         say(line)
+    if "compared" in metrics:
+        _print_label_comparison(metrics["compared"], wide)
+        return
     print("\n".join(accuracy_lines(metrics)))
     rows = [
         [one["class"], str(one["n"]), _with_ends(one, "average_precision"), _with_ends(one, "f1"),
@@ -176,6 +184,38 @@ def _print_labels(metrics: dict[str, Any], json_: bool) -> None:
         for one in metrics["per_class"]
     ]  # fmt: skip
     print_table(LABELS, rows)
+
+
+LABEL_FIGURES = (("mAP", "map"), ("every label right", "subset_accuracy"), ("macro F1", "macro_f1"))
+LABEL_DIFFERENCES = (
+    TextColumn("figure of", fold=16),
+    TextColumn("less that of", fold=16),
+    *(TextColumn(name, right=True) for name in ("mAP, points", "95 % interval")),
+    TextColumn("mAP verdict"),
+    *(TextColumn(name, right=True) for name in ("right, points", "95 % interval", "p")),
+    TextColumn("right verdict"),
+)
+
+
+def _print_label_comparison(compared: Sequence[dict[str, Any]], wide: bool) -> None:
+    print(f"{compared[0]['n']} pictures, {compared[0]['complete']} of them with every label known")
+    figures = (TextColumn("network", fold=16), *(TextColumn(title, right=True) for title, _ in LABEL_FIGURES))
+    print_table(figures, [[row["name"], *(_with_ends(row, one) for _, one in LABEL_FIGURES)] for row in compared])
+    print()
+    rows = []
+    for name, other in ((row["name"], other) for row in compared for other in row["against"]):
+        cells = [name, other["name"]]
+        for figure in ("map", "subset_accuracy"):
+            found = other[figure]
+            if found is None:
+                cells += ["", "", *([""] if figure != "map" else []), "unknown"]
+                continue
+            low, high = (100 * end for end in found["interval"])
+            cells += [f"{100 * found['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+            cells += [f"{found['p_value']:.2g}"] if "p_value" in found else []
+            cells.append(found["verdict"])
+        rows.append(cells)
+    print_table(LABEL_DIFFERENCES, rows, wide=wide)
 
 
 def _with_ends(record: dict[str, Any], name: str) -> str:

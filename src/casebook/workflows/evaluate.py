@@ -115,7 +115,7 @@ def evaluate(
     """
     models: list[Any] = [model] if _is_one(model) else list(model)  # type: ignore[arg-type]
     wanted = _combination(combine)
-    _check_models(models, bool(wanted))
+    check_models(models, bool(wanted))
     protocols = [CENTER] if protocol is None else find_protocols(protocol)
     if any(isinstance(one, str | Path) and is_saved(one) for one in models):
         needless = {"data": data, "a protocol": protocol, "a soup": "soup" in wanted,
@@ -191,7 +191,7 @@ def _combination(combine: str | Sequence[str]) -> set[str]:
     return words
 
 
-def _check_models(models: Sequence[Any], together: bool) -> None:
+def check_models(models: Sequence[Any], together: bool) -> None:
     """Raises DataError for no model, one where several are needed, or one that is given twice."""
     if not models:
         raise DataError("name at least one run")

@@ -1,6 +1,9 @@
-"""Runs with several labels a picture: thresholds from validation, the scores of the test pictures, an evaluation."""
+"""Runs with several labels a picture: thresholds from validation, the scores of the test pictures, an evaluation, and
+several runs side by side.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +11,21 @@ from ..data.pictures import Source
 from ..device import Stopwatch
 from ..errors import DataError, RunError
 from ..evaluation.classifier import Classifier, load
-from ..evaluation.labelled import find_pictures
+from ..evaluation.ensemble import columns_of
+from ..evaluation.label_comparison import LabelsScored, compare_labels, on_same_pictures
+from ..evaluation.labelled import Labelled, find_pictures
 from ..evaluation.many_labels import UNDECIDED, evaluate_labels, fit_thresholds
 from ..evaluation.predictions import Predictions
-from ..evaluation.unseen import seen_among
+from ..evaluation.unseen import seen_among, unseen
 from ..evaluation.views import Asking, ask
 from ..files import write_json
 from ..progress import Reporter, ScoringStarted, reporting
-from ..reports.many_labels import write_labels_page
+from ..reports.many_labels import write_label_comparison, write_labels_page
 from ..scores import LabelScores
 from ..training.selection import kept_epoch
 from ..training.session import Outcome
 from ..training.transfer import after_training
+from .evaluate import check_models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +62,7 @@ def score_many_labels(
     if classifier.task != "multilabel":
         raise RunError(f"{classifier.name} gives one label a picture; casebook.evaluate scores it")
     watch = Stopwatch()
-    found = find_pictures(classifier, data, split)
-    if found.source.targets is None:
-        raise DataError(f"{found.source.name} has one label a picture; expected a list with several, as in training")
+    found = _pictures(classifier, data, split)
     indices, notes = found.indices, list(found.notes)
     if found.own is None and classifier.run is not None:
         seen = seen_among(classifier.run, found.source, indices)
@@ -79,6 +83,76 @@ def score_many_labels(
         "notes": notes,
     }
     return LabelEvaluation(LabelScores.from_dict(scores), said, document)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelComparison:
+    """What each run says of the same pictures, and the JSON that `evaluate --json` prints.
+
+    Each entry of `document["compared"]` but the first has the paired differences to the first, `against`.
+    """
+
+    rows: tuple[LabelsScored, ...]
+    document: dict[str, Any]
+
+    def write_html(self, path: str | Path) -> None:
+        """Writes one self-contained page. Raises RunError when the file cannot be written."""
+        write_label_comparison(path, self.document)
+
+
+def compare_many_labels(
+    models: Sequence[str | Path | Classifier],
+    data: str | Path | Source | None = None,
+    *,
+    split: str = "auto",
+    asking: Asking | None = None,
+    progress: bool | Reporter = False,
+) -> LabelComparison:
+    """Sets runs with several labels a picture side by side, on pictures that none of them has learnt from.
+
+    Without `data`, these are of the first run's locked test set. How much the mAP and the share of pictures with every
+    label right differ from the first run's has a paired interval and a verdict. Raises DataError, WeightsError or
+    RunError.
+    """
+    check_models(models, together=False)
+    classifiers = [load(one, many_labels=True) for one in models]
+    if others := [one.name for one in classifiers if one.task != "multilabel"]:
+        raise RunError(f"{others[0]} gives one label a picture, and others several; compare runs of one kind")
+    first, watch = classifiers[0], Stopwatch()
+    columns = [columns_of(one.classes, first.classes, one.name, first.name) for one in classifiers]
+    found = _pictures(first, data, split)
+    indices, more = unseen([one.run for one in classifiers if one.run], found.source, found.indices)
+    rows, skipped = [], {}
+    with reporting(progress) as report:
+        for classifier, order in zip(classifiers, columns, strict=True):
+            asked = dataclasses.replace(asking or Asking(), report=report)
+            shown = ask(classifier, found.source, indices, asking=asked)
+            said = shown.predictions._replace(
+                probabilities=shown.predictions.probabilities[:, order], classes=first.classes
+            )
+            thresholds = tuple(classifier.thresholds[place] for place in order)
+            rows.append(LabelsScored(classifier.name, said, thresholds))
+            skipped |= shown.skipped
+    rows = on_same_pictures(rows)
+    document = {
+        "model": first.name,
+        "data": found.source.name,
+        "split": found.part,
+        "task": first.task,
+        "compared": compare_labels(rows),
+        "seconds": round(watch.seconds, 3),
+        "skipped": [{"picture": name, "reason": reason} for name, reason in skipped.items()],
+        "notes": [*found.notes, *more],
+    }
+    return LabelComparison(tuple(rows), document)
+
+
+def _pictures(classifier: Classifier, data: str | Path | Source | None, split: str) -> Labelled:
+    """Raises DataError for data with one label a picture."""
+    found = find_pictures(classifier, data, split)
+    if found.source.targets is None:
+        raise DataError(f"{found.source.name} has one label a picture; expected a list with several, as in training")
+    return found
 
 
 def finish_many_labels(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
