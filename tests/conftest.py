@@ -71,7 +71,7 @@ def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sklearn.datasets import load_digits
 
     root = tmp_path_factory.mktemp("digit_folder")
-    bunch = load_digits()
+    bunch: Any = load_digits()
     for digit in range(4):
         folder = root / f"digit_{digit}"
         folder.mkdir()
@@ -167,6 +167,24 @@ def runs(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def other_split(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LeNet with another seed, and so with another split."""
     return train(digit_folder, tmp_path_factory.mktemp("runs") / "d", seed=1, epochs=1)
+
+
+@pytest.fixture(scope="session")
+def labels_run(tmp_path_factory: pytest.TempPathFactory) -> casebook.Run:
+    """A run on 90 pictures, each with any of the labels red, green and blue, some unknown; list.csv is beside it."""
+    folder = tmp_path_factory.mktemp("labels")
+    rng = np.random.default_rng(0)
+    rows = ["path,red,green,blue"]
+    for number in range(90):
+        there = rng.random(3) < 0.5
+        pixels = rng.integers(0, 60, (16, 16, 3)) + 150 * there
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png," + ",".join("" if rng.random() < 0.1 else str(int(one)) for one in there))
+    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+    return casebook.train(
+        folder / "list.csv", out=folder / "run", model="resnet20", epochs=4, batch_size=16, optimiser="adamw",
+        learning_rate=3e-3, device="cpu", policy="none", focal_gamma=1.0, class_weights="balanced", input_size=32,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -161,7 +162,8 @@ def test_paths_outside_of_the_lists_folder_need_a_root(folder: Path) -> None:
 
 @pytest.mark.parametrize(("listed_as", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_file_names_match_whatever_their_unicode_form(tmp_path: Path, listed_as: str, on_disk: str) -> None:
-    stored, written = (unicodedata.normalize(form, "très/café.png") for form in (on_disk, listed_as))
+    forms: Any = (on_disk, listed_as)
+    stored, written = (unicodedata.normalize(form, "très/café.png") for form in forms)
     (tmp_path / stored).parent.mkdir()
     for name in (stored, "IMG_1.JPG"):
         Image.new("L", (4, 4)).save(tmp_path / name)
@@ -205,9 +207,8 @@ def test_several_labels_in_a_cell_stop(folder: Path, separator: str) -> None:
         listed(folder, "path,label\n" + rows)
     assert str(stop.value) == (
         f"{folder}/list.csv: 2 of 4 rows have several labels in the column 'label', such as 'c0{separator}c9'; "
-        "expected one class for each picture. Keep the main label of each row; or make one list for each label, with "
-        f"the classes yes and no, and train a network for each. If 'c0{separator}c9' is one class, write it without "
-        f"{separator!r}"
+        "expected one class for each picture. 'casebook train' and 'casebook data suspects' take several labels; here "
+        f"keep the main one of each row. If 'c0{separator}c9' is one class, write it without {separator!r}"
     )
 
 

@@ -53,6 +53,7 @@ LABEL_COLUMNS = (
 SPLIT_COLUMNS = ("split", "subset", "partition", "set", "dataset", "phase", "usage")
 
 
+SEVERAL = "'casebook train' and 'casebook data suspects' take several labels; here keep the main one of each row"
 LABEL_TEXT = "\0labels"  # a column that no file can have: the cells of all class columns
 
 
@@ -97,7 +98,13 @@ def read_list(
     splits, split_column = _splits(header, cells)
     aside = [column for column in (split_column, _find_column(header, group_by) if group_by else None) if column]
     notes = []
-    if many_labels and not format.columns and (columns := _class_columns(header, cells, aside)):
+    columns = [] if format.columns else _class_columns(header, cells, aside)
+    if columns and not many_labels:
+        raise DataError(
+            f"{path} has a column of 0 and 1 for each class ({', '.join(columns[:SHOWN])}, ...); expected one column "
+            f"with the name of the class. {SEVERAL}"
+        )
+    if columns:
         path_column, label_column = _first_column(header, PATH_COLUMNS) or "", LABEL_TEXT
         many: ManyLabels | None = from_columns(cells, columns)
         cells = [row | {LABEL_TEXT: "\t".join(row[column] for column in columns)} for row in cells]
@@ -230,11 +237,6 @@ def _columns(
         label_column = others[0]
     if path_column and label_column:
         return path_column, label_column
-    if path_column and len(others) > 1 and {row[name] for row in rows for name in others} <= {"0", "1", "0.0", "1.0"}:
-        raise DataError(
-            f"{path} has a column of 0 and 1 for each class ({', '.join(others[:SHOWN])}, ...); expected one column "
-            "with the name of the class"
-        )
     raise DataError(
         f"{path} has the columns {', '.join(header)}; expected a first line with path,label and perhaps split. "
         "If two of these are the path and the label, add --columns PATH,LABEL with their names"
@@ -285,9 +287,8 @@ def _refuse_many_labels(path: Path, labels: Sequence[str], column: str, found: C
     example = counts.most_common(1)[0][0]
     raise DataError(
         f"{path}: {counts.total()} of {len(labels)} rows have several labels in the column {column!r}, such as "
-        f"{example!r}; expected one class for each picture. Keep the main label of each row; or make one list for each "
-        f"label, with the classes yes and no, and train a network for each. If {example!r} is one class, write it "
-        f"without {found.separator!r}"
+        f"{example!r}; expected one class for each picture. {SEVERAL}. If {example!r} is one class, write "
+        f"it without {found.separator!r}"
     )
 
 

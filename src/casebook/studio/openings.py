@@ -57,5 +57,5 @@ def last_parts(name: str) -> str:
 def test_figures(evaluation: dict[str, Any]) -> dict[str, Any]:
     """What a page shows of an opened test."""
     test = evaluation.get("test", {})
-    kept = ("n", "top1", "top1_interval", "macro_f1", "ece", "per_class")
+    kept = ("n", "top1", "top1_interval", "map", "map_interval", "subset_accuracy", "macro_f1", "ece", "per_class")
     return {name: test[name] for name in kept if name in test}

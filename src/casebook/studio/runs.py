@@ -34,6 +34,7 @@ def list_runs(settings: StudioSettings, projects: Projects) -> list[dict[str, An
                 "epochs": len(rows),
                 "val_top1": best.get("val_top1"),
                 "val_map": best.get("val_map"),
+                "several_labels": model.get("task") == "multilabel",
                 "complete": (path.parent / "evaluation.json").is_file(),
                 "written": path.stat().st_mtime,
             }

@@ -53,6 +53,7 @@ def _document(here: "Studio", project: Project, path: Path) -> dict[str, Any]:
     return {
         "name": path.name,
         "network": model.get("architecture"),
+        "several_labels": model.get("task") == "multilabel",
         "classes": model.get("classes", []),
         "transfer": model.get("transfer"),
         "tried": model.get("tried", []),

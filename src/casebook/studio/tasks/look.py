@@ -10,6 +10,8 @@ from .pictures import NAME, NUMBERS, RUN, UPLOADS, files_folder, pictures_of, ru
 from .task import Field, Task, Work
 
 METHODS = ("grad-cam", "occlusion", "guided", "gradient", "deconvnet", "filters", "top9")
+FLATTERED = "The weights were chosen by these pictures, which flatters each run."
+NOTHING_IN_COMMON = "these runs have no validation picture in common: they divide the data in different ways"
 NUM_TOP9 = 200  # pictures among which the strongest nine are searched
 
 
@@ -44,7 +46,7 @@ def _for_top9(work: Work) -> list[Any]:
     from ...evaluation.classifier import load
     from ...evaluation.labelled import find_pictures
 
-    found = find_pictures(load(run_path(work, work.settings["run"])), None, "val")
+    found = find_pictures(load(run_path(work, work.settings["run"]), many_labels=True), None, "val")
     source = load_source(found.source)
     chosen = found.indices[:: max(1, len(found.indices) // NUM_TOP9)]
     paths = [source.path(index) for index in chosen]
@@ -55,9 +57,11 @@ def evaluate(work: Work) -> Mapping[str, Any]:
     """The page of a run on its validation pictures; the test has the run's own report."""
     import casebook
 
-    found = casebook.evaluate(run_path(work, work.settings["run"]), split="val", progress=work.report)
+    path = run_path(work, work.settings["run"])
+    score: Any = casebook.score_many_labels if _gives_many_labels(path) else casebook.evaluate
+    found = score(path, split="val", progress=work.report)
     found.write_html(files_folder(work) / "validation.html")
-    kept = ("n", "top1", "top1_interval", "macro_f1", "split")
+    kept = ("n", "top1", "top1_interval", "map", "map_interval", "subset_accuracy", "macro_f1", "split")
     return {"files": ["validation.html"]} | {name: found.document[name] for name in kept if name in found.document}
 
 
@@ -71,6 +75,9 @@ def compare(work: Work) -> Mapping[str, Any]:
     if len(names) < 2:
         raise DataError("choose two runs or more to compare")
     paths = [run_path(work, name) for name in names]
+    several = [_gives_many_labels(path) for path in paths]
+    if len(set(several)) > 1:
+        raise DataError("some of these runs give several labels a picture, others one; compare runs of one kind")
     if part == "test":
         assert work.project is not None
         opened = openings(work.projects, work.project)
@@ -78,20 +85,41 @@ def compare(work: Work) -> Mapping[str, Any]:
             raise DataError(
                 f"the test of {closed[0]} is closed; open it on the page Evaluate, or compare on validation"
             )
-        found = casebook.evaluate(paths, split="test", progress=work.report)
-        return {
-            "part": part,
-            "compared": found.document["compared"],
-            "costs": _costs(paths),
-            "notes": list(found.notes),
-        }
+        compare_all: Any = casebook.compare_many_labels if several[0] else casebook.evaluate
+        document = compare_all(paths, split="test", progress=work.report).document
+        return {"part": part, "compared": document["compared"], "costs": _costs(paths), "notes": document["notes"]}
     # Each run has validated on its own part, so none of them is asked about pictures that another has trained on.
+    if several[0]:
+        return {"part": part, "compared": _labels_compared(paths, work), "costs": _costs(paths), "notes": [FLATTERED]}
     rows = [casebook.evaluate(path, split="val", progress=work.report).compared[-1] for path in paths]
     rows = on_common_pictures([row._replace(name=name) for row, name in zip(rows, names, strict=True)])
     if not len(rows[0].predictions.names):
-        raise DataError("these runs have no validation picture in common: they divide the data in different ways")
-    notes = ["The weights were chosen by these pictures, which flatters each run."]
-    return {"part": part, "compared": compared(rows), "costs": _costs(paths), "notes": notes}
+        raise DataError(NOTHING_IN_COMMON)
+    return {"part": part, "compared": compared(rows), "costs": _costs(paths), "notes": [FLATTERED]}
+
+
+def _labels_compared(paths: list[Path], work: Work) -> list[dict[str, Any]]:
+    """Runs with several labels a picture on the validation pictures that they have in common."""
+    import casebook
+    from casebook.evaluation.label_comparison import LabelsScored, compare_labels, on_same_pictures
+    from casebook.training.run import Run
+
+    rows = []
+    for path in paths:
+        said = casebook.score_many_labels(path, split="val", progress=work.report).predictions
+        rows.append(LabelsScored(path.name, said, Run(path).thresholds))
+    if len({row.predictions.classes for row in rows}) > 1:
+        raise DataError("these runs have different classes; compare runs of the same")
+    rows = on_same_pictures(rows)
+    if not rows[0].predictions.names:
+        raise DataError(NOTHING_IN_COMMON)
+    return compare_labels(rows)
+
+
+def _gives_many_labels(path: Path) -> bool:
+    from ...training.run import Run
+
+    return Run(path).task == "multilabel"
 
 
 def _costs(paths: list[Path]) -> dict[str, dict[str, int | None]]:

@@ -8,6 +8,9 @@ export function useRuns(project, store) {
   return { runs: value?.runs ?? null, error, busy, reload };
 }
 
+// What the validation says of a run or an epoch: the share of right answers, or of several labels the mean average precision.
+export const validated = (one) => (one?.val_map === null || one?.val_map === undefined ? percent(one?.val_top1) : `mAP ${percent(one.val_map)}`);
+
 // Calls children(run) with the chosen run that has finished; says what to do where there is none.
 export function WithRun({ project, store, route, children }) {
   const { runs, error } = useRuns(project, store);
@@ -20,6 +23,6 @@ export function WithRun({ project, store, route, children }) {
   }
   const run = finished.find((one) => one.name === route.query.run) ?? finished[0];
   return html`<p><label for="run">Run</label> <select id="run" value=${run.name} onChange=${(event) => navigate(withQuery({ run: event.target.value, job: null, export: null }))}>
-      ${finished.map((one) => html`<option key=${one.name} value=${one.name}>${one.name} (${one.network}, validation ${percent(one.val_top1)})</option>`)}
+      ${finished.map((one) => html`<option key=${one.name} value=${one.name}>${one.name} (${one.network}, validation ${validated(one)})</option>`)}
     </select></p>${children(run)}`;
 }

@@ -18,9 +18,9 @@ function OfRun({ project, store, route, name }) {
   const open = async () => { await post(`${address}/open-test`); await store.reload(); reload(); };
   return html`
     <section aria-labelledby="validation"><h2 id="validation">Validation</h2>
-      <dl class="headline"><div class="main"><dt>Right on validation pictures</dt><dd class="value">${percent(run.validation?.top1)}</dd><dd class="range">of ${run.pictures?.val ?? "?"} pictures; the weights were chosen by them, which flatters</dd></div></dl>
+      <dl class="headline"><div class="main"><dt>${run.several_labels ? "Mean average precision on validation pictures" : "Right on validation pictures"}</dt><dd class="value">${percent(run.several_labels ? run.validation?.map : run.validation?.top1)}</dd><dd class="range">of ${run.pictures?.val ?? "?"} pictures; the weights were chosen by them, which flatters</dd></div></dl>
       <${Notes} notes=${run.notes} />
-      ${!validation.job && html`<div class="buttons"><${Action} run=${() => validation.start({ run: name })}>Look at mistakes and confusion<//></div>`}
+      ${!validation.job && html`<div class="buttons"><${Action} run=${() => validation.start({ run: name })}>${run.several_labels ? "Look at each class" : "Look at mistakes and confusion"}<//></div>`}
       <${JobStatus} ...${validation} store=${store} what="Asking the network about the validation pictures" />
       ${validation.result && html`<${Sheet} src=${fileAddress(validation.job.id, "validation.html")} title=${`Validation of ${name}`} />`}
     </section>
@@ -34,9 +34,11 @@ function OfRun({ project, store, route, name }) {
 
 function Opened({ run, address, again }) {
   const { test, openings } = run;
-  const [low, high] = test.top1_interval;
-  return html`<dl class="headline"><div class="main"><dt>Right on test pictures</dt><dd class="value">${percent(test.top1)}</dd><dd class="range">95 % interval ${percent(low)} to ${percent(high)}, ${test.n} pictures</dd></div>
-      ${test.macro_f1 !== undefined && html`<div><dt>F1, mean of the classes</dt><dd class="value">${test.macro_f1.toFixed(3)}</dd></div>`}</dl>
+  const ends = run.several_labels ? test.map_interval : test.top1_interval;
+  const range = ends ? `95 % interval ${percent(ends[0])} to ${percent(ends[1])}, ` : "";
+  return html`<dl class="headline"><div class="main"><dt>${run.several_labels ? "Mean average precision on test pictures" : "Right on test pictures"}</dt><dd class="value">${percent(run.several_labels ? test.map : test.top1)}</dd><dd class="range">${range}${test.n} pictures</dd></div>
+      ${run.several_labels && html`<div><dt>Every label right</dt><dd class="value">${percent(test.subset_accuracy)}</dd></div>`}
+      ${test.macro_f1 !== undefined && test.macro_f1 !== null && html`<div><dt>F1, mean of the classes</dt><dd class="value">${test.macro_f1.toFixed(3)}</dd></div>`}</dl>
     <p class="said">Opened ${openings.length === 1 ? "once" : `${openings.length} times`}, last on ${day(openings.at(-1))}. ${openings.length > 1 ? "Each look, followed by another choice, makes the figure a little too good." : ""}</p>
     <div class="buttons"><a class="button" href=${`${address}/report`} target="_blank" rel="noopener">The whole report in a tab of its own</a></div>
     <${Sheet} src=${`${address}/report`} title=${`Report of ${run.name}`} />`;

@@ -1,5 +1,6 @@
 // Home: projects, what runs, runs, and the two ways to begin.
-import { html, useEffect, useRef, useState, useStore, navigate, Title, Action, Empty, JobState, Problem, Said, percent, day } from "../lib/ui.js";
+import { html, useEffect, useRef, useState, useStore, navigate, Title, Action, Empty, JobState, Problem, Said, day } from "../lib/ui.js";
+import { validated } from "../lib/runs.js";
 import { get, post } from "../lib/api.js";
 
 export function Page({ store }) {
@@ -44,7 +45,7 @@ function Runs({ runs }) {
     <thead><tr><th scope="col">Run</th><th scope="col">Network</th><th scope="col" class="number">Epochs</th><th scope="col" class="number">Validation</th><th scope="col" class="date">Written</th></tr></thead>
     <tbody>${runs.map((run) => html`<tr key=${run.name}>
       <td>${run.project ? html`<a href=${runAddress(run.project, run.name)}>${run.name}</a>` : run.name}${!run.complete && html`<small> not finished</small>`}</td>
-      <td>${run.network}</td><td class="number">${run.epochs}</td><td class="number">${percent(run.val_top1)}</td>
+      <td>${run.network}</td><td class="number">${run.epochs}</td><td class="number">${validated(run)}</td>
       <td class="date">${day(run.written)}</td></tr>`)}</tbody></table></div>`;
 }
 

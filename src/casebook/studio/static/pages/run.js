@@ -109,7 +109,7 @@ function Now({ job, found }) {
     <dl class="headline now">
       <div><dt>Time left</dt><dd class="value">${clock(seconds)}</dd></div>
       <div><dt>Loss</dt><dd class="value">${now.loss === null ? "–" : now.loss.toFixed(3)}</dd></div>
-      <div><dt>Validation accuracy</dt><dd class="value">${percent(last?.val_top1)}</dd></div>
+      <div><dt>Validation ${last?.val_map ? "mAP" : "accuracy"}</dt><dd class="value">${percent(last?.val_map ?? last?.val_top1)}</dd></div>
       <div><dt>Pictures a second</dt><dd class="value">${Math.round(now.images_per_second)}</dd></div>
     </dl>`;
 }
@@ -148,6 +148,7 @@ export function kept(rows, notes) {
 
 function Curves({ rows, steps, notes = [], epochs = 1 }) {
   const best = kept(rows, notes);
+  const several = rows.some((row) => row.val_map !== null && row.val_map !== undefined);
   const line = (name, kind, key) => ({
     name, kind, points: rows.map((row) => [row.number, row[key]]), best: best && kind === "validation" ? [best.number, best[key]] : null,
   });
@@ -156,12 +157,12 @@ function Curves({ rows, steps, notes = [], epochs = 1 }) {
     <div class="curves">
       <${LineChart} title="Loss" format=${loss} floor=${0} extent=${epochs} empty="The first point comes with the first steps." series=${[
         { name: "steps", kind: "steps", points: steps }, line("training", "training", "train_loss"), line("validation", "validation", "val_loss")]} />
-      <${LineChart} title="Validation accuracy" format=${(y) => `${(100 * y).toFixed(0)} %`} floor=${0} ceiling=${1} extent=${epochs} empty="The first point comes with the first epoch." series=${[line("validation", "validation", "val_top1")]} />
+      <${LineChart} title=${several ? "Validation mAP" : "Validation accuracy"} format=${(y) => `${(100 * y).toFixed(0)} %`} floor=${0} ceiling=${1} extent=${epochs} empty="The first point comes with the first epoch." series=${[line("validation", "validation", several ? "val_map" : "val_top1")]} />
     </div>
     ${rows.length > 0 && html`<details><summary>Every epoch as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Every epoch"><table class="list">
-      <thead><tr><th scope="col" class="number">Epoch</th><th scope="col" class="number">Training loss</th><th scope="col" class="number">Validation loss</th><th scope="col" class="number">Accuracy</th><th scope="col" class="number">Learning rate</th><th scope="col" class="number">Seconds</th></tr></thead>
+      <thead><tr><th scope="col" class="number">Epoch</th><th scope="col" class="number">Training loss</th><th scope="col" class="number">Validation loss</th><th scope="col" class="number">${several ? "mAP" : "Accuracy"}</th><th scope="col" class="number">Learning rate</th><th scope="col" class="number">Seconds</th></tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${row.number}><td class="number">${row.number}${row.is_best ? " ○" : ""}</td><td class="number">${row.train_loss?.toFixed(4)}</td><td class="number">${row.val_loss?.toFixed(4)}</td>
-        <td class="number">${percent(row.val_top1)}</td><td class="number">${row.learning_rate?.toExponential(2)}</td><td class="number">${row.seconds?.toFixed(1)}</td></tr>`)}</tbody></table></div></details>`}
+        <td class="number">${percent(row.val_map ?? row.val_top1)}</td><td class="number">${row.learning_rate?.toExponential(2)}</td><td class="number">${row.seconds?.toFixed(1)}</td></tr>`)}</tbody></table></div></details>`}
   </section>`;
 }
 

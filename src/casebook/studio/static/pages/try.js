@@ -19,7 +19,7 @@ function Try({ project, store, route, run }) {
     <${JobStatus} ...${asked} store=${store} what="Asking the network" />
     ${asked.result && html`<ul class="pictures large">${asked.result.answers.map((answer, place) => html`<li key=${place}><figure>
       <${Given} key=${uploads[place]} id=${uploads[place]} name=${`picture ${place + 1}`} />
-      <figcaption>${answer.error ? answer.error : html`<b>${answer.unsure ? `unsure, ${answer.unsure}` : answer.predictions[0].class}</b><br />${answer.predictions.slice(0, 3).map((one) => html`${one.class} ${percent(one.probability)}<br />`)}`}</figcaption>
+      <figcaption>${answer.error ? answer.error : html`<b>${answer.unsure ? `unsure, ${answer.unsure}` : answer.labels ? answer.labels.join(", ") || "none of the classes" : answer.predictions[0].class}</b><br />${answer.predictions.slice(0, 3).map((one) => html`${one.class} ${percent(one.probability)}<br />`)}`}</figcaption>
     </figure></li>`)}</ul>`}
   </section>`;
 }
@@ -51,7 +51,7 @@ function Export({ project, store, route, run }) {
       <div><label><input type="checkbox" checked=${web} onChange=${(event) => setWeb(event.target.checked)} /> A page that classifies in a browser, offline</label></div>
       <div><label><input type="checkbox" checked=${keras} disabled=${!hasKeras} onChange=${(event) => setKeras(event.target.checked)} /> A Keras file</label> <span class="said">${hasKeras ? "opens in Keras 3 on any backend" : html`needs Keras on this machine: <code>pip install 'casebook[keras]'</code>`}</span></div>
     </fieldset>
-    <div class="field"><label for="unsure">Of its answers at most this share is wrong, in percent</label> <input id="unsure" type="number" min="0.01" max="50" step="any" value=${unsure} onInput=${(event) => setUnsure(event.target.value)} aria-describedby="unsure-said" /> <span class="said" id="unsure-said">empty: it always answers; otherwise it says "unsure" where needed</span></div>
+    ${run.several_labels ? html`<p class="said">It names the labels that reach their thresholds. With several labels a picture there is no one answer to be unsure of.</p>` : html`<div class="field"><label for="unsure">Of its answers at most this share is wrong, in percent</label> <input id="unsure" type="number" min="0.01" max="50" step="any" value=${unsure} onInput=${(event) => setUnsure(event.target.value)} aria-describedby="unsure-said" /> <span class="said" id="unsure-said">empty: it always answers; otherwise it says "unsure" where needed</span></div>`}
     <div class="buttons"><${Action} main run=${start}>Export<//></div>
     <${JobStatus} ...${made} store=${store} what="Exporting, and comparing its answers" />
     ${result && html`<ul class="cards">${result.exported.map((name) => html`<li key=${name}><h3>${name}</h3><p class="said">${FILES[name.split(".").at(-1)]}; in ${result.folder}/</p>
