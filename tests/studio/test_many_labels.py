@@ -81,7 +81,7 @@ def test_tasks_take_several_labels(do: Callable, root: Path, tmp_path: Path) -> 
 
 
 def test_what_is_not_offered_is_said(studio: Any, do: Callable) -> None:
-    refused = studio.get(f"/api/projects/{studio.project}/pictures", 400)
+    refused = studio.get(f"/api/projects/{studio.project}/pictures", 422)
     assert "'casebook train'" in refused["error"]["message"]
     with pytest.raises(CasebookError, match="cannot be unsure of one"):
         do("export", run="one", unsure=0.01)

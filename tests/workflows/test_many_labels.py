@@ -87,7 +87,7 @@ def test_runs_are_compared_on_the_same_pictures(run, tmp_path, capsys):
     known = documented()["Several labels: comparison"]
     assert must(known) <= check({"compared": found["compared"]}, known)
     app(["evaluate", str(run.path), str(other.path), "--html", str(tmp_path / "page.html")], standalone_mode=False)
-    assert re.search(r"mAP, points.*95 % interval.*verdict", capsys.readouterr().out)
+    assert re.search(r"\nmAP .* -\d+\.\d\d .* worse *\n", capsys.readouterr().out)
     assert "Every label right" in (tmp_path / "page.html").read_text()
     same = casebook.compare_many_labels(
         [run.path, dataclasses.replace(casebook.load(run.path, many_labels=True), run=None)]

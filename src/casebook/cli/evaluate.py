@@ -188,12 +188,11 @@ def _print_labels(metrics: dict[str, Any], json_: bool, wide: bool) -> None:
 
 LABEL_FIGURES = (("mAP", "map"), ("every label right", "subset_accuracy"), ("macro F1", "macro_f1"))
 LABEL_DIFFERENCES = (
-    TextColumn("figure of", fold=16),
+    TextColumn("figure"),
+    TextColumn("of", fold=16),
     TextColumn("less that of", fold=16),
-    *(TextColumn(name, right=True) for name in ("mAP, points", "95 % interval")),
-    TextColumn("mAP verdict"),
-    *(TextColumn(name, right=True) for name in ("right, points", "95 % interval", "p")),
-    TextColumn("right verdict"),
+    *(TextColumn(name, right=True) for name in ("points", "95 % interval", "p")),
+    TextColumn("verdict"),
 )
 
 
@@ -201,20 +200,18 @@ def _print_label_comparison(compared: Sequence[dict[str, Any]], wide: bool) -> N
     print(f"{compared[0]['n']} pictures, {compared[0]['complete']} of them with every label known")
     figures = (TextColumn("network", fold=16), *(TextColumn(title, right=True) for title, _ in LABEL_FIGURES))
     print_table(figures, [[row["name"], *(_with_ends(row, one) for _, one in LABEL_FIGURES)] for row in compared])
-    print()
     rows = []
     for name, other in ((row["name"], other) for row in compared for other in row["against"]):
-        cells = [name, other["name"]]
-        for figure in ("map", "subset_accuracy"):
+        for title, figure in LABEL_FIGURES[:2]:
             found = other[figure]
             if found is None:
-                cells += ["", "", *([""] if figure != "map" else []), "unknown"]
+                rows.append([title, name, other["name"], "", "", "", "unknown"])
                 continue
-            low, high = (100 * end for end in found["interval"])
-            cells += [f"{100 * found['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
-            cells += [f"{found['p_value']:.2g}"] if "p_value" in found else []
-            cells.append(found["verdict"])
-        rows.append(cells)
+            low, high = (f"{100 * end:+.2f}" for end in found["interval"])
+            p = f"{found['p_value']:.2g}" if "p_value" in found else ""
+            difference = f"{100 * found['difference']:+.2f}"
+            rows.append([title, name, other["name"], difference, f"{low} to {high}", p, found["verdict"]])
+    print()
     print_table(LABEL_DIFFERENCES, rows, wide=wide)
 
 
