@@ -1,12 +1,12 @@
 """Planted wrong labels: how many are found, beside chance, the most confident mistakes, and cleanlab.
 
     python benchmarks/suspects.py dogs_vs_cats=FOLDER@mobilenet_v2@FILE sign_digits=FOLDER@resnet20@cifar10 ... \
-        [--most 5000] [--seeds 10] [--shares 0.05] [--json FILE]
+        [--most 5000] [--seeds 10] [--shares 0.05] [--next] [--json FILE]
 
 Each set is NAME=DATA@NETWORK@WEIGHTS, of which at most `--most` pictures are taken. For each seed, a share of the
-labels is replaced by other classes, at random, and the pictures are judged as `casebook data suspects` does: out of
-fold, on features that are computed once, copies in one fold. All lists rest on these same probabilities and differ in
-their order alone:
+labels is replaced by other classes, at random or, with `--next`, by the class after it, and the pictures are judged as
+`casebook data suspects` does: out of fold, on features that are computed once, copies in one fold. All lists rest on
+these same probabilities and differ in their order alone:
 
 - Casebook: copies with another label first, then the least probable labels;
 - the mistakes: pictures taken for another class, the most confident answer first, as a report of a run lists them;
@@ -64,12 +64,18 @@ def load(data: str, network: str, weights: str, most: int) -> Pictures:
     return Pictures(values, found.labels, np.array([number[row] for row in rows]))
 
 
-def planted(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def planted(
+    labels: NDArray[np.int64], share: float, seed: int, to_next: bool
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     generator = np.random.default_rng(seed)
     num_classes = int(labels.max()) + 1
     wrong = np.zeros(len(labels), bool)
     wrong[generator.choice(len(labels), round(share * len(labels)), replace=False)] = True
-    moved = (labels + generator.integers(1, num_classes, len(labels))) % num_classes
+    moved = (
+        (labels + 1) % num_classes
+        if to_next
+        else (labels + generator.integers(1, num_classes, len(labels))) % num_classes
+    )
     return np.where(wrong, moved, labels), wrong
 
 
@@ -81,8 +87,8 @@ def disagreeing(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> list[in
     return [row for row, group in enumerate(groups.tolist()) if len(of_group[group]) > 1]
 
 
-def once(pictures: Pictures, share: float, seed: int) -> dict[str, Any]:
-    labels, wrong = planted(pictures.labels, share, seed)
+def once(pictures: Pictures, share: float, seed: int, to_next: bool) -> dict[str, Any]:
+    labels, wrong = planted(pictures.labels, share, seed, to_next)
     said = out_of_fold(pictures.features, labels, pictures.groups, seed=seed).probabilities
     num = int(wrong.sum())
     ours = [row for row, _ in order_suspects(said, labels, disagreeing(labels, pictures.groups))]
@@ -155,6 +161,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=5000)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05])
+    parser.add_argument("--next", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     document = {}
@@ -164,7 +171,7 @@ def main() -> None:
         pictures = load(data, network, weights, given.most)
         for share in given.shares:
             planted_in = f"{name}, {100 * share:g} % planted"
-            document[planted_in] = summary([once(pictures, share, seed) for seed in range(given.seeds)])
+            document[planted_in] = summary([once(pictures, share, seed, given.next) for seed in range(given.seeds)])
             print(f"\n{planted_in}, {len(pictures.labels)} pictures")
             for key, found in document[planted_in].items():
                 one = 1 if key in COUNTS else 100

@@ -178,8 +178,10 @@ def wrong_labels(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
     (N, K), sharpened or softened by a temperature. A hard picture is one of which the classifier is unsure, and the
     temperature says how sure it may be; a wrong label may be on a picture of which it is rightly sure. Temperature and
     share are those under which `labels` (N,) are most likely, the interval has the shares whose likelihood is near that
-    (profile likelihood), and Bayes' rule gives each label's probability. So labels that are wrong because the picture
-    is hard are not counted.
+    (profile likelihood), and Bayes' rule gives each label's probability.
+
+    So labels are counted that are wrong by chance. Labels that are wrong because the picture is hard, or because one
+    class is taken for another as a rule, look to the model like hard pictures, and most of them are not counted.
     """
     others = max(probabilities.shape[1] - 1, 1)
     logarithms, rows = np.log(np.maximum(probabilities, 1e-12)), np.arange(len(labels))

@@ -42,7 +42,7 @@ class Suspects:
     accuracy: float
     """Share of all labels that the classifiers which had not seen the picture agree with."""
     num_wrong: int
-    """An estimate of how many labels are wrong; those that are wrong because the picture is hard are not counted."""
+    """An estimate of how many labels are wrong by chance; see `casebook.evaluation.suspects.wrong_labels`."""
     num_wrong_interval: tuple[int, int]
     """Of the estimate, with 95 % confidence."""
     suspects: tuple[Suspect, ...]

@@ -86,7 +86,7 @@ function Suspects({ result, project, held, numbers }) {
   const open = result.suspects.filter((one) => numbers.has(one.name) && !kept.has(one.name));
   if (!open.length) return html`<p><b>${result.suspects.length ? "You have looked at every suspect." : "No label is suspect."}</b></p>`;
   const all = open.map((one) => numbers.get(one.name));
-  return html`<p>${percent(result.accuracy)} of ${result.pictures} labels agree with what the other pictures say. ${result.suspects.length} are suspect; about ${result.estimated_wrong} are wrong (95 % interval ${result.estimated_wrong_interval.join(" to ")}). Seen with ${result.network}.</p>
+  return html`<p>${percent(result.accuracy)} of ${result.pictures} labels agree with what the other pictures say. ${result.suspects.length} are suspect; about ${result.estimated_wrong} are wrong by chance (95 % interval ${result.estimated_wrong_interval.join(" to ")}). Seen with ${result.network}.</p>
     <p><a href=${`/p/${project.id}/label?numbers=${all.slice(0, 200).join(",")}`}>Show them in the grid</a></p>
     <ul class="cards suspects">${open.slice(0, more).map((one) => {
       const number = numbers.get(one.name);
