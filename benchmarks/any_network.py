@@ -1,6 +1,6 @@
 """What works on networks of timm and on a module from a file: a table.
 
-    python benchmarks/any_network.py PHOTOS --rows ROWS.jsonl [--pictures 60] [--side 96]
+    python benchmarks/any_network.py PHOTOS --rows ROWS.jsonl [--pictures 24] [--side 64]
         [--names convnext_atto ...] [--page FILE.md]
 
 PHOTOS is a folder of class folders. Each network learns from some of its pictures for one epoch, from random weights,
@@ -24,9 +24,9 @@ import casebook
 from casebook.errors import CasebookError, Interrupted
 
 NAMES = (
-    "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "regnetx_002", "tf_efficientnetv2_b0",
-    "maxvit_pico_rw_256", "mobilenetv4_conv_small", "ghostnet_050", "repvgg_a0", "hrnet_w18_small", "dpn48b",
-    "resmlp_12_224",
+    "ghostnet_050", "mobilenetv4_conv_small", "regnetx_002", "repvgg_a0", "tf_efficientnetv2_b0", "convnext_atto",
+    "dpn48b", "hrnet_w18_small", "vit_tiny_patch16_224", "resmlp_12_224", "swin_tiny_patch4_window7_224",
+    "maxvit_pico_rw_256",
 )  # fmt: skip
 BY_PICTURE = ("grad-cam", "occlusion", "guided", "gradient", "deconvnet", "features", "filters")
 MODULE = """
@@ -57,11 +57,11 @@ def steps_of(name: str, side: int, data: Path, scratch: Path) -> dict[str, Calla
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 16, "workers": 0, "input_size": side}
 
     def learn(what: str) -> None:
-        given = settings | {"transfer": what, "weights": str(run)}
+        given: dict[str, Any] = settings | {"transfer": what, "weights": str(run)}
         casebook.train(str(data), model=name, recipe="transfer", out=scratch / what.replace(":", "-"), **given)
 
     def explain(method: str) -> None:
-        quick = {"stride": side // 4} if method == "occlusion" else {}
+        quick: dict[str, Any] = {"square": side // 4, "stride": side // 4} if method == "occlusion" else {}
         if not list(casebook.explain(run, [picture], method=method, out=scratch / method, **quick)):
             raise CasebookError("no file was written")
 
@@ -73,12 +73,11 @@ def steps_of(name: str, side: int, data: Path, scratch: Path) -> dict[str, Calla
         if not casebook.verify(bundle).is_passed or abs(ours - bundled).max() > 1e-4:
             raise CasebookError("the bundle answers otherwise")
 
-    fresh = {"recipe": "scratch", "out": run, **settings}
+    fresh: dict[str, Any] = {"recipe": "scratch", "out": run, **settings}
     return {
         "train": lambda: casebook.train(str(data), model=name, **fresh),
         "head": lambda: learn("head"),
         "last:1": lambda: learn("last:1"),
-        "last:2": lambda: learn("last:2"),
         "count": lambda: casebook.count(name, side),
         **{
             level: lambda level=level: casebook.draw(name, side, level=level, out=scratch / f"{level}.svg")
@@ -150,8 +149,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=60)
-    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--names", nargs="+", default=NAMES)
     parser.add_argument("--page", type=Path)
     given = parser.parse_args()

@@ -10,6 +10,7 @@ import torch
 
 import casebook
 from casebook.errors import ModelError, WeightsError
+from casebook.evaluation.dense import dense_form
 from casebook.models import foreign
 from casebook.models.foreign_names import TRUST, is_foreign, trust_named
 
@@ -101,6 +102,8 @@ def test_a_module_has_stem_stages_and_head(module: str) -> None:
     assert features.shape == (2, 24)
     torch.testing.assert_close(network.head.classifier(features), network(images))
     assert network.stage_names() == ["body.0", "body.1", "body.2"]
+    with pytest.raises(ModelError, match="cannot be dense; use crops"):
+        dense_form(network, 32)
     network.reset_classifier(7)
     assert network(images).shape == (2, 7)
     said = casebook.create_model(f"{module}:said", num_classes=3)

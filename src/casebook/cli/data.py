@@ -102,8 +102,9 @@ def suspects(
     count = len(found.suspects)
     print(f"{data}: {percent(found.accuracy)} of {found.num_pictures} labels agree with what the other pictures say")
     fewest, most = found.num_wrong_interval
-    print(f"seen with {found.network}; {count} labels are suspect, and about {found.num_wrong} are wrong by chance", end="")
-    print(f" (95 % interval {fewest} to {most}); {len(found.probably_wrong)} are more probably wrong than right")
+    print(f"seen with {found.network}; {count} labels are suspect")
+    print(f"about {found.num_wrong} labels are wrong by chance (95 % interval {fewest} to {most})")
+    print(f"{len(found.probably_wrong)} suspects are more probably wrong than right")
     for suspect in found.suspects[:SUSPECTS_SHOWN]:
         said = f"labelled {suspect.label} ({percent(suspect.probability)})"
         said += f", looks like {suspect.suggested} ({percent(suspect.suggested_probability)})"

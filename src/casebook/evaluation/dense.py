@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..models.foreign import BodyHead
 from ..models.layers import Network
 
 ELEMENTWISE = (nn.ReLU, nn.ReLU6, nn.Tanh, nn.Sigmoid, nn.Hardswish, nn.SiLU, nn.Dropout, nn.Identity)
@@ -51,6 +52,11 @@ def dense_form(network: Network, size: int) -> tuple[nn.Module, int]:
             "use crops, as center, flip and 10-crop do"
         )
     head = network.head
+    if isinstance(head, BodyHead):
+        raise ModelError(
+            f"{name} comes from elsewhere, and how it pools is not known, so it cannot be dense; use crops, as center, "
+            "flip and 10-crop do"
+        )
     layers = [module for part in (head.pool, head.dropout, head.classifier) for module in _flat(part)]
     # The first module that changes the map's shape decides.
     grid = next((module.output_size for module in layers if isinstance(module, nn.AdaptiveAvgPool2d)), None)
