@@ -233,9 +233,14 @@ def main() -> None:
             page = browser.new_page()
             training = Training(options.model, weights, options.epochs)
             total = 0.0
-            for step in session(page, server.address, options.pictures.name, training, picture):
-                total += step.seconds
-                print(f"{step.name:<40}{step.seconds:>8.1f} s{step.keys:>6} keys", flush=True)
+            try:
+                for step in session(page, server.address, options.pictures.name, training, picture):
+                    total += step.seconds
+                    print(f"{step.name:<40}{step.seconds:>8.1f} s{step.keys:>6} keys", flush=True)
+            except Exception:
+                with contextlib.suppress(Exception):  # the page may be gone, too
+                    print(f"{page.url} says:\n{page.inner_text('main')}", file=sys.stderr)
+                raise
             print(f"{'all':<40}{total:>8.1f} s")
         browser.close()
 

@@ -137,8 +137,12 @@ def test_axe_finds_nothing_and_a_narrow_window_holds_it(page: Any, studio: Any, 
 @pytest.mark.slow
 def test_what_the_check_finds_can_be_mended_beside_it(page: Any, studio: Any) -> None:
     page.goto(f"{studio.origin}/p/{studio.project}/check")
+    on = page.get_by_role("link", name="Train on these pictures")
+    on.wait_for()
+    assert "main" not in on.get_attribute("class").split()
     page.get_by_role("button", name="Check the pictures").click()
     page.get_by_role("button", name="Keep the first only").click()
+    assert "main" in on.get_attribute("class").split()  # the page says what comes next
     page.get_by_role("button", name="Take them back in").wait_for()
     assert "photos/spots/copy.jpg" not in listed(studio)
     page.get_by_role("button", name="Look for wrong labels").click()

@@ -22,7 +22,7 @@ export function Page({ project, store }) {
       what="Every picture is read once. Copies are kept on one side of the split whatever you do here." />
     <${Part} ...${parts} task="suspects" title="Labels that are probably wrong" start="Look for wrong labels" Result=${Suspects}
       what="Every picture is judged by what the other pictures say. A suspect is a question to you, not a verdict." />
-    <div class="buttons"><a class=${`button ${checked ? "main" : ""}`} href=${`/p/${project.id}/train`}>Train on these pictures</a><a class="button" href=${`/p/${project.id}/label`}>Look at all of them</a></div>`;
+    <section aria-label="Next"><div class="buttons"><a class=${`button ${checked ? "main" : ""}`} href=${`/p/${project.id}/train`}>Train on these pictures</a><a class="button" href=${`/p/${project.id}/label`}>Look at all of them</a></div></section>`;
 }
 
 // One kind of search: its button, its progress, and the result of its newest job.
