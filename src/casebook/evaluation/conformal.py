@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from ..runner.unsure import PredictionSets
 
@@ -40,7 +40,7 @@ def calibrate_sets(
     if missed == 0:
         return Calibrated(PredictionSets(coverage, 0.0), n, (1.0, 1.0))
     of_label = np.sort(probabilities[np.arange(n), labels])
-    low, high = stats.beta.interval(SPREAD, n + 1 - missed, missed)
+    low, high = special.betaincinv(n + 1 - missed, missed, [(1 - SPREAD) / 2, (1 + SPREAD) / 2])  # a beta's quantiles
     return Calibrated(PredictionSets(coverage, float(of_label[missed - 1])), n, (float(low), float(high)))
 
 
