@@ -13,6 +13,7 @@ import casebook
 from casebook.data.sources import Source, load_source
 from casebook.errors import DataError, WeightsError
 from casebook.evaluation.suspects import Suspect
+from casebook.workflows import suspects as workflow
 
 
 def planted(share: float = 0.05, seed: int = 0) -> tuple[Source, set[int]]:
@@ -134,3 +135,39 @@ def test_small_colour_pictures_are_seen_with_the_packaged_weights(tmp_path: Path
 def test_a_network_without_weights_is_refused() -> None:
     with pytest.raises(WeightsError, match="add --weights"):
         casebook.suspects("digits", model="resnet20")
+
+
+def test_each_of_several_labels_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 % of the labels are turned round; features show the truth with noise, so they come first."""
+    rng = np.random.default_rng(0)
+    truth = rng.random((120, 3)) < (0.5, 0.4, 0.2)
+    turned = rng.random(truth.shape) < 0.05
+    unknown = (rng.random(truth.shape) < 0.1) & ~turned
+    rows = ["path,cat,dog,ball"]
+    for number, said in enumerate(truth ^ turned):
+        pixels = rng.integers(0, 255, (12, 12), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        cells = ["" if gone else str(int(one)) for one, gone in zip(said, unknown[number], strict=True)]
+        rows.append(f"{number}.png,{','.join(cells)}")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    vectors = (truth + rng.normal(0, 0.15, truth.shape)).astype(np.float32)
+    monkeypatch.setattr(workflow, "_vectors", lambda *_: (np.arange(120), vectors))
+    found = casebook.suspects(tmp_path / "list.csv", model="resnet20", weights="packaged")
+    wrong = {(f"{n}.png", ("cat", "dog", "ball")[k]) for n, k in np.argwhere(turned)}
+    first = [(one.name, one.class_name) for one in found.suspects[: len(wrong)]]
+    assert len(set(first) & wrong) >= 0.9 * len(wrong)
+    assert found.num_wrong_interval[0] <= len(wrong) <= found.num_wrong_interval[1]
+    assert {(one.name, one.class_name) for one in found.probably_wrong} <= wrong
+    for suspect in found.suspects:
+        assert {suspect.label, suspect.suggested} == {suspect.class_name, f"not {suspect.class_name}"}
+    found.write_page(tmp_path / "page.html")
+    assert found.apply(tmp_path / "better.csv", "relabel", top=len(wrong)) == len(wrong)
+    mended = load_source(tmp_path / "better.csv", many_labels=True)
+    assert mended.targets is not None
+    order = [mended.classes.index(name) for name in ("cat", "dog", "ball")]
+    errors = (mended.targets[:, order] > 0.5) != truth
+    assert errors[~unknown].sum() <= 0.2 * len(wrong)
+    found.apply(tmp_path / "fewer.csv", "leave-out", top=5)
+    fewer = load_source(tmp_path / "fewer.csv", many_labels=True)
+    assert fewer.targets is not None
+    assert np.isnan(fewer.targets).sum() == unknown.sum() + 5

@@ -90,7 +90,7 @@ def suspects(
     from casebook.workflows.suspects import suspects as find_suspects
 
     layout = {"label_from": label_from, "root": root, "suffix": suffix, "columns": columns, "class_list": classes}
-    source = read_source(data, group_by=group_by, **layout) or data
+    source = read_source(data, True, group_by=group_by, **layout) or data
     with TerminalDisplay() as display:
         found = find_suspects(source, model=model, weights=weights, device=device, progress=display)
     if html:
@@ -100,7 +100,8 @@ def suspects(
         print_json(found.to_dict() | {"applied": None if apply is None else {"list": apply, "pictures": changed}})
         return
     count = len(found.suspects)
-    print(f"{data}: {percent(found.accuracy)} of {found.num_pictures} labels agree with what the other pictures say")
+    of = "labels" if found.source.targets is None else "pictures' labels"
+    print(f"{data}: {percent(found.accuracy)} of {found.num_pictures} {of} agree with what the other pictures say")
     fewest, most = found.num_wrong_interval
     print(f"seen with {found.network}; {count} labels are suspect")
     print(f"about {found.num_wrong} labels are wrong by chance (95 % interval {fewest} to {most})")

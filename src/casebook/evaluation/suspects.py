@@ -44,6 +44,8 @@ class Suspect:
     wrong_probability: float
     """That the given label is wrong; see `wrong_labels`."""
     reasons: tuple[str, ...]
+    class_name: str | None = None
+    """With several labels a picture the class in doubt, which `label` says is there ("cat") or not ("not cat")."""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"reasons": list(self.reasons)}

@@ -4,23 +4,25 @@ import csv
 import dataclasses
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.datasets import scan_source
-from ..data.duplicates import duplicates
+from ..data.duplicates import Duplicates, duplicates
 from ..data.scan import Scan
 from ..data.sources import Source, load_source
 from ..data.split import tied
 from ..errors import DataError, PictureError, WeightsError
-from ..evaluation.suspects import Suspect, lonely, order_suspects, out_of_fold, wrong_labels
+from ..evaluation.suspects import Folds, Suspect, lonely, order_suspects, out_of_fold, wrong_labels
 from ..files import write_atomically
 from ..progress import Reporter, reporting
 from ..runner.bundle import is_bundle
 from ..training.default import PACKAGED, SMALL, choose_default
+from ..training.ranking import decided
 from ..training.recipe import make_recipe
 from ..training.run import open_run
 from .features import features
@@ -40,7 +42,7 @@ class Suspects:
     num_pictures: int
     """Judged; pictures that cannot be read are not."""
     accuracy: float
-    """Share of all labels that the classifiers which had not seen the picture agree with."""
+    """Share of all known labels that the classifiers which had not seen the picture agree with."""
     num_wrong: int
     """An estimate of how many labels are wrong by chance; see `casebook.evaluation.suspects.wrong_labels`."""
     num_wrong_interval: tuple[int, int]
@@ -76,8 +78,10 @@ class Suspects:
     def apply(self, path: str | Path, how: Literal["leave-out", "relabel"], top: int | None = None) -> int:
         """Writes a list of all pictures in which the first `top` suspects have their suggested label, or are missing.
 
-        The list is a CSV file with the columns path, label, and split and group where the data has them. No picture is
-        moved. Gives the number of suspects it was done to; without `top` it is done to those `probably_wrong`.
+        The list is a CSV file with the columns path, label, and split and group where the data has them. With several
+        labels a picture it has a column for each class, where a doubted label is turned round, or left empty, which is
+        unknown. No picture is moved. Gives the number of suspects it was done to; without `top` it is done to those
+        `probably_wrong`.
 
         Raises DataError for pictures that are no files, a list that exists, a class that would have no pictures left,
         and where the list cannot be written.
@@ -101,6 +105,8 @@ def suspects(
     logistic regression in folds that keep copies and groups together. Without `model` and `weights` the network is
     that of the run, with the weights it started from, or what `casebook train` would start from. Where that has no
     weights, small squares of grey pictures are compared, and others are seen with the packaged weights of ResNet-20.
+    With several labels a picture each class is judged by itself: is it there or not, among the pictures where that is
+    known.
 
     Raises DataError for data that cannot be judged, and what `casebook.load` raises.
     """
@@ -114,7 +120,7 @@ def suspects(
     else:
         recipe = make_recipe(data="" if isinstance(data, Source) else str(data))
     source = data if isinstance(data, Source) else load_source(
-        recipe.data, group_by=recipe.group_by or None, format=recipe.source_format
+        recipe.data, group_by=recipe.group_by or None, format=recipe.source_format, many_labels=True
     )  # fmt: skip
     if model is None:
         chosen = choose_default(recipe) if recipe.data else None
@@ -135,9 +141,23 @@ def suspects(
     notes += (
         [f"{len(source) - len(rows)} pictures that cannot be read are not judged"] if len(rows) < len(source) else []
     )
+    network = model if model == "pixels" else f"{model} with {weights}"
+    groups = _groups(source, copies, rows)
+    if source.targets is not None:
+        judged = _judge_each_class(source, copies, (rows, vectors, groups), seed)
+        notes += judged.notes
+        return Suspects(
+            source,
+            network,
+            len(rows),
+            judged.accuracy,
+            judged.num_wrong,
+            judged.interval,
+            judged.suspects,
+            tuple(notes),
+        )
     labels = np.array([source.pictures[row].label for row in rows], np.int64)
     present = np.unique(labels)
-    groups = _groups(source, copies, rows)
     ranks = np.searchsorted(present, labels)
     found = out_of_fold(vectors, ranks, groups, seed=seed)
     estimate, wrong = wrong_labels(found.probabilities[found.known], ranks[found.known]), np.zeros(len(rows))
@@ -160,7 +180,7 @@ def suspects(
     ordered = order_suspects(probabilities, labels, disagreeing, lonely(vectors, labels, groups))
     return Suspects(
         source,
-        model if model == "pixels" else f"{model} with {weights}",
+        network,
         len(rows),
         float((probabilities.argmax(axis=1) == labels)[found.known].mean()),
         num_wrong,
@@ -171,6 +191,79 @@ def suspects(
         ),
         tuple(notes),
     )
+
+
+class _Judged(NamedTuple):
+    """What is doubted of all classes, the most doubtful first, with the figures of `Suspects`."""
+
+    suspects: tuple[Suspect, ...]
+    accuracy: float
+    num_wrong: int
+    interval: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+class _OfClass(NamedTuple):
+    """One class: the pictures of which it is known, whether it is there, and what the others say."""
+
+    column: int
+    places: NDArray[np.intp]
+    labels: NDArray[np.int64]
+    folds: Folds
+    disagreeing: list[int]
+
+
+def _judge_each_class(
+    source: Source,
+    copies: Duplicates,
+    seen: tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]],
+    seed: int,
+) -> _Judged:
+    """`seen` are the pictures that can be read, their features and their groups; the estimate is of all classes."""
+    rows, vectors, groups = seen
+    targets = decided(source.truth(rows))
+    position = {int(row): place for place, row in enumerate(rows)}
+    copied = [[position[index] for index in group if index in position] for group in copies.groups]
+    parts, notes = [], []
+    for column, name in enumerate(source.classes):
+        places = np.flatnonzero(~np.isnan(targets[:, column]))
+        if len(np.unique(targets[places, column])) < 2:
+            notes.append(f"{name!r} is not judged, since it is in no picture or in all")
+            continue
+        labels = targets[places, column].astype(np.int64)
+        try:
+            folds = out_of_fold(vectors[places], labels, groups[places], seed=seed)
+        except DataError as error:
+            notes.append(f"{name!r} is not judged: {error}")
+            continue
+        number = {int(place): place_of for place_of, place in enumerate(places)}
+        known = [[number[place] for place in group if place in number] for group in copied]
+        disagreeing = [one for group in known if len(set(labels[group].tolist())) > 1 for one in group]
+        parts.append(_OfClass(column, places, labels, folds, disagreeing))
+    if not parts:
+        raise DataError(f"{source.name}: no class can be judged: {notes[0]}")
+    said = np.concatenate([part.folds.probabilities[part.folds.known] for part in parts])
+    labels = np.concatenate([part.labels[part.folds.known] for part in parts])
+    estimate = wrong_labels(said, labels)
+    ends = np.cumsum([int(part.folds.known.sum()) for part in parts])
+    found: list[tuple[bool, float, Suspect]] = []
+    for part, wrong_known in zip(parts, np.split(estimate.probabilities, ends[:-1]), strict=True):
+        wrong = np.zeros(len(part.labels))
+        wrong[part.folds.known] = wrong_known
+        name, shares = source.classes[part.column], part.folds.probabilities
+        texts = (f"not {name}", name)
+        far = lonely(vectors[part.places], part.labels, groups[part.places])
+        for one, reasons in order_suspects(shares, part.labels, part.disagreeing, far):
+            index, there = int(rows[part.places[one]]), int(part.labels[one])
+            shares_of = (shares[one, there], shares[one, 1 - there], wrong[one])
+            own, other, doubt = (round(float(share), 6) for share in shares_of)
+            picture = source.pictures[index].name
+            suspect = Suspect(index, picture, texts[there], texts[1 - there], own, other, doubt, reasons, name)
+            found.append((one not in part.disagreeing, suspect.probability, suspect))
+    found.sort(key=lambda one: one[:2])
+    num_wrong, fewest, most = (round(share * len(labels)) for share in (estimate.share, *estimate.interval))
+    accuracy = float((said.argmax(axis=1) == labels).mean())
+    return _Judged(tuple(one for *_, one in found), accuracy, num_wrong, (fewest, most), tuple(notes))
 
 
 def _suspect(source: Source, index: int, said: NDArray[np.float64], wrong: float, reasons: tuple[str, ...]) -> Suspect:
@@ -247,7 +340,11 @@ def write_corrected(path: Path, source: Source, suspected: tuple[Suspect, ...], 
     prefix = Path() if root_of_list(path, source) else Path(os.path.relpath(source.root, path.parent))
     chosen = {suspect.index: suspect for suspect in suspected}
     has = {name: any(getattr(picture, name) for picture in source.pictures) for name in ("split", "group")}
-    columns = ["path", "label", *(name for name, used in has.items() if used)]
+    others = [name for name, used in has.items() if used]
+    if source.targets is not None:
+        _write_text(path, _corrected_columns(source, suspected, how, prefix, others))
+        return len(suspected)
+    columns = ["path", "label", *others]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -258,13 +355,37 @@ def write_corrected(path: Path, source: Source, suspected: tuple[Suspect, ...], 
             continue
         label = source.classes[picture.label] if suspect is None else suspect.suggested
         left.add(label)
-        others = [getattr(picture, name) for name, used in has.items() if used]
-        writer.writerow([(prefix / picture.name).as_posix(), label, *others])
+        writer.writerow([(prefix / picture.name).as_posix(), label, *(getattr(picture, name) for name in others)])
     had = {source.classes[picture.label] for picture in source.pictures}
     if gone := sorted(had - left):
         raise DataError(f"no picture of class {gone[0]!r} would be left; correct fewer suspects, or look at each")
+    _write_text(path, text.getvalue())
+    return len(chosen)
+
+
+def _corrected_columns(
+    source: Source, suspected: tuple[Suspect, ...], how: str, prefix: Path, others: Sequence[str]
+) -> str:
+    """A list with one column a class, in which the suspects' cells are corrected; `others` are further columns."""
+    assert source.targets is not None
+    targets = source.targets.astype(np.float64)
+    for suspect in suspected:
+        mended = np.nan if how == "leave-out" else float(suspect.suggested == suspect.class_name)
+        targets[suspect.index, source.classes.index(suspect.class_name or "")] = mended
+    for column, name in enumerate(source.classes):
+        if (source.targets[:, column] > 0.5).any() and not (targets[:, column] > 0.5).any():
+            raise DataError(f"no picture of class {name!r} would be left; correct fewer suspects, or look at each")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", *source.classes, *others])
+    for picture, row in zip(source.pictures, targets, strict=True):
+        cells = ["" if np.isnan(one) else f"{one:.6g}" for one in row]
+        writer.writerow([(prefix / picture.name).as_posix(), *cells, *(getattr(picture, name) for name in others)])
+    return text.getvalue()
+
+
+def _write_text(path: Path, text: str) -> None:
     try:
-        write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+        write_atomically(path, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}") from error
-    return len(chosen)
