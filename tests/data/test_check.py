@@ -166,3 +166,20 @@ def test_pictures_that_lose_their_ends_are_reported(tmp_path: Path, photographs:
 
 def test_ordinary_photographs_lose_nothing_worth_a_finding(sick: Path) -> None:
     assert "wide or tall pictures" not in {finding.kind for finding in check_data(sick).findings}
+
+
+def test_each_of_several_labels_is_counted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["path,label"]
+    for number, label in enumerate(["cat|dog", "cat", "dog", "cat|dog", "cat"] * 4):
+        Image.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{label}")
+    Image.open(tmp_path / "0.png").save(tmp_path / "copy.png")
+    rows.append("copy.png,dog")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    found = check_data(tmp_path / "list.csv")
+    counts = found.to_dict()["classes"]
+    assert {name: one["pictures"] for name, one in counts.items()} == {"cat": 16, "dog": 13}
+    [pair] = found.to_dict()["pairs"]
+    assert {pair["first_class"], pair["second_class"]} == {"cat|dog", "dog"}
+    assert any(finding.kind == "copies with different classes" for finding in found.findings)

@@ -207,8 +207,8 @@ def test_several_labels_in_a_cell_stop(folder: Path, separator: str) -> None:
         listed(folder, "path,label\n" + rows)
     assert str(stop.value) == (
         f"{folder}/list.csv: 2 of 4 rows have several labels in the column 'label', such as 'c0{separator}c9'; "
-        "expected one class for each picture. 'casebook train' and 'data suspects' take several labels; here keep the "
-        f"main one of each row. If 'c0{separator}c9' is one class, write it without {separator!r}"
+        "expected one class for each picture. 'casebook train', 'data check' and 'data suspects' take several labels; "
+        f"here keep the main one of each row. If 'c0{separator}c9' is one class, write it without {separator!r}"
     )
 
 

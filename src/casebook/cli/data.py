@@ -51,7 +51,7 @@ def check(
 
     layout = {"label_from": label_from, "root": root, "suffix": suffix, "columns": columns, "class_list": classes}
     with TerminalDisplay() as display:
-        found = check_data(read_source(data, group_by=group_by, **layout) or data, report=display)
+        found = check_data(read_source(data, True, group_by=group_by, **layout) or data, report=display)
     if json_:
         print_json(found.to_dict())
     else:

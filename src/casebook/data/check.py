@@ -60,7 +60,7 @@ class Check:
             values that training turns into 0 and 255, null where each picture is scaled by itself; null without any
         """
         names = [picture.name for picture in self.source.pictures]
-        labels = [self.source.classes[picture.label] for picture in self.source.pictures]
+        labels = [self.source.label_text(index) for index in range(len(names))]
         part_of = self._part_of()
         return {
             "source": self.source.name,
@@ -147,11 +147,12 @@ class Check:
     def _class_counts(self) -> dict[str, dict[str, int]]:
         part_of = self._part_of()
         counts = {name: {"pictures": 0, "train": 0, "val": 0, "test": 0} for name in self.source.classes}
-        for index, picture in enumerate(self.source.pictures):
-            count = counts[self.source.classes[picture.label]]
-            count["pictures"] += 1
-            if part := part_of.get(index):
-                count[part] += 1
+        for index in range(len(self.source)):
+            for label in self.source.labels_of(index):
+                count = counts[self.source.classes[label]]
+                count["pictures"] += 1
+                if part := part_of.get(index):
+                    count[part] += 1
         return counts
 
     def _sizes(self) -> dict[str, dict[str, float]]:
@@ -204,7 +205,7 @@ def check_data(
     def progress(done: int, total: int) -> None:
         report(Advanced("scan", done, total))
 
-    source = load_source(data)
+    source = load_source(data, many_labels=True)
     seen = scan(source, progress=progress, cache_dir=cache_dir)
     found = duplicates(seen, source, near=near)
     return check(source, seen, found, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
@@ -281,7 +282,7 @@ def _copies(source: Source, duplicates: Duplicates) -> Iterable[Finding]:
 
 
 def _mislabelled(source: Source, duplicates: Duplicates) -> Iterable[Finding]:
-    mixed = [group for group in duplicates.groups if len({source.pictures[index].label for index in group}) > 1]
+    mixed = [group for group in duplicates.groups if len({source.label_text(index) for index in group}) > 1]
     if mixed:
         action = "Training keeps them; one of the labels is wrong, or the picture shows both classes"
         yield Finding("copies with different classes", len(mixed), _set_lines(source, mixed), action)
@@ -289,7 +290,8 @@ def _mislabelled(source: Source, duplicates: Duplicates) -> Iterable[Finding]:
 
 def _imbalance(source: Source, scan: Scan) -> Iterable[Finding]:
     broken = scan.broken
-    counts = Counter(picture.label for index, picture in enumerate(source.pictures) if index not in broken)
+    readable = (index for index in range(len(source)) if index not in broken)
+    counts = Counter(label for index in readable for label in source.labels_of(index))
     if len(counts) < 2:
         return
     (most, high), *_, (least, low) = counts.most_common()

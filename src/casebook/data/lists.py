@@ -53,7 +53,7 @@ LABEL_COLUMNS = (
 SPLIT_COLUMNS = ("split", "subset", "partition", "set", "dataset", "phase", "usage")
 
 
-SEVERAL = "'casebook train' and 'data suspects' take several labels; here keep the main one of each row"
+SEVERAL = "'casebook train', 'data check' and 'data suspects' take several labels; here keep the main one of each row"
 LABEL_TEXT = "\0labels"  # a column that no file can have: the cells of all class columns
 
 
