@@ -196,6 +196,24 @@ def test_what_bench_chose_is_served_unless_something_else_is_asked_for(small_bun
         path.unlink()
 
 
+def test_a_choice_of_bench_that_fails_here_gives_way_to_float32(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from casebook.errors import BundleError
+    from casebook.runner.choice import Choice
+    from casebook.runner.server import opening
+
+    monkeypatch.setattr(opening, "remembered", lambda bundle: Choice("onnxruntime", "float32", 1, exact=False))
+    monkeypatch.setattr(opening, "difference_from", lambda *given, mean: 1.0 if mean else 0.0)
+    assert opening.bundle_opener(ServerSettings())(Source(small_bundle)).name == "small"
+    assert "differs by 1.0e+00" in caplog.text
+    assert "float32 by onnxruntime" in caplog.text
+    assert "is served instead" in caplog.text
+    monkeypatch.setattr(opening, "difference_from", lambda *given, mean: 1.0)
+    with pytest.raises(BundleError, match="is not served, because"):
+        opening.bundle_opener(ServerSettings())(Source(small_bundle))
+
+
 def rewritten(bundle: Path, path: Path, change: Callable[[str, bytes], bytes]) -> Path:
     """A whole bundle, with members that a change made others."""
     from casebook.deployment.writer import write_bundle
