@@ -15,6 +15,7 @@ import datetime
 import json
 import shutil
 import tempfile
+import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -136,13 +137,15 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
         for step in columns:
             if row["said"][step] != "yes":
-                reasons.setdefault(f"`{step}`, {row['said'][step]}", []).append(f"`{row['name']}`")
+                said = row["said"][step].replace(row["name"], "NETWORK")
+                reasons.setdefault(f"`{step}`, {said}", []).append(f"`{row['name']}`")
     dates, pictures = sorted({row["date"] for row in rows}), rows[0]["pictures"]
     works = f"Made by `benchmarks/any_network.py` on {pictures} pictures, {dates[0]}"
     works += f" to {dates[-1]}." if len(dates) > 1 else "."
     works += " On every one of these networks work: " + ", ".join(f"`{step}`" for step in everywhere) + "."
-    lines += ["", *(f"- {said} ({', '.join(names)})" for said, names in reasons.items())]
-    return "\n".join([works, "", *lines]) + "\n"
+    said = [f"- {said} ({', '.join(names)})" for said, names in reasons.items()]
+    wrapped = [textwrap.fill(text, 120, subsequent_indent="  " * text.startswith("- ")) for text in (works, *said)]
+    return "\n".join([wrapped[0], "", *lines, "", *wrapped[1:]]) + "\n"
 
 
 def main() -> None:

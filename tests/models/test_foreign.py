@@ -205,6 +205,26 @@ def test_a_network_of_timm_gives_the_answers_of_timm(name: str) -> None:
 
 
 @pytest.mark.peers
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_network_of_timm_is_looked_into_and_drawn(name: str) -> None:
+    foreign._timm()
+    from casebook.explanation.deconvnet import project
+    from casebook.explanation.filters import feature_maps
+    from casebook.explanation.grad_cam import grad_cam
+    from casebook.explanation.watching import stages_of
+
+    card = casebook.model_card(f"timm/{name}")
+    side = card.input_size if card.fixed_input else 64
+    network, image = casebook.create_model(f"timm/{name}", num_classes=2), torch.rand(1, 3, side, side)
+    layers = stages_of(network)
+    assert all(feature_maps(network, image, layer).ndim == 3 for layer in layers)
+    assert grad_cam(network, image, [1]).coarse.ndim == 3
+    assert all(found.window is not None for found in project(network, image, layers[-1]))
+    for level in ("strip", "block"):
+        assert casebook.draw(f"timm/{name}", side, level=level).facts
+
+
+@pytest.mark.peers
 def test_grad_cam_puts_the_tokens_of_a_vit_on_their_grid() -> None:
     foreign._timm()
     from casebook.explanation.grad_cam import grad_cam
