@@ -33,7 +33,7 @@ def answer(model: Path, pictures: Path, out: Path, batch_size: int, workers: Ray
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--workers", type=int, default=2)

@@ -130,15 +130,15 @@ class Again:
     def __init__(self, source: Source):
         self.source = source
 
-    def content(self, name: str) -> bytes:
+    def content(self, index: int, name: str) -> bytes:
         return self.source.content(int(name[:8]) % len(self.source))
 
-    def sha256(self, name: str) -> str:
+    def sha256(self, index: int, name: str) -> str:
         raise NotImplementedError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("photos", type=Path, metavar="PHOTOS")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000], help="pictures of the sets")
     parser.add_argument("--only", choices=("bits", "speeds"))

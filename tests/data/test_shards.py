@@ -1,6 +1,7 @@
 """Shards are read like the folder that they were written from, wherever they lie and whatever goes wrong."""
 
 import csv
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -78,6 +79,15 @@ def test_a_set_is_the_folder(folder: Path, shards: Path) -> None:
     assert (seen[0].thumbnails == seen[1].thumbnails).all()
     index = next(index for index, facts in enumerate(seen[0].facts) if facts.error is None)
     assert np.array_equal(np.asarray(first.open(index)), np.asarray(second.open(index)))
+
+
+def test_pictures_are_found_by_name_where_they_are_reordered(shards: Path) -> None:
+    source = load_source(shards)
+    fewer = dataclasses.replace(source, pictures=source.pictures[:2:-1])
+    assert contents(fewer) == contents(source)[:2:-1]
+    assert source.shards is fewer.shards
+    assert fewer.shards is not None
+    assert fewer.shards.sha256(0, fewer.pictures[0].name) == source.shards.sha256(23, source.pictures[23].name)
 
 
 def test_the_layout_is_that_of_webdataset(folder: Path, shards: Path) -> None:

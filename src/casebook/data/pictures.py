@@ -54,13 +54,16 @@ class SourceFormat:
 
 
 class Contents(Protocol):
-    """Pictures that are parts of larger files, such as `shards.Shards`."""
+    """Pictures that are parts of larger files, such as `shards.Shards`.
 
-    def content(self, name: str) -> bytes:
+    A picture is known by its name; `index` is its place in the source, where it is looked for first.
+    """
+
+    def content(self, index: int, name: str) -> bytes:
         """The content of a picture's file. Raises PictureError."""
         ...
 
-    def sha256(self, name: str) -> str:
+    def sha256(self, index: int, name: str) -> str:
         """What its SHA-256 should be."""
         ...
 
@@ -117,7 +120,7 @@ class Source:
         """The bytes of a picture's file. Raises PictureError; pictures in memory have none."""
         name = self.pictures[index].name
         if self.shards is not None:
-            return self.shards.content(name)
+            return self.shards.content(index, name)
         assert self.root is not None
         from .reduced import read_file
 

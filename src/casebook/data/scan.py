@@ -223,7 +223,7 @@ class _Cache:
         if self.store is None:
             return {}
         if (shards := self.source.shards) is not None:
-            return {index: f"{CACHE_VERSION} sha256 {shards.sha256(name)}" for index, name in names}
+            return {index: f"{CACHE_VERSION} sha256 {shards.sha256(index, name)}" for index, name in names}
         assert self.root is not None
         return {index: _key(self.root / name) for index, name in names}
 

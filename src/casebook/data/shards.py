@@ -76,10 +76,11 @@ class Shards:
 
     def __init__(self, folder: Folder, index: ShardIndex):
         self.folder, self.shards, self.places, self.digests = folder, index.shards, index.places, index.sha256
-        self.rows = {picture.name: row for row, picture in enumerate(index.pictures)}
+        self.pictures = index.pictures
         self._set_up()
 
     def _set_up(self) -> None:
+        self._rows: dict[str, int] | None = None
         self._cached: LocalFolder | None = None
         self._whole = set[int]()  # shards that lie in the cache
         self._by_range = set[int]()  # shards that are not worth keeping: they came damaged
@@ -98,16 +99,24 @@ class Shards:
         """Of all shards together."""
         return sum(shard.size_bytes for shard in self.shards)
 
-    def sha256(self, name: str) -> str:
-        """Of a picture's content, as the index has it."""
-        return self.digests[self.rows[name]].tobytes().hex()
+    def _row(self, index: int, name: str) -> int:
+        """The picture's row. It is `index`, unless someone has reordered the pictures or left some out."""
+        if index < len(self.pictures) and self.pictures[index].name == name:
+            return index
+        if self._rows is None:  # takes 0.1 kB a picture, so only where it is needed
+            self._rows = {picture.name: row for row, picture in enumerate(self.pictures)}
+        return self._rows[name]
 
-    def content(self, name: str) -> bytes:
+    def sha256(self, index: int, name: str) -> str:
+        """Of a picture's content, as the index has it."""
+        return self.digests[self._row(index, name)].tobytes().hex()
+
+    def content(self, index: int, name: str) -> bytes:
         """The checked content of a picture's file.
 
         Raises PictureError where the shard is damaged or missing, and DownloadError where it cannot be reached.
         """
-        row = self.rows[name]
+        row = self._row(index, name)
         number, offset, size = self.places[row].tolist()
         shard = self.shards[number]
         try:

@@ -451,7 +451,7 @@ def _identity(source: Source, index: int) -> list[Any]:
     """What tells a picture from another: name and label, and for a file its size and the time of its last change."""
     picture, path = source.pictures[index], source.path(index)
     if source.shards is not None:
-        return [picture.name, picture.label, source.shards.sha256(picture.name)]
+        return [picture.name, picture.label, source.shards.sha256(index, picture.name)]
     try:
         found = path.stat() if path else None
     except OSError:

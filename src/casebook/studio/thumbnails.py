@@ -57,7 +57,7 @@ class Thumbnails:
 def _content(source: Source, row: int) -> str:
     path = source.path(row)
     if source.shards is not None:
-        return source.shards.sha256(source.pictures[row].name)
+        return source.shards.sha256(row, source.pictures[row].name)
     if path is None:
         assert source.arrays is not None
         return hashlib.sha256(source.arrays[row].tobytes()).hexdigest()
