@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 import casebook
 from casebook.training.checkpoint import read_checkpoint
+from casebook.training.distributed import agreed_name
 
 SETTINGS = {
     "recipe": "scratch", "model": "lenet5", "epochs": 2, "batch_size": 10, "learning_rate": 0.02, "mirror": False,
@@ -37,3 +41,20 @@ def test_two_processes_equal_one(digit_folder: Path, tmp_path: Path) -> None:
     assert two.test.top1 == one.test.top1
     assert [row["val_top1"] for row in two.history] == [row["val_top1"] for row in one.history]
     assert two.environment["processes"] == 2
+
+
+def test_processes_agree_on_a_name_whatever_the_dead_have_left(tmp_path: Path) -> None:
+    """Three attempts on one store. In the second, process 1 comes late: process 0 first reads what the dead left."""
+
+    def attempt(delays: tuple[float, ...]) -> list[str]:
+        def join(rank: int) -> str:
+            time.sleep(delays[rank])
+            store = dist.FileStore(str(tmp_path / "store"), -1)
+            return agreed_name(store, rank, len(delays))
+
+        with ThreadPoolExecutor(len(delays)) as pool:
+            return list(pool.map(join, range(len(delays))))
+
+    attempts = [attempt(delays) for delays in ((0, 0, 0), (0, 0.4, 0.1), (0.3, 0, 0))]
+    assert all(len(set(names)) == 1 for names in attempts)
+    assert len({names[0] for names in attempts}) == 3

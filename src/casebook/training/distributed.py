@@ -7,14 +7,16 @@ import contextlib
 import datetime
 import os
 import time
+import uuid
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 LETTING_GO_SECONDS = 0.1
+ASKING_AGAIN_SECONDS = 0.05
 
 
 class World(NamedTuple):
@@ -41,8 +43,7 @@ def joined(device: torch.device) -> Iterator[World]:
     store, rank, world_size = next(iter(dist.rendezvous("env://")))  # pyright: ignore[reportPrivateImportUsage]
     # After a restart torchrun's store may still hold the addresses of the dead processes, and gloo then waits for
     # them for ever (seen with torch 2.13); each attempt writes under its own name.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.PrefixStore(f"attempt-{attempt}", store)  # pyright: ignore[reportPrivateImportUsage]
+    store = dist.PrefixStore(agreed_name(store, rank, world_size), store)  # pyright: ignore[reportPrivateImportUsage]
     backend = "nccl" if device.type == "cuda" else "gloo"
     # Process 0 may look at pictures or compute features for a long time while the others wait.
     patience = datetime.timedelta(hours=24)
@@ -56,6 +57,30 @@ def joined(device: torch.device) -> Iterator[World]:
         # abort the process (seen with torch 2.13 on a busy machine, once in ten jobs).
         time.sleep(LETTING_GO_SECONDS)
         dist.destroy_process_group()
+
+
+def agreed_name(store: Any, rank: int, world_size: int) -> str:
+    """A name that the processes of this attempt share, and none of an earlier one: what died may still be in `store`.
+
+    torchrun's count of restarts does not do: it differs between machines when one of them has to start again. So each
+    process leaves a number that nobody else has; process 0 answers to the latest number of each until it hears back.
+    """
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"here-{rank}", own)
+        name = store.get(f"join-{own}").decode()  # waits for it
+        store.set(f"joined-{own}", name)
+        return name
+    others = range(1, world_size)
+    store.wait([f"here-{other}" for other in others])
+    while True:
+        numbers = [store.get(f"here-{other}").decode() for other in others]
+        for number in numbers:
+            store.set(f"join-{number}", own)
+        if all(store.check([f"joined-{number}"]) and store.get(f"joined-{number}").decode() == own
+               for number in numbers):  # fmt: skip
+            return own
+        time.sleep(ASKING_AGAIN_SECONDS)
 
 
 def job_id() -> str:
