@@ -115,7 +115,7 @@ def test_a_worse_network_is_refused_with_the_figures(
     bad = casebook.load(run, device="cpu").with_model(random)
     from casebook.deployment.graph import export_graph
 
-    monkeypatch.setattr(gate_room, "quantise", lambda *_: Quantised(export_graph(bad), "made up", {}))
+    monkeypatch.setattr(gate_room, "quantise", lambda *_, **__: Quantised(export_graph(bad), "made up", {}))
     settings = casebook.ExportSettings(int8="require", max_drop=3)
     with pytest.raises(BundleError, match=r"no 8-bit network: of \d+ validation pictures float32 has \d+ right"):
         casebook.export(run, tmp_path / "ten.casebook", settings=settings)
