@@ -121,16 +121,16 @@ def test_a_stopped_training_goes_on_to_the_same_end(
     budget = dataclasses.replace(BUDGET, epochs=3, settings={"checkpoint_seconds": 0})
     whole = trial(build, small, tmp_path / "whole", budget, 0, 0.05, measure=training_error(small, CPU))
 
-    end_of_epoch = Trainer._end_epoch
+    close_epoch = Trainer._close_epoch
 
     def killed(self: Trainer, *args: object) -> None:
-        end_of_epoch(self, *args)  # type: ignore[arg-type]
+        close_epoch(self, *args)  # type: ignore[arg-type]
         if self.position.rows == 2:
             raise KeyboardInterrupt
 
     measure = training_error(small, CPU)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_end_epoch", killed)
+        patch.setattr(Trainer, "_close_epoch", killed)
         with pytest.raises(KeyboardInterrupt):
             trial(build, small, tmp_path / "parts", budget, 0, 0.05, measure=measure)
     parts = trial(build, small, tmp_path / "parts", budget, 0, 0.05, measure=measure)

@@ -95,20 +95,25 @@ function useRoute() {
   return routeOf(new URL(href));
 }
 
-// The focus goes to the new page's heading, as soon as there is one; a change of the query alone moves nothing.
+// The focus goes to the new page's heading, as soon as there is one, and to the heading that takes its place when the
+// page has read what it shows, unless the user has moved on; a change of the query alone moves nothing.
 function useFocus(place) {
   const first = useRef(true);
   useEffect(() => {
+    const focuses = !first.current;
+    let settled = null;
     const settle = () => {
       const heading = document.getElementById("title");
-      if (!heading) return false;
+      if (!heading || heading === settled) return;
+      const isFree = !settled || document.activeElement === document.body;
       document.title = `${heading.textContent} · Casebook studio`;
-      if (!first.current) { scrollTo(0, 0); heading.focus({ preventScroll: true }); }
+      if (focuses && !settled) scrollTo(0, 0);
+      if (focuses && isFree) heading.focus({ preventScroll: true });
+      settled = heading;
       first.current = false;
-      return true;
     };
-    if (settle()) return undefined;
-    const observer = new MutationObserver(() => settle() && observer.disconnect());
+    settle();
+    const observer = new MutationObserver(settle);
     observer.observe(document.body, { childList: true, subtree: true });
     return () => observer.disconnect();
   }, [place]);
