@@ -82,10 +82,10 @@ def test_trained_with_picture_and_page(command: Command, digit_folder: Path) -> 
     result = command(
         "scale", "--family", "mobilenet_v2", "--multiply-adds", "3M", "--input-size", "16", "--kind", "compound",
         "--data", digit_folder, "--epochs", "1", "--most-per-class", "4", "--picture", "f.png", "--html", "f.html",
-        "--device", "cpu", "--threads", "1", "--out", "checkpoints",
+        "--device", "cpu", "--threads", "1", "--out", "checkpoints", "--wide",
     )  # fmt: skip
     assert result.code == 0, result.err
-    assert "error (%)" in result.out  # "test" may stand in the line above it
+    assert "test error (%)" in result.out
     assert "16 for training" in result.out
     assert Path("f.png").read_bytes().startswith(b"\x89PNG")
     assert "data:image/svg+xml" in Path("f.html").read_text()
