@@ -95,8 +95,8 @@ function useRoute() {
   return routeOf(new URL(href));
 }
 
-// The focus goes to the new page's heading, as soon as there is one, and to the heading that takes its place when the
-// page has read what it shows, unless the user has moved on; a change of the query alone moves nothing.
+// The focus goes to the new page's heading, as soon as there is one, and back to it where drawing the page again took it
+// away, until the user does something; a change of the query alone moves nothing.
 function useFocus(place) {
   const first = useRef(true);
   useEffect(() => {
@@ -104,8 +104,8 @@ function useFocus(place) {
     let settled = null;
     const settle = () => {
       const heading = document.getElementById("title");
-      if (!heading || heading === settled) return;
       const isFree = !settled || document.activeElement === document.body;
+      if (!heading || (heading === settled && !isFree)) return;
       document.title = `${heading.textContent} · Casebook studio`;
       if (focuses && !settled) scrollTo(0, 0);
       if (focuses && isFree) heading.focus({ preventScroll: true });
@@ -114,8 +114,15 @@ function useFocus(place) {
     };
     settle();
     const observer = new MutationObserver(settle);
+    const stop = () => { if (settled) observer.disconnect(); };
+    addEventListener("keydown", stop);
+    addEventListener("pointerdown", stop);
     observer.observe(document.body, { childList: true, subtree: true });
-    return () => observer.disconnect();
+    return () => {
+      observer.disconnect();
+      removeEventListener("keydown", stop);
+      removeEventListener("pointerdown", stop);
+    };
   }, [place]);
 }
 
