@@ -14,7 +14,7 @@ import pytest
 
 from casebook.studio.processes import lives
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [pytest.mark.full, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 EPOCHS = 10
 
 
