@@ -86,7 +86,7 @@ def test_the_grid_says_where_it_is(page: Any, studio: Any) -> None:
     assert option.get_attribute("aria-setsize") == page.locator("main [role=status]").inner_text().split()[0]
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_the_camera_takes_bursts_that_stay_together(page: Any, studio: Any) -> None:
     page.goto(studio.origin)
     page.get_by_role("button", name="Open a folder").click()

@@ -36,7 +36,6 @@ export function Camera({ give, ended, what }) {
     let going = true;
     const pending = new Set();
     let taken = 0;
-    setCount(0);
     const finished = (async () => {
       while (going) {
         const began = performance.now();
@@ -53,10 +52,11 @@ export function Camera({ give, ended, what }) {
     })();
     return () => { going = false; finished.then(() => live.current.ended(taken)); };
   }, [holding, stream]);
+  const hold = () => { setCount(0); setHolding(true); };
   useEffect(() => {
     if (!stream) return undefined;
     const isTyping = (event) => event.target.closest?.("input:not([type=radio]), textarea, select, dialog, a, button:not(.main)");
-    const down = (event) => { if (event.key === " " && !isTyping(event)) { event.preventDefault(); if (!event.repeat) setHolding(true); } };
+    const down = (event) => { if (event.key === " " && !isTyping(event)) { event.preventDefault(); if (!event.repeat) hold(); } };
     const up = (event) => { if (event.key === " ") { if (!isTyping(event)) event.preventDefault(); setHolding(false); } };
     const leave = () => setHolding(false);
     addEventListener("keydown", down);
@@ -68,7 +68,7 @@ export function Camera({ give, ended, what }) {
   return html`<div class="camera">
     <video ref=${video} autoplay muted playsinline aria-label="Camera"></video>
     <div class="buttons">
-      <button type="button" class="main" aria-pressed=${holding} onPointerDown=${() => setHolding(true)} onPointerUp=${() => setHolding(false)} onPointerLeave=${() => setHolding(false)}>
+      <button type="button" class="main" aria-pressed=${holding} onPointerDown=${hold} onPointerUp=${() => setHolding(false)} onPointerLeave=${() => setHolding(false)}>
         ${holding ? `Taking ${what} … ${count}` : `Hold Space to take ${what}`}</button>
       <button type="button" onClick=${() => { setHolding(false); setStream(null); }}>Turn it off</button></div>
     ${error && html`<${Problem} error=${error} />`}</div>`;
