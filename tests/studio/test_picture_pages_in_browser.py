@@ -101,7 +101,8 @@ def test_the_camera_takes_bursts_that_stay_together(page: Any, studio: Any) -> N
     for burst in (1, 2):
         page.keyboard.down(" ")
         page.get_by_text("Taking apple … 2").wait_for()
-        page.keyboard.up(" ")
+        with page.expect_response("**/gather/end"):
+            page.keyboard.up(" ")
         page.get_by_text("the split keeps it together").wait_for()
         if burst == 1:
             page.get_by_label("New class").fill("pear")
@@ -111,15 +112,8 @@ def test_the_camera_takes_bursts_that_stay_together(page: Any, studio: Any) -> N
             page.wait_for_timeout(100)
     project = page.url.split("/")[4]
     journal = studio.root / ".casebook-studio" / "projects" / project / "journal.jsonl"
-
-    def bursts() -> set[str]:
-        return {json.loads(line)["fact"][0]["group"] for line in journal.read_text().splitlines()}
-
-    for _ in range(100):  # the words of the first burst may still stand there when the second is on its way
-        if len(bursts()) == 2:
-            break
-        page.wait_for_timeout(100)
-    assert len(bursts()) == 2
+    bursts = {json.loads(line)["fact"][0]["group"] for line in journal.read_text().splitlines()}
+    assert len(bursts) == 2
     assert set(listed(studio, "fruit").values()) == {"apple"}
     page.set_input_files("#gather-files", [str(studio.root / "photos" / "spots" / "03.jpg")])
     page.get_by_text("1 pictures taken").wait_for()
