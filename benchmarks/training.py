@@ -7,7 +7,7 @@ Images a second of whole training steps (forward, loss, backward, update) on ran
 already, so that no arm reads or decodes anything. Beside `--busy N`, N processes compute in Python without a pause:
 
 - casebook: `training.trainer.Trainer.fit` itself, fed with one batch over and over, on a network and with the settings
-  that `training/session.py` chooses for this machine, its threads included. A step includes all that a user's step
+  that `training/choosing.py` chooses for this machine, its threads included. A step includes all that a user's step
   does: the gradient is clipped and the losses are watched. Left out are checkpoints, which come by the clock.
 - one thread: the same with OMP_NUM_THREADS=1, which Casebook keeps to.
 - torchvision: its network in the loop that tutorials show: float32, default memory format, SGD with momentum, torch's
@@ -169,7 +169,7 @@ def digits(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def casebook_worker(name: str, batch_size: int) -> None:
-    """The settings of training/session.py for a network from scratch, and then the trainer itself."""
+    """The settings of training/choosing.py for a network from scratch, and then the trainer itself."""
     from casebook.device import prepare_environment
 
     prepare_environment()  # as the command line does before torch is loaded
