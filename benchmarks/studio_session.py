@@ -70,6 +70,10 @@ class Keyboard:
         self.reach(pattern, "A")
         self.press("Enter")
         self.page.wait_for_function("before => location.href !== before", arg=before)
+        self.arrive()
+
+    def arrive(self) -> None:
+        """Waits until the heading of a new page has the focus."""
         self.page.wait_for_function("() => document.activeElement?.id === 'title'")
 
     def push(self, pattern: str) -> None:
@@ -118,6 +122,7 @@ def session(page: Any, address: str, folder: str, training: Training, picture: P
     keyboard.press("Enter")
     keyboard.push(f"Open {folder}")
     page.wait_for_url("**/gather")
+    keyboard.arrive()
     yield step("open a folder")
     yield from _look(keyboard, step)
     yield from _train(keyboard, step, training, "first")
@@ -158,17 +163,11 @@ def _look(keyboard: Keyboard, step: Callable[[str], Step]) -> Iterator[Step]:
     yield step("check")
     keyboard.follow("Label")
     keyboard.reach("Pictures", "DIV")
-    status = page.locator("main [role=status]").first
-
-    def says(text: str) -> None:
-        shown = "([status, text]) => status.textContent.includes(text)"
-        page.wait_for_function(shown, arg=[status.element_handle(), text])
-
     for _ in range(2):
         keyboard.press("ArrowRight", "2")
-        says("1 picture")
+        page.locator(".cell-picture.at.changed").wait_for()
     keyboard.press("u")
-    says("undone: 1 picture")
+    keyboard.until(re.compile("^undone: 1 picture"))
     yield step("relabel two pictures, undo one")
 
 

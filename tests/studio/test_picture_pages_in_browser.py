@@ -77,6 +77,49 @@ def test_pictures_are_labelled_by_keyboard_alone(page: Any, studio: Any) -> None
     page.locator("#picture-48.at").wait_for()
 
 
+def test_an_undo_does_not_overtake_the_change_before_it(page: Any, studio: Any) -> None:
+    sent: list[str] = []
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        sent.append(route.request.url.rsplit("/", 1)[1])
+        held.append(route)
+
+    page.goto(f"{studio.origin}/p/{studio.project}/label?class=spots")
+    page.locator(".grid").focus()
+    page.keyboard.press("End")
+    before = page.locator(".cell-picture.at").inner_text()
+    page.route("**/labels", hold)
+    page.route("**/labels/undo", hold)
+    page.keyboard.press("2")
+    page.keyboard.press("u")
+    page.wait_for_timeout(200)
+    assert sent == ["labels"]  # the undo waits
+    held[0].continue_()
+    page.get_by_text("1 picture: stripes").wait_for()
+    page.wait_for_timeout(200)
+    assert sent == ["labels", "undo"]
+    held[1].continue_()
+    page.get_by_text("undone: 1 picture").wait_for()
+    assert page.locator(".cell-picture.at").inner_text() == before == "spots"
+
+
+def test_a_heading_that_comes_late_leaves_the_focus_with_the_user(page: Any, studio: Any) -> None:
+    held: list[Any] = []
+    page.goto(studio.origin)
+    page.route("**/pages/label.js", lambda route: held.append(route))
+    page.goto(f"{studio.origin}/p/{studio.project}/gather")
+    page.get_by_role("heading", name="Gather").wait_for()
+    page.get_by_role("link", name="Label").click()
+    page.wait_for_url("**/label")
+    page.get_by_role("link", name="Train", exact=True).focus()
+    page.keyboard.press("Shift+Tab")
+    page.wait_for_timeout(100)
+    held[0].continue_()
+    page.locator(".grid").wait_for()
+    assert page.evaluate("document.activeElement.tagName") == "A"
+
+
 def test_the_grid_says_where_it_is(page: Any, studio: Any) -> None:
     page.goto(f"{studio.origin}/p/{studio.project}/label?class=stripes")
     page.locator(".grid").focus()

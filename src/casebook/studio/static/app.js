@@ -96,15 +96,17 @@ function useRoute() {
 }
 
 // The focus goes to the new page's heading, as soon as there is one, and back to it where drawing the page again took it
-// away, until the user does something; a change of the query alone moves nothing.
+// away. Once the user has pressed a key or a button, it is never taken from where the user is; a change of the query
+// alone moves nothing.
 function useFocus(place) {
   const first = useRef(true);
   useEffect(() => {
     const focuses = !first.current;
     let settled = null;
+    let touched = false;
     const settle = () => {
       const heading = document.getElementById("title");
-      const isFree = !settled || document.activeElement === document.body;
+      const isFree = (!settled && !touched) || document.activeElement === document.body;
       if (!heading || (heading === settled && !isFree)) return;
       document.title = `${heading.textContent} · Casebook studio`;
       if (focuses && !settled) scrollTo(0, 0);
@@ -114,7 +116,7 @@ function useFocus(place) {
     };
     settle();
     const observer = new MutationObserver(settle);
-    const stop = () => { if (settled) observer.disconnect(); };
+    const stop = () => { touched = true; if (settled) observer.disconnect(); };
     addEventListener("keydown", stop);
     addEventListener("pointerdown", stop);
     observer.observe(document.body, { childList: true, subtree: true });

@@ -1,5 +1,5 @@
 // The pictures of a project as arrays, one value a picture, with the changes that a person makes.
-import { useEffect, useState } from "./ui.js";
+import { useEffect, useRef, useState } from "./ui.js";
 import { get, post } from "./api.js";
 
 export const EXCLUDED = 1;
@@ -17,6 +17,13 @@ export function usePictures(project) {
   const base = `/api/projects/${project.id}`;
   const load = (again) => get(`${base}/pictures${again ? "?again=1" : ""}`).then((found) => { set(found); setError(null); }, setError);
   useEffect(() => { load(true); }, [project.id]);
+  // Each change waits for the answer to the one before: sent at once, the undo of a change could overtake it.
+  const last = useRef(Promise.resolve());
+  const send = (place, body) => {
+    const sent = last.current.then(() => post(`${base}/${place}`, body)).then((found) => { take(found); return found.numbers; });
+    last.current = sent.catch(() => {});
+    return sent;
+  };
   const take = (found) => set((before) => {
     const [labels, flags] = [before.labels.slice(), before.flags.slice()];
     found.numbers.forEach((number, place) => { labels[number] = found.labels[place]; flags[number] = found.flags[place]; });
@@ -26,7 +33,7 @@ export function usePictures(project) {
     pictures, error,
     reload: () => load(true),
     // changes: [{numbers, label} or {numbers, excluded}]
-    async change(changes) { const found = await post(`${base}/labels`, { changes }); take(found); return found.numbers; },
-    async undo() { const found = await post(`${base}/labels/undo`); take(found); return found.numbers; },
+    change: (changes) => send("labels", { changes }),
+    undo: () => send("labels/undo"),
   };
 }
