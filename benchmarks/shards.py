@@ -4,13 +4,15 @@
 
 PHOTOS has one folder for each class. The web server runs in this process and answers range requests; of its answers,
 one in ten is an error 500, one in ten is cut off in the middle and one in ten comes late. The training that is killed
-dies by SIGKILL in its second epoch. The second part writes sets of `--sizes` pictures, which repeat those of
-PHOTOS, and times reading pictures at random, folder and shards in turn, so that both meet the same machine.
+dies by SIGKILL in its second epoch. The second part writes sets of `--sizes` pictures, which repeat those of PHOTOS and
+should have 32 pixels a side. It times a training's loader, reading alone, both also with a few pictures of the large
+set, and copying the same bytes with nothing of Casebook.
 """
 
 import argparse
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import random
@@ -21,16 +23,26 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from casebook.augmentation.policy import named_policy
+from casebook.data.batch_plan import BatchPlan
+from casebook.data.crops import CropSettings
+from casebook.data.loader import AugmentSettings, Batches
 from casebook.data.pictures import Picture
+from casebook.data.shard_files import LocalFolder
 from casebook.data.shard_writer import write_shards
+from casebook.data.shards import Shards
 from casebook.data.sources import Source, load_source
+from casebook.preprocessing import Preprocessing
 
 SETTINGS = ["--model", "resnet20", "--input-size", "48", "--epochs", "2", "--batch-size", "16", "--seed", "3",
             "--set", "threads=1", "--set", "checkpoint_seconds=0"]  # fmt: skip
 PER_CLASS = 40
-READS = 1500
+SIDE, BATCH = 32, 64
+READS = 14 * BATCH
+ROUNDS = 15
 
 
 def server_module() -> object:
@@ -97,31 +109,73 @@ def same_bits(photos: Path, scratch: Path) -> None:
 
 
 def speeds(photos: Path, scratch: Path, sizes: list[int]) -> None:
-    """Reading and checking at random, in pictures a second, at each size of the set."""
+    """Pictures a second at each size of the set; the sizes take turns, so that all meet the same machine."""
     source = load_source(photos)
+    loaders: dict[int, tuple[Batches, Batches]] = {}  # of all pictures, and of as many as the smallest set has
     for size in sizes:
         pictures = tuple(Picture(f"{i:08d}.jpg", i % len(source.classes)) for i in range(size))
-        repeated = Source(f"{size} pictures", None, source.classes, pictures, shards=Again(source))
-        start = time.perf_counter()
-        out = scratch / f"set-{size}"
-        write_shards(repeated, out, shard_mb=256)
-        written = size / (time.perf_counter() - start)
-        start = time.perf_counter()
+        out, start = scratch / f"set-{size}", time.perf_counter()
+        write_shards(Source(f"{size} pictures", None, source.classes, pictures, shards=Again(source)), out)
+        written, start = time.perf_counter() - start, time.perf_counter()
         shards = load_source(out)
-        opened = time.perf_counter() - start
-        draw, rounds = random.Random(1), {"folder": [], "shards": []}
-        for _ in range(3):
-            for name, one in (("folder", source), ("shards", shards)):
-                places = [draw.randrange(len(one)) for _ in range(READS)]
+        opened, start = time.perf_counter() - start, time.process_time()
+        loaders[size] = loader(shards, size), loader(shards, min(sizes))
+        set_up, start = time.process_time() - start, time.process_time()
+        next(loaders[size][0].epoch())
+        began = time.process_time() - start
+        print(f"{size:,} pictures: written in {written:.1f} s, index read in {opened:.2f} s; CPU s for the loader "
+              f"{set_up:.2f}, until an epoch's first batch {began:.2f}", flush=True)  # fmt: skip
+    rates: dict[tuple[str, int], list[float]] = {}
+    draw = random.Random(1)
+    for epoch in range(ROUNDS + 1):
+        for size, (batches, some_batches) in loaders.items():
+            everywhere = [draw.randrange(size) for _ in range(READS)]
+            some = [draw.randrange(min(sizes)) for _ in range(READS)]
+            for arm, work in (
+                ("plain pread", plain_reads(batches, everywhere)),
+                ("reads", reads(batches, everywhere)),
+                (f"reads, {min(sizes):,} of them", reads(batches, some)),
+                ("loader", loads(batches, epoch)),
+                (f"loader, {min(sizes):,} of them", loads(some_batches, epoch)),
+            ):
                 start = time.process_time()
-                for place in places:
-                    one.content(place)
-                rounds[name].append(READS / (time.process_time() - start))
-        figures = {name: [round(statistics.median(some)), round(min(some)), round(max(some))]
-                   for name, some in rounds.items()}  # fmt: skip
-        print(json.dumps({"pictures": size, "written a second": round(written), "opened in s": round(opened, 2),
-                          "read a CPU second: median, least, most": figures}), flush=True)  # fmt: skip
-        shutil.rmtree(out)
+                work()
+                if epoch:  # the first round fills the page cache
+                    rates.setdefault((arm, size), []).append(READS / (time.process_time() - start))
+    print("pictures a CPU second: median (range)")
+    for (arm, size), found in sorted(rates.items()):
+        print(f"{arm}, {size:,}: {statistics.median(found):,.0f} ({min(found):,.0f} to {max(found):,.0f})", flush=True)
+
+
+def loader(source: Source, count: int) -> Batches:
+    """A training's batches: read, checked, decoded, cropped and mirrored in this process, and none kept in memory."""
+    return Batches(
+        source, range(count), Preprocessing(size=SIDE), BatchPlan(BATCH, shuffle=True),
+        augmentation=AugmentSettings(named_policy("basic")),
+        crops=CropSettings(sizes=[(SIDE, SIDE)] * len(source), memory_share=0),
+    )  # fmt: skip
+
+
+def loads(batches: Batches, epoch: int) -> Callable[[], object]:
+    """Loads batches of one epoch; its order, which the first waits for, is told apart."""
+    stream = batches.epoch(epoch)
+    next(stream)
+    return lambda: list(itertools.islice(stream, READS // BATCH))
+
+
+def reads(batches: Batches, places: list[int]) -> Callable[[], object]:
+    """Reads and checks contents, without decoding."""
+    return lambda: [batches.pictures.source.content(place) for place in places]
+
+
+def plain_reads(batches: Batches, places: list[int]) -> Callable[[], object]:
+    """Copies the same bytes out of the page cache with nothing of ours: what the machine itself takes."""
+    shards = batches.pictures.source.shards
+    assert isinstance(shards, Shards)
+    assert isinstance(shards.folder, LocalFolder)
+    rows = shards.places[places].tolist()
+    files = [(shards.folder.path / shard.name).open("rb") for shard in shards.shards]
+    return lambda: [os.pread(files[shard].fileno(), size, offset) for shard, offset, size in rows]
 
 
 class Again:
@@ -131,7 +185,7 @@ class Again:
         self.source = source
 
     def content(self, index: int, name: str) -> bytes:
-        return self.source.content(int(name[:8]) % len(self.source))
+        return self.source.content(int(name[:8]) * 7919 % len(self.source))  # any few of them have mixed classes
 
     def sha256(self, index: int, name: str) -> str:
         raise NotImplementedError
