@@ -1,14 +1,15 @@
-"""Images a second of processor time of torch, onnxruntime and OpenVINO on the network of a bundle, taking turns.
+"""Images a second of torch, onnxruntime and OpenVINO on the network of a bundle, taking turns.
 
     python benchmarks/engines.py mobilenet_v2 --weights FILE --data FOLDER --classes CSV [--rounds 7] [--batch 16]
     python benchmarks/engines.py resnet50 efficientnet_b0      # random weights: speed alone
 
-All compute on one thread, a batch each in turn. "torch" is `model(images)` in inference mode in a process of its own,
-as a plain script runs it; "Casebook's torch" is `Classifier`, whose process keeps freed memory where others give it
-back to the system after every layer. Processor time instead of wall time, because other programs may use the cores;
-the ratio to torch is taken within each round, and the median and the range of these ratios are shown. With labelled
-pictures, 64 of them give the ranges of the 8-bit network, 64 more choose its setting, and the others say how many
-each engine has right, with the paired interval of the difference from float32 on onnxruntime.
+All compute on one thread, or on as many as `--threads` says, a batch each in turn. "torch" is `model(images)` in
+inference mode in a process of its own, as a plain script runs it; "Casebook's torch" is `Classifier`, whose process
+keeps freed memory where others give it back to the system after every layer. On one thread processor time counts,
+because other programs may use the cores; on more it is wall time, which wants a quiet machine. The ratio to torch is
+taken within each round, and the median and the range of these ratios are shown. With labelled pictures, 64 of them give
+the ranges of the 8-bit network, 64 more choose its setting, and the others say how many each engine has right, with the
+paired interval of the difference from float32 on onnxruntime.
 """
 
 import argparse
@@ -37,21 +38,23 @@ CALIBRATION = NUM_PICTURES + NUM_CHOOSING
 Ask = Callable[[np.ndarray], np.ndarray]  # (B, H, W, C) uint8 -> (B, K) probabilities
 PLAIN = """
 import sys, time, torch, casebook
-torch.set_num_threads(1)
+threads = int(sys.argv[2])
+clock = time.process_time if threads == 1 else time.perf_counter
+torch.set_num_threads(threads)
 model = casebook.create_model(sys.argv[1]).eval()
-images = torch.randn(*map(int, sys.argv[2:]))
+images = torch.randn(*map(int, sys.argv[3:]))
 with torch.inference_mode():
     for _ in sys.stdin:
-        began = time.process_time()
+        began = clock()
         model(images)
-        print(time.process_time() - began, flush=True)
+        print(clock() - began, flush=True)
 """
 
 
 @contextlib.contextmanager
-def plain_torch(name: str, shape: tuple[int, ...]) -> Iterator[Callable[[], float]]:
-    """Gives the processor seconds of a batch, with each call of another."""
-    command = [sys.executable, "-c", PLAIN, name, *map(str, shape)]
+def plain_torch(name: str, shape: tuple[int, ...], threads: int) -> Iterator[Callable[[], float]]:
+    """Gives the seconds of a batch, with each call of another."""
+    command = [sys.executable, "-c", PLAIN, name, *map(str, (threads, *shape))]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     assert child.stdin is not None
     assert child.stdout is not None
@@ -68,7 +71,7 @@ def plain_torch(name: str, shape: tuple[int, ...]) -> Iterator[Callable[[], floa
         child.wait()
 
 
-def arms_of(classifier: casebook.Classifier, pixels: np.ndarray) -> dict[str, Ask]:
+def arms_of(classifier: casebook.Classifier, pixels: np.ndarray, threads: int) -> dict[str, Ask]:
     network = export_graph(classifier)
     small = quantise(network, pixels[:NUM_PICTURES], pixels[NUM_PICTURES:CALIBRATION])
     print(f"{classifier.name}: 8 bits by {small.setting}, {small.divergences}")
@@ -81,21 +84,23 @@ def arms_of(classifier: casebook.Classifier, pixels: np.ndarray) -> dict[str, As
     def arm(way: Any) -> Ask:
         if way is None:
             return lambda batch: classifier.answers(classifier.images(batch))
-        engine = open_engine(way[0], way[1], threads=1, exact=way[2])
+        engine = open_engine(way[0], way[1], threads=threads, exact=way[2])
         return lambda batch: engine(batch).probabilities
 
     return {name: arm(way) for name, way in ways.items()}
 
 
-def measure(arms: dict[str, Ask], plain: Callable[[], float], batch: np.ndarray, rounds: int) -> dict[str, list[float]]:
-    """Images a second of processor time, for each round."""
+def measure(
+    arms: dict[str, Ask], plain: Callable[[], float], batch: np.ndarray, rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Images a second, for each round."""
     speeds: dict[str, list[float]] = {name: [] for name in ("torch", *arms)}
     for number in range(rounds + 1):
         seconds = {"torch": plain()}
         for name, ask in arms.items():
-            began = time.process_time()
+            began = clock()
             ask(batch)
-            seconds[name] = time.process_time() - began
+            seconds[name] = clock() - began
         if number:  # the first round warms up
             for name, taken in seconds.items():
                 speeds[name].append(len(batch) / taken)
@@ -118,8 +123,10 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(given.threads)
+    clock, of_time = (time.process_time, " of processor time") if given.threads == 1 else (time.perf_counter, "")
     print(machine())
     for name in given.networks:
         if given.weights:
@@ -135,10 +142,10 @@ def main() -> None:
         else:
             side = classifier.preprocessing.size
             pixels = np.random.default_rng(0).integers(0, 256, (CALIBRATION, side, side, 3), np.uint8)
-        arms = arms_of(classifier, pixels)
-        with plain_torch(name, (given.batch, *classifier.image_shape)) as plain:
-            speeds = measure(arms, plain, pixels[: given.batch], given.rounds)
-        print("| way | images/s of processor time | times torch, median (range) |" + (" right |" if given.data else ""))
+        arms = arms_of(classifier, pixels, given.threads)
+        with plain_torch(name, (given.batch, *classifier.image_shape), given.threads) as plain:
+            speeds = measure(arms, plain, pixels[: given.batch], given.rounds, clock)
+        print(f"| way | images/s{of_time} | times torch, median (range) |" + (" right |" if given.data else ""))
         wrong = {}
         for way, found in speeds.items():
             ratios = [one / base for one, base in zip(found, speeds["torch"], strict=True)]

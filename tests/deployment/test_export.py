@@ -57,6 +57,17 @@ def test_a_network_that_answers_otherwise_is_not_exported(
     assert not (tmp_path / "other.casebook").exists()
 
 
+def test_a_network_whose_weights_are_not_finite_is_not_exported(
+    classifier: casebook.Classifier, tmp_path: Path
+) -> None:
+    broken = casebook.create_model("lenet5", num_classes=4)
+    with torch.no_grad():
+        broken.head.classifier.bias[2] = float("nan")  # pyright: ignore
+    with pytest.raises(BundleError, match="the network itself gives a probability that is not a number"):
+        export_bundle(classifier.with_model(broken), tmp_path / "broken.casebook")
+    assert not (tmp_path / "broken.casebook").exists()
+
+
 def test_an_operator_that_onnx_lacks_is_named(classifier: casebook.Classifier, tmp_path: Path) -> None:
     class Odd(torch.nn.Module):
         def forward(self, images):

@@ -109,9 +109,7 @@ def export_bundle(
     step(0)
     files = _golden_files(settings, report)
     pictures, pixels = _golden(classifier, files)
-    expected = np.concatenate(
-        [classifier.infer(pixels[first : first + AT_ONCE]).probabilities for first in range(0, len(pixels), AT_ONCE)]
-    )
+    expected = _expected(classifier, pictures, pixels)
     step(1)
     network = export_graph(classifier)
     step(2)
@@ -170,6 +168,24 @@ def _golden_files(settings: ExportSettings, report: Reporter) -> dict[str, tuple
         report(Remark(f"{len(own)} pictures of {settings.golden} travel in the bundle, for all who have it to see"))
         files |= own
     return files
+
+
+def _expected(
+    classifier: Classifier, pictures: Sequence[Mapping[str, Any]], pixels: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """The classifier's own probabilities. Raises BundleError where one is not a number."""
+    expected = np.concatenate(
+        [classifier.infer(pixels[first : first + AT_ONCE]).probabilities for first in range(0, len(pixels), AT_ONCE)]
+    )
+    broken = ~np.isfinite(expected).all(axis=1)
+    if broken.any():
+        picture = pictures[int(broken.argmax())]
+        raise BundleError(
+            f"{classifier.name}: for {picture['file']} ({picture['shows']}) the network itself gives a probability "
+            "that is not a number, so there is nothing to export; its weights or activations are not finite: train it "
+            "again, at a lower learning rate"
+        )
+    return expected
 
 
 def _compared(
