@@ -32,7 +32,7 @@ import casebook
 from casebook.data.datasets import PictureDataset, scan_source
 from casebook.data.duplicates import duplicates
 from casebook.data.sources import load_source
-from casebook.data.split import tied
+from casebook.data.split import numbers_of_tied
 from casebook.evaluation.metrics import wilson_interval
 from casebook.evaluation.suspects import doubted, order_suspects, out_of_fold, wrong_labels
 
@@ -58,10 +58,7 @@ def load(data: str, network: str, weights: str, most: int) -> Pictures:
     values = found.values if found.values.ndim == 2 else found.values.mean((2, 3))
     names = set(found.names)
     rows = [index for index in readable if source.pictures[index].name in names]
-    number = {}
-    for place, members in enumerate(tied(source, duplicates(scan, source), rows)):
-        number |= dict.fromkeys(members, place)
-    return Pictures(values, found.labels, np.array([number[row] for row in rows]))
+    return Pictures(values, found.labels, numbers_of_tied(source, duplicates(scan, source), rows))
 
 
 def planted(

@@ -5,7 +5,7 @@ import pytest
 
 from casebook.errors import DataError
 from casebook.evaluation.metrics import wilson_interval
-from casebook.evaluation.suspects import deal_folds, doubted, lonely, order_suspects, out_of_fold, wrong_labels
+from casebook.evaluation.suspects import doubted, lonely, order_suspects, out_of_fold, wrong_labels
 
 
 def test_doubted_follows_the_definition_of_confident_learning() -> None:
@@ -104,16 +104,6 @@ def test_a_class_in_one_group_is_not_judged() -> None:
 def test_too_few_groups_to_judge_by() -> None:
     with pytest.raises(DataError, match="too few"):
         out_of_fold(np.zeros((4, 2)), np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]))
-
-
-def test_folds_hold_as_many_of_each_class_and_whole_groups() -> None:
-    labels = np.repeat(np.arange(3), [50, 30, 23])
-    groups = np.arange(103)
-    groups[:10] = 0  # ten copies
-    folds = deal_folds(labels, groups, seed=1)
-    assert len(set(folds[:10].tolist())) == 1
-    counts = np.array([np.bincount(labels[folds == fold], minlength=3) for fold in range(5)])
-    assert (counts.max(0) - counts.min(0)).max() <= 1
 
 
 def test_planted_labels_against_the_most_confident_mistakes() -> None:

@@ -5,9 +5,11 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 
 import casebook
 from casebook.training.checkpoint import read_checkpoint
@@ -41,6 +43,20 @@ def test_two_processes_equal_one(digit_folder: Path, tmp_path: Path) -> None:
     assert two.test.top1 == one.test.top1
     assert [row["val_top1"] for row in two.history] == [row["val_top1"] for row in one.history]
     assert two.environment["processes"] == 2
+
+
+def test_two_processes_solve_the_same_head(digit_folder: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"recipe": "transfer", "model": "resnet20", "weights": "cifar10", "transfer": "head",
+                                "head_fit": "logistic", "workers": 0, "device": "cpu", "precision": "fp32"}  # fmt: skip
+    script = tmp_path / "job.py"
+    script.write_text(SCRIPT.format(data=str(digit_folder), out=str(tmp_path / "two"), settings=settings))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    one = casebook.train(digit_folder, out=tmp_path / "one", **settings)
+    first, second = (load_file(path / "model.safetensors") for path in (one.path, tmp_path / "two"))
+    for name in first:
+        torch.testing.assert_close(second[name], first[name], rtol=0, atol=1e-5)
 
 
 def test_processes_agree_on_a_name_whatever_the_dead_have_left(tmp_path: Path) -> None:

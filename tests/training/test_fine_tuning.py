@@ -1,6 +1,7 @@
 """Transfer by measurement: what is affordable, when fine-tuning is kept, and what a run says of it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import casebook
-from casebook.errors import Interrupted, RecipeError
+from casebook.errors import DataError, Interrupted, RecipeError
 from casebook.models import create_model
 from casebook.progress import EpochEnded, Event
 from casebook.training.fine_tuning import (
@@ -224,6 +225,39 @@ def test_the_last_stages_are_judged_under_their_own_name(doubtful_folder: Path, 
     assert run.choice["strategy"] in ("head", "last:1")
     row = run.history[run.evaluation["validation"]["epoch"] - 1]
     assert row["phase"] == ("head" if run.choice["strategy"] == "head" else "tune")
+
+
+def handful(photo_folder: Path, root: Path, count: int, *, copies: bool = False) -> Path:
+    """`count` training pictures of each class, all the same where they are `copies`, and one for each other part."""
+    for kind in sorted(photo_folder.iterdir()):
+        pictures = sorted(kind.iterdir())
+        for place, part in enumerate(["train"] * count + ["val", "test"]):
+            folder = root / part / kind.name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(pictures[0 if copies and part == "train" else place], folder / f"{place}.jpg")
+    return root
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_a_handful_of_pictures_is_enough_for_cross_validation(photo_folder: Path, tmp_path: Path, count: int) -> None:
+    data = handful(photo_folder, tmp_path / "data", count)
+    run = casebook.train(data, out=tmp_path / "run", **SETTINGS | {"epochs": 1})
+    assert run.recipe.head_fit == "logistic"
+    assert run.recipe.head_penalty > 0
+    assert f"few pictures ({count} a class)" in json.loads((run.path / "model.json").read_text())["plan"]
+
+
+def test_copies_of_one_picture_a_class_take_the_head_by_steps(photo_folder: Path, tmp_path: Path) -> None:
+    data = handful(photo_folder, tmp_path / "data", 4, copies=True)
+    run = casebook.train(data, out=tmp_path / "run", **SETTINGS | {"epochs": 1})
+    assert run.recipe.head_fit == "steps"
+    assert json.loads((run.path / "model.json").read_text())["plan"].startswith("too few pictures for cross-validation")
+    with pytest.raises(DataError, match="give head_penalty"):
+        casebook.train(data, out=tmp_path / "none", transfer="head", head_fit="logistic", **SETTINGS)
+    given = casebook.train(
+        data, out=tmp_path / "given", head_fit="logistic", head_penalty=0.3, **SETTINGS | {"epochs": 1}
+    )
+    assert (given.recipe.head_fit, given.recipe.head_penalty) == ("logistic", 0.3)
 
 
 def test_no_time_leaves_the_head(doubtful_folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from casebook.training.logistic import UNSEEN_LOGIT, fit_logistic, try_heads, weights_help
+from casebook.errors import DataError
+from casebook.training.logistic import UNSEEN_LOGIT, deal_folds, fit_logistic, try_heads, weights_help
 
 
 def clouds(counts: list[int], distance: float, *, num_features: int = 20, seed: int = 0) -> tuple[NDArray, NDArray]:
@@ -103,3 +104,28 @@ def test_a_class_with_one_picture_is_no_obstacle() -> None:
 def test_a_large_set_is_tried_on_a_part() -> None:
     features, labels = clouds([1500, 1500], 3, num_features=4)
     assert try_heads(features, labels, np.arange(3000)).num_pictures == 2000
+
+
+def test_folds_hold_as_many_of_each_class_and_whole_groups() -> None:
+    labels = np.repeat(np.arange(3), [50, 30, 23])
+    groups = np.arange(103)
+    groups[:10] = 0  # ten copies
+    folds = deal_folds(labels, groups, seed=1)
+    assert len(set(folds[:10].tolist())) == 1
+    counts = np.array([np.bincount(labels[folds == fold], minlength=3) for fold in range(5)])
+    assert (counts.max(0) - counts.min(0)).max() <= 1
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_a_handful_of_pictures_is_divided(count: int) -> None:
+    features, labels = clouds([count, count, 1], 6)
+    assert try_heads(features, labels, np.arange(len(labels))).num_pictures == 2 * count + 1
+
+
+def test_each_fold_has_two_classes_to_learn_from() -> None:
+    with pytest.raises(DataError, match="4 pictures are too few"):
+        deal_folds(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]), 0)
+    labels = np.array([0] * 40 + [0, 0, 0, 1] + [0, 0, 1])  # four large groups leave one fold for the two small ones
+    groups = np.array([place // 10 for place in range(40)] + [4] * 4 + [5] * 3)
+    with pytest.raises(DataError, match="a fold leaves one class"):
+        deal_folds(labels, groups, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..files import write_atomically
@@ -89,6 +90,14 @@ def tied(source: Source, duplicates: Duplicates | None, indices: Sequence[int]) 
     sets = [tuple(i for i in members if i in inside) for members in joined(len(source), links)]
     linked = {index for members in sets for index in members}
     return [members for members in sets if members] + [(index,) for index in indices if index not in linked]
+
+
+def numbers_of_tied(source: Source, duplicates: Duplicates | None, indices: Sequence[int]) -> NDArray[np.int64]:
+    """(N,) a number for each of the N given pictures; those that must stay together share one."""
+    number: dict[int, int] = {}
+    for place, members in enumerate(tied(source, duplicates, indices)):
+        number |= dict.fromkeys(members, place)
+    return np.array([number[index] for index in indices], np.int64)
 
 
 def groups_of(source: Source) -> list[tuple[int, ...]]:

@@ -7,7 +7,6 @@ How many are wrong is estimated apart from that, by a model of wrong labels: see
 """
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,12 +15,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar, root_scalar
 from scipy.special import log_softmax
 
-from ..errors import DataError
+from ..training.logistic import answer_fold, deal_folds
 
-FOLDS = 5
 NEIGHBOURS = 10
 STRENGTHS = (0.01, 0.1, 1.0)  # L2 per picture, of the mean loss; the first fold chooses
-MOST_ITERATIONS = 300
 MOST_WRONG = 0.5  # share of labels; beyond it nothing could be learnt from them
 TEMPERATURES = (0.05, 20.0)
 LIKELIHOOD_RATIO = 1.9207  # half the 95 % quantile of chi-squared with one degree of freedom
@@ -74,72 +71,22 @@ def out_of_fold(
     num_classes = int(labels.max()) + 1
     folds = deal_folds(labels, groups, seed)
     probabilities, known = np.zeros((len(labels), num_classes)), np.zeros(len(labels), np.bool_)
-    strength = 0.0
-    for number, fold in enumerate(np.unique(folds)):
-        train, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        if len(np.unique(labels[train])) < 2:
-            raise DataError("a fold leaves one class to learn from; add pictures of the other classes")
-        known[held] = np.isin(labels[held], labels[train])
-        if number == 0:
-            asked = held[known[held]]
-            fits = {one: _fit(features[train], labels[train], one) for one in STRENGTHS}
-            losses = {
-                one: _log_loss(_ask(fit, features[asked], num_classes), labels[asked]) if len(asked) else 0.0
-                for one, fit in fits.items()
-            }
-            strength = min(losses, key=lambda one: losses[one])
-            fit = fits[strength]
-        else:
-            fit = _fit(features[train], labels[train], strength)
-        probabilities[held] = _ask(fit, features[held], num_classes)
+    strengths = STRENGTHS
+    for fold in np.unique(folds):
+        held = folds == fold
+        known[held] = np.isin(labels[held], labels[~held])
+        answers = {one: answer_fold(features, labels, held, num_classes, one) for one in strengths}
+        asked = known[held]
+        losses = {one: _log_loss(answers[one][asked], labels[held][asked]) for one in strengths}
+        strengths = (min(strengths, key=lambda one: losses[one]),)  # the first fold has chosen for all
+        probabilities[held] = answers[strengths[0]]
     probabilities[~known] = np.eye(num_classes)[labels[~known]]
-    return Folds(probabilities, strength, known)
-
-
-def deal_folds(labels: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """(N,) from 0 to FOLDS - 1: groups are dealt out whole, large ones first, each to the fold with the fewest of its
-    classes, then of all pictures."""
-    members: dict[int, list[int]] = {}
-    for row, group in enumerate(groups.tolist()):
-        members.setdefault(group, []).append(row)
-    num_groups = np.zeros(int(labels.max()) + 1, np.int64)
-    for rows in members.values():
-        num_groups[np.unique(labels[rows])] += 1
-    if (num_groups > 1).sum() < 2:
-        raise DataError(
-            f"{len(labels)} pictures are too few: labels are judged by other pictures of the class, so two classes "
-            "need pictures of at least two groups, copies counting as one"
-        )
-    dealt = list(members.values())
-    dealt = [dealt[place] for place in np.random.default_rng(seed).permutation(len(dealt))]
-    folds, counts = np.zeros(len(labels), np.int64), np.zeros((FOLDS, len(num_groups)), np.int64)
-    for rows in sorted(dealt, key=len, reverse=True):
-        fold = int((counts[:, labels[rows]].sum(axis=1) * len(labels) + counts.sum(axis=1)).argmin())
-        folds[rows] = fold
-        np.add.at(counts[fold], labels[rows], 1)
-    return folds
-
-
-def _fit(features: NDArray[np.floating], labels: NDArray[np.int64], strength: float) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    regression = LogisticRegression(C=1 / (strength * len(labels)), max_iter=MOST_ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a little more training would change no order
-        return make_pipeline(StandardScaler(), regression).fit(features, labels)
-
-
-def _ask(fit: Any, features: NDArray[np.floating], num_classes: int) -> NDArray[np.float64]:
-    found = np.zeros((len(features), num_classes))
-    found[:, fit[-1].classes_] = fit.predict_proba(features)
-    return found
+    return Folds(probabilities, strengths[0], known)
 
 
 def _log_loss(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
+    """The sum over the pictures."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).sum())
 
 
 def doubted(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -196,7 +143,7 @@ def wrong_labels(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
         return float(-np.log(np.maximum((1 - share) * own + share * (1 - own) / others, 1e-300)).sum())
 
     def lowest(of: Callable[[float], float], bounds: tuple[float, float]) -> tuple[float, float]:
-        found = minimize_scalar(of, bounds=bounds, method="bounded", options={"xatol": 1e-5})
+        found: Any = minimize_scalar(of, bounds=bounds, method="bounded", options={"xatol": 1e-5})
         return float(found.x), float(found.fun)
 
     colds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))

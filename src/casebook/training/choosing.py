@@ -3,7 +3,6 @@ batch is, and on how many threads and in which precision it computes."""
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,9 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..augmentation.policy import KINDS
 from ..data.datasets import PictureData
 from ..data.duplicates import duplicates
-from ..data.split import tied
+from ..data.split import numbers_of_tied
 from ..device import Threads, ThreadTuner, choose_precision, choose_threads, using_threads
-from ..errors import RecipeError
+from ..errors import DataError, RecipeError
 from ..models import model_card
 from ..progress import Remark, Reporter
 from .batch_size import choose_batch_size, is_small, step_fits
@@ -57,10 +56,18 @@ def decide_transfer(
         found.changes.pop("keep_head", None)
     if recipe.head_fit != "steps" and recipe.feature_views == 1 and _can_solve(setup, data):
         plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
-        trial = cross_validate_heads(plan, extracted(plan, report, ThreadTuner())[0])
-        found = adapted(found, trial, pictures_per_class)
-        if recipe.class_weights == "auto" and trial.balanced:
-            found.changes["class_weights"] = "balanced"
+        train, _ = extracted(plan, report, ThreadTuner())
+        try:
+            trial = cross_validate_heads(plan, train)
+        except DataError:
+            if recipe.head_fit == "logistic" and not recipe.head_penalty:
+                raise
+            reason = f"too few pictures for cross-validation; {found.choice.reason}"
+            found = found._replace(choice=found.choice._replace(reason=reason))
+        else:
+            found = adapted(found, trial, pictures_per_class)
+            if recipe.class_weights == "auto" and trial.balanced:
+                found.changes["class_weights"] = "balanced"
     return recipe.model_copy(update=found.changes), found.choice, found.seconds
 
 
@@ -70,17 +77,26 @@ def _can_solve(setup: ModelSetup, data: PictureData) -> bool:
 
 
 def cross_validate_heads(plan: Plan, train: Features) -> HeadTrial:
-    """What cross-validation on the training pictures says; process 0 does the work."""
-    found = None
+    """What cross-validation on the training pictures says; process 0 does the work.
+
+    Raises DataError, in all processes, where the pictures are too few.
+    """
+    found, problem = None, ""
     if plan.world.is_first:
         source = plan.data.source
         copies = duplicates(plan.data.scan, source, near=plan.recipe.near_duplicates)
-        number: dict[int, int] = {}
-        for place, members in enumerate(tied(source, copies, train.indices.tolist())):
-            number |= dict.fromkeys(members, place)
-        groups = np.array([number[index] for index in train.indices.tolist()], np.int64)
-        found = try_heads(train.values[:, 0], source.truth(train.indices), groups, seed=plan.recipe.seed)
-    return gather_from_all(found, plan.world)[0]
+        groups = numbers_of_tied(source, copies, train.indices.tolist())
+        try:
+            found = try_heads(train.values[:, 0], source.truth(train.indices), groups, seed=plan.recipe.seed)
+        except DataError as error:
+            problem = str(error)
+    found, problem = gather_from_all((found, problem), plan.world)[0]
+    if found is None:
+        raise DataError(
+            f"cross-validation finds no penalty for a logistic head: {problem}; give head_penalty, or leave out "
+            "head_fit = logistic"
+        )
+    return found
 
 
 def choose_augmentation(

@@ -7,11 +7,13 @@ noise of the best the strongest is taken. The validation and test pictures play 
 
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
+
+from ..errors import DataError
 
 FOLDS = 5
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # L2 per picture, of the mean loss on standardised features
@@ -82,19 +84,22 @@ def fit_logistic(
 
 
 def try_heads(features: NDArray[np.floating], labels: Labels, groups: Labels, *, seed: int = 0) -> HeadTrial:
-    """(N, F) features, (N,) labels and (N,) groups, which a fold keeps together -> which head suits these pictures."""
+    """(N, F) features, (N,) labels and (N,) groups, which a fold keeps together -> which head suits these pictures.
+
+    Raises DataError where they are too few to be divided into folds.
+    """
     labels = np.asarray(labels)
     counts = np.bincount(labels)
     if len(labels) > MOST_TRIED:
         kept = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_TRIED])
         features, labels, groups = features[kept], labels[kept], groups[kept]
-    folds = list(_folds(labels, groups, seed))
+    folds = deal_folds(labels, groups, seed)
     num_classes = len(counts)
     losses: dict[float, NDArray[np.float64]] = {}
     means: dict[float, float] = {}
     answers: dict[float, NDArray[np.float64]] = {}
     for penalty in PENALTIES:
-        answers[penalty] = _out_of_fold(features, labels, folds, num_classes, penalty, balanced=False)
+        answers[penalty] = _answer_all(features, labels, folds, num_classes, penalty, balanced=False)
         losses[penalty] = -np.log(answers[penalty][np.arange(len(labels)), labels])
         means[penalty] = float(losses[penalty].mean())
         if means[penalty] > 1.1 * min(means.values()):
@@ -104,7 +109,7 @@ def try_heads(features: NDArray[np.floating], labels: Labels, groups: Labels, *,
     taken, balanced = answers[penalty].argmax(1), False
     present = counts[counts > 0]
     if present.max() >= UNEQUAL * present.min():
-        weighted = _out_of_fold(features, labels, folds, num_classes, penalty, balanced=True).argmax(1)
+        weighted = _answer_all(features, labels, folds, num_classes, penalty, balanced=True).argmax(1)
         balanced = weights_help(taken, weighted, labels)
         taken = weighted if balanced else taken
     return HeadTrial(
@@ -141,33 +146,57 @@ def _within_noise(extra: NDArray[np.floating]) -> bool:
     return float(extra.mean()) <= float(extra.std()) / math.sqrt(len(extra))
 
 
-def _folds(labels: Labels, groups: Labels, seed: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    from sklearn.model_selection import StratifiedGroupKFold
+def deal_folds(labels: Labels, groups: Labels, seed: int) -> Labels:
+    """(N,) from 0 to FOLDS - 1: groups are dealt out whole, large ones first, each to the fold with the fewest of its
+    classes, then of all pictures.
 
-    count = max(2, min(FOLDS, len(np.unique(groups))))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer pictures than folds
-        for learn, ask in StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, groups):
-            if len(ask) and len(np.unique(labels[learn])) > 1:
-                yield learn, ask
+    Raises DataError where the pictures outside a fold are of one class.
+    """
+    members: dict[int, list[int]] = {}
+    for row, group in enumerate(groups.tolist()):
+        members.setdefault(group, []).append(row)
+    num_groups = np.zeros(int(labels.max()) + 1, np.int64)
+    for rows in members.values():
+        num_groups[np.unique(labels[rows])] += 1
+    if (num_groups > 1).sum() < 2:
+        raise DataError(
+            f"{len(labels)} pictures are too few: labels are judged by other pictures of the class, so two classes "
+            "need pictures of at least two groups, copies counting as one"
+        )
+    dealt = list(members.values())
+    dealt = [dealt[place] for place in np.random.default_rng(seed).permutation(len(dealt))]
+    folds, counts = np.zeros(len(labels), np.int64), np.zeros((FOLDS, len(num_groups)), np.int64)
+    for rows in sorted(dealt, key=len, reverse=True):
+        fold = int((counts[:, labels[rows]].sum(axis=1) * len(labels) + counts.sum(axis=1)).argmin())
+        folds[rows] = fold
+        np.add.at(counts[fold], labels[rows], 1)
+    if ((counts.sum(axis=0) - counts > 0).sum(axis=1) < 2).any():
+        raise DataError("a fold leaves one class to learn from; add pictures of the other classes")
+    return folds
 
 
-def _out_of_fold(
+def answer_fold(
     features: NDArray[np.floating],
     labels: Labels,
-    folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    held: NDArray[np.bool_],
     num_classes: int,
     penalty: float,
     *,
-    balanced: bool,
+    balanced: bool = False,
+) -> NDArray[np.float64]:
+    """(M, num_classes) probabilities of the M `held` pictures, by a head that has learnt the others."""
+    weights, biases = fit_logistic(features[~held], labels[~held], num_classes, penalty, balanced=balanced)
+    return softmax((features[held] @ weights.T + biases).astype(np.float64), axis=1)
+
+
+def _answer_all(
+    features: NDArray[np.floating], labels: Labels, folds: Labels, num_classes: int, penalty: float, *, balanced: bool
 ) -> NDArray[np.float64]:
     """(N, num_classes) probabilities of each picture, by a head that has not seen it."""
-    probabilities = np.full((len(labels), num_classes), 1 / num_classes)
-    for learn, ask in folds:
-        weights, biases = fit_logistic(features[learn], labels[learn], num_classes, penalty, balanced=balanced)
-        logits = features[ask] @ weights.T + biases
-        logits = np.exp(logits - logits.max(1, keepdims=True), dtype=np.float64)
-        probabilities[ask] = logits / logits.sum(1, keepdims=True)
+    probabilities = np.zeros((len(labels), num_classes))
+    for fold in np.unique(folds):
+        held = folds == fold
+        probabilities[held] = answer_fold(features, labels, held, num_classes, penalty, balanced=balanced)
     return np.maximum(probabilities, SMALLEST)
 
 

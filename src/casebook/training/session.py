@@ -294,9 +294,8 @@ def _solve_head(plan: Plan, trainer: Trainer, feed: Feed) -> None:
     assert found is not None
     values, labels = found.values.reshape(-1, found.values.shape[-1]), plan.data.source.truth(found.indices)
     labels = np.repeat(labels, found.values.shape[1])
-    solved = None
+    penalty, solved = recipe.head_penalty or cross_validate_heads(plan, found).penalty, None
     if plan.world.is_first:
-        penalty = recipe.head_penalty or cross_validate_heads(plan, found).penalty
         solved = fit_logistic(
             values, labels, len(plan.data.source.classes), penalty, balanced=recipe.class_weights == "balanced"
         )

@@ -15,7 +15,7 @@ from ..data.datasets import scan_source
 from ..data.duplicates import Duplicates, duplicates
 from ..data.scan import Scan
 from ..data.sources import Source, load_source
-from ..data.split import tied
+from ..data.split import numbers_of_tied
 from ..errors import DataError, PictureError, WeightsError
 from ..evaluation.suspects import Folds, Suspect, lonely, order_suspects, out_of_fold, wrong_labels
 from ..files import write_atomically
@@ -142,20 +142,36 @@ def suspects(
         [f"{len(source) - len(rows)} pictures that cannot be read are not judged"] if len(rows) < len(source) else []
     )
     network = model if model == "pixels" else f"{model} with {weights}"
-    groups = _groups(source, copies, rows)
-    if source.targets is not None:
-        judged = _judge_each_class(source, copies, (rows, vectors, groups), seed)
-        notes += judged.notes
-        return Suspects(
-            source,
-            network,
-            len(rows),
-            judged.accuracy,
-            judged.num_wrong,
-            judged.interval,
-            judged.suspects,
-            tuple(notes),
-        )
+    seen_pictures = _Seen(rows, vectors, numbers_of_tied(source, copies, rows.tolist()))
+    judge = _judge_labels if source.targets is None else _judge_each_class
+    judged = judge(source, copies, seen_pictures, seed)
+    return Suspects(
+        source, network, len(rows), judged.accuracy, judged.num_wrong, judged.interval, judged.suspects,
+        (*notes, *judged.notes),
+    )  # fmt: skip
+
+
+class _Seen(NamedTuple):
+    """The pictures that can be read: their places in the source, features, and groups that copies share."""
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    groups: NDArray[np.int64]
+
+
+class _Judged(NamedTuple):
+    """What is doubted, the most doubtful first, with the figures of `Suspects`."""
+
+    suspects: tuple[Suspect, ...]
+    accuracy: float
+    num_wrong: int
+    interval: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def _judge_labels(source: Source, copies: Duplicates, seen: _Seen, seed: int) -> _Judged:
+    """One label a picture."""
+    rows, vectors, groups = seen
     labels = np.array([source.pictures[row].label for row in rows], np.int64)
     present = np.unique(labels)
     ranks = np.searchsorted(present, labels)
@@ -174,33 +190,16 @@ def suspects(
             if index in place
         }
     )
-    if unknown := int((~found.known).sum()):
-        notes.append(f"nothing can be said of {unknown} labels, since no other picture has their class, copies aside")
+    unknown = int((~found.known).sum())
+    note = f"nothing can be said of {unknown} labels, since no other picture has their class, copies aside"
     num_wrong, fewest, most = (round(share * found.known.sum()) for share in (estimate.share, *estimate.interval))
     ordered = order_suspects(probabilities, labels, disagreeing, lonely(vectors, labels, groups))
-    return Suspects(
-        source,
-        network,
-        len(rows),
-        float((probabilities.argmax(axis=1) == labels)[found.known].mean()),
-        num_wrong,
-        (fewest, most),
-        tuple(
-            _suspect(source, int(rows[place]), probabilities[place], float(wrong[place]), reasons)
-            for place, reasons in ordered
-        ),
-        tuple(notes),
+    suspected = tuple(
+        _suspect(source, int(rows[place]), probabilities[place], float(wrong[place]), reasons)
+        for place, reasons in ordered
     )
-
-
-class _Judged(NamedTuple):
-    """What is doubted of all classes, the most doubtful first, with the figures of `Suspects`."""
-
-    suspects: tuple[Suspect, ...]
-    accuracy: float
-    num_wrong: int
-    interval: tuple[int, int]
-    notes: tuple[str, ...]
+    accuracy = float((probabilities.argmax(axis=1) == labels)[found.known].mean())
+    return _Judged(suspected, accuracy, num_wrong, (fewest, most), (note,) if unknown else ())
 
 
 class _OfClass(NamedTuple):
@@ -213,13 +212,8 @@ class _OfClass(NamedTuple):
     disagreeing: list[int]
 
 
-def _judge_each_class(
-    source: Source,
-    copies: Duplicates,
-    seen: tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]],
-    seed: int,
-) -> _Judged:
-    """`seen` are the pictures that can be read, their features and their groups; the estimate is of all classes."""
+def _judge_each_class(source: Source, copies: Duplicates, seen: _Seen, seed: int) -> _Judged:
+    """Several labels a picture; the estimate is of all classes."""
     rows, vectors, groups = seen
     targets = decided(source.truth(rows))
     position = {int(row): place for place, row in enumerate(rows)}
@@ -305,14 +299,6 @@ def _vectors(
     spread = float(values.var(axis=0).sum())
     sampler = RBFSampler(gamma=1 / max(spread, 1e-6), n_components=PIXEL_FEATURES, random_state=0)
     return np.array(rows, np.int64), sampler.fit_transform(values).astype(np.float32)
-
-
-def _groups(source: Source, copies: Any, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) a number for each picture; copies and groups share one."""
-    number = {}
-    for place, members in enumerate(tied(source, copies, rows.tolist())):
-        number |= dict.fromkeys(members, place)
-    return np.array([number[int(row)] for row in rows], np.int64)
 
 
 def root_of_list(path: Path, source: Source) -> Path | None:
