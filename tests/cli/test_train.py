@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from casebook.cli.train import _explain
+
 from .conftest import Command, one_line
 
 QUICK = ("--model", "lenet5", "--epochs", "1", "--workers", "0", "--set", "warmup_epochs=0", "--set", "mirror=false")
@@ -44,6 +46,30 @@ def test_text_names_the_result_and_where_it_lies(command: Command, digit_folder:
     assert "95 % interval" in result.out
     assert "-lenet5-1/report.html" in result.out
     assert re.search(r"  memory: \d+(\.\d+)? [MG]iB$", result.out, re.MULTILINE)
+
+
+def test_a_choice_is_explained_with_its_figures(command: Command, digit_folder: Path) -> None:
+    photos = ("--model", "resnet20", "--weights", "cifar10", "--workers", "0")
+    result = command("train", digit_folder, *photos, "--epochs", "1", "--explain-choice", "--out", "run")
+    assert result.code == 0
+    assert re.search(r"^plan: few pictures \(28 a class\), like", result.out, re.MULTILINE)
+    assert re.search(
+        r"^tried heads on 112 training pictures, in folds: log loss \d\.\d+ at 10, ", result.out, re.MULTILINE
+    )
+    assert re.search(r"^training took \d+ s, \d+ s were expected for the network$", result.out, re.MULTILINE)
+
+
+def test_both_networks_of_a_contest_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    tried = {"val_top1": 0.9, "val_loss": 0.25, "temperature": 1.5, "kept": False}
+    better = tried | {"val_top1": 0.95, "val_loss": 0.125, "kept": True}
+    networks = [{"model": "resnet20", **tried}, {"model": "mobilenet_v2", **better}]
+    _explain({"plan": "", "reason": "measured", "tried": [], "networks": networks}, 12)
+    assert capsys.readouterr().out.splitlines() == [
+        "plan: measured",
+        "tried resnet20: 90.0% of the validation pictures right, log loss 0.250, not kept",
+        "tried mobilenet_v2: 95.0% of the validation pictures right, log loss 0.125, kept",
+        "training took 12 s",
+    ]
 
 
 @pytest.mark.parametrize(

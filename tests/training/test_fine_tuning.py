@@ -13,11 +13,11 @@ import casebook
 from casebook.errors import DataError, Interrupted, RecipeError
 from casebook.models import create_model
 from casebook.progress import EpochEnded, Event
+from casebook.training.features import Arithmetic
 from casebook.training.fine_tuning import (
     HEAD_FILE,
     Forecast,
     Losses,
-    Machine,
     adapted,
     affordable_plan,
     forecast,
@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 )
 def test_fine_tuning_gets_the_epochs_that_the_budget_affords(step_seconds: float, epochs: int) -> None:
     """1,000 training and 200 validation pictures; the head takes 12 s of the 600, an epoch 1,000 steps and 2 s."""
-    changes, choice, _ = plan_transfer(RECIPE, Forecast(step_seconds, 0.01), 1000, 200)
+    changes, choice, *_ = plan_transfer(RECIPE, Forecast(step_seconds, 0.01), 1000, 200)
     assert changes.get("epochs", 0) == epochs
     assert choice.strategy == ("full" if epochs else "head")
     if epochs:
@@ -59,7 +59,7 @@ def test_a_recipe_of_few_epochs_is_not_refused_for_it() -> None:
 def test_a_forecast_changes_nothing() -> None:
     network = create_model("resnet20", num_classes=3).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    found = forecast(network, 32, 3, Machine(torch.device("cpu"), torch.float32))
+    found = forecast(network, 32, 3, Arithmetic(torch.device("cpu")))
     assert 0 < found.forward_seconds < found.step_seconds
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert not network.training
@@ -88,7 +88,7 @@ def test_the_most_stages_that_the_budget_affords_are_tuned(full: float, part: fl
 
 
 def trial(top1: float, *, balanced: bool = False) -> HeadTrial:
-    return HeadTrial(0.1, balanced, top1, top1, 0.5, 0.2, 100, {0.1: 0.3})
+    return HeadTrial(0.1, balanced, top1, top1, 0.5, 100, {0.1: 0.3})
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,7 @@ def test_the_plan_says_how_the_pictures_were_judged(top1: float, per_class: int,
 def test_nothing_is_tuned_where_the_head_has_all_right() -> None:
     found = adapted(plan_transfer(RECIPE, Forecast(0.01, 0.01), 1000, 200), trial(1.0), 50)
     assert (found.choice.strategy, found.changes) == ("head", {"head_fit": "logistic", "head_penalty": 0.1})
+    assert found.seconds == 12  # the features of 1,200 pictures
 
 
 def test_an_overconfident_network_is_judged_by_what_it_knows() -> None:
@@ -132,7 +133,7 @@ def test_equal_weights_keep_the_head() -> None:
     found = judge(losses([0.1, 0.5, 2.0]), losses([0.1, 0.5, 2.0]))
     assert (found.accepted, found.gain, found.error) == (False, 0, 0)
     assert "the head alone was kept" in found.reason
-    assert [tried["kept"] for tried in found.tried("full")] == [True, False]
+    assert [tried["kept"] for tried in found.tried("strategy", ("head", "full"))] == [True, False]
 
 
 def test_a_clear_gain_is_accepted_with_its_figures() -> None:
@@ -196,6 +197,10 @@ def test_a_run_says_what_it_tried_and_its_recipe_repeats_it(doubtful_folder: Pat
     assert not (run.path / HEAD_FILE).exists()
     assert (run.recipe.transfer, run.recipe.keep_head, run.recipe.head_fit) == ("full", True, "logistic")
     assert run.recipe.head_penalty > 0
+    head = run.choice["head"]
+    assert head["penalty"] == run.recipe.head_penalty
+    assert head["num_pictures"] == run.evaluation["pictures"]["train"]
+    assert head["losses"][f"{head['penalty']:g}"] <= max(head["losses"].values())
     assert [row["phase"] for row in run.history] == ["head"] + ["tune"] * 5
     assert "cross-validation" in json.loads((run.path / "model.json").read_text())["plan"]
     again = casebook.train(recipe=run.path / "recipe.toml", out=tmp_path / "again")
@@ -282,5 +287,6 @@ def test_a_logistic_head_alone_finds_its_penalty(doubtful_folder: Path, tmp_path
     again = casebook.train(doubtful_folder, out=tmp_path / "again", transfer="head", head_fit="logistic", **SETTINGS)
     assert len(run.history) == 1
     assert run.history[0]["train_loss"] < run.history[0]["val_loss"]
+    assert 0.5 < run.choice["head"]["top1"] < 1
     assert bits(run) == bits(again)
     assert run.evaluation["epochs"] == 1

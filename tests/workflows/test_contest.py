@@ -1,6 +1,5 @@
 """Two networks for small pictures: the better one is kept, and an interrupted contest goes on."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def test_the_better_network_is_kept(small_pictures: Path, folders: Path) -> None
     run = casebook.train(small_pictures, out=folders / "whole", progress=look, **SETTINGS)
     assert run.recipe.weights == "cifar10"
     assert opened == [str(run.path)]
-    networks = json.loads((run.path / "model.json").read_text())["networks"]
+    networks = run.choice["networks"]
     assert [one["kept"] for one in networks] == [False, True]
     assert networks[1]["val_top1"] >= networks[0]["val_top1"]
     assert any("two networks were tried and resnet20 was kept" in note for note in run.evaluation["notes"])

@@ -107,7 +107,7 @@ def train(
         print(f"test: {line}")
     print_unsure(document)
     if explain_choice:
-        _explain(run.choice, sum(row["seconds"] + row["validation_seconds"] for row in run.history))
+        _explain(run.choice, document["total_seconds"])
     peak_bytes = document.get("peak_memory_bytes")
     memory = f"  memory: {size_text(peak_bytes)}" if peak_bytes else ""
     print(f"run: {run.path}  report: {run.path / 'report.html'}  time: {document['total_seconds']:.0f} s{memory}")
@@ -116,15 +116,19 @@ def train(
 
 def _explain(choice: dict[str, Any], seconds: float) -> None:
     """Prints why a training learned what it learned."""
+    networks, head, expected = (choice.get(name) for name in ("networks", "head", "expected_seconds"))
     print(f"plan: {choice['plan'] or choice['reason']}")
-    for one in choice["tried"]:
+    if head:
+        losses = ", ".join(f"{loss:.3f} at {penalty}" for penalty, loss in head["losses"].items())
+        print(f"tried heads on {head['num_pictures']} training pictures, in folds: log loss {losses}; taken is "
+              f"{head['penalty']:g}, {head['top1']:.1%} right, macro recall {head['macro_recall']:.1%}")  # fmt: skip
+    for one in [*choice["tried"], *(networks or [])]:
         kept = "kept" if one["kept"] else "not kept"
-        print(f"tried {one['strategy']}: {one['val_top1']:.1%} of the validation pictures right, log loss "
-              f"{one['val_loss']:.3f}, {kept}")  # fmt: skip
+        print(f"tried {one.get('strategy') or one['model']}: {one['val_top1']:.1%} of the validation pictures right, "
+              f"log loss {one['val_loss']:.3f}, {kept}")  # fmt: skip
     if choice["tried"]:
         print(f"choice: {choice['reason']}")
-    expected = choice.get("expected_seconds")
-    print(f"learning took {seconds:.0f} s" + (f", expected were {expected:.0f} s" if expected else ""))
+    print(f"training took {seconds:.0f} s" + (f", {expected:.0f} s were expected for the network" if expected else ""))
 
 
 def _how_to_go_on(run: str | None) -> str:

@@ -2,6 +2,7 @@
 batch is, and on how many threads and in which precision it computes."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -17,9 +18,9 @@ from ..models import model_card
 from ..progress import Remark, Reporter
 from .batch_size import choose_batch_size, is_small, step_fits
 from .distributed import World, gather_from_all
-from .features import Features
+from .features import Arithmetic, Features
 from .feeds import extracted
-from .fine_tuning import TIMED_PICTURES, Forecast, Machine, adapted, affordable_plan, forecast, rough_time
+from .fine_tuning import TIMED_PICTURES, Forecast, adapted, affordable_plan, forecast, rough_time
 from .logistic import HeadTrial, try_heads
 from .plan import ModelSetup, Plan, choose_policy
 from .recipe import Recipe
@@ -27,10 +28,21 @@ from .transfer import Choice, choose_transfer
 from .trials import open_operations, try_operations
 
 
+class Decision(NamedTuple):
+    """What learns, the recipe with it, and what was found out for it."""
+
+    recipe: Recipe
+    choice: Choice
+    expected_seconds: float = 0.0
+    """What the network will take by a forecast; 0 where none was made."""
+    head: HeadTrial | None = None
+    """Where heads were tried in cross-validation."""
+
+
 def decide_transfer(
     recipe: Recipe, data: PictureData, setup: ModelSetup, device: torch.device, world: World, report: Reporter
-) -> tuple[Recipe, Choice, float]:
-    """What learns, and the recipe with it, and the seconds expected; `transfer = "auto"` is decided by measurement."""
+) -> Decision:
+    """What learns; `transfer = "auto"` is decided by measurement."""
     num_train, num_val = len(data.split.train), len(data.split.val)
     pictures_per_class = num_train / len(data.source.classes)
     if recipe.head_fit == "logistic" and not _can_solve(setup, data):
@@ -39,14 +51,14 @@ def decide_transfer(
             "leave it out"
         )
     if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
-        return recipe, choose_transfer(recipe, pictures_per_class), 0.0
+        return Decision(recipe, choose_transfer(recipe, pictures_per_class))
     preprocessing = setup.preprocessing
-    machine = Machine(device, choose_precision(recipe.precision, device, preprocessing.size))
+    arithmetic = Arithmetic(device, choose_precision(recipe.precision, device, preprocessing.size))
     timed = recipe.model_copy(update={"batch_size": TIMED_PICTURES * world.world_size})
 
     def measure(learn: Callable[[], object] | None) -> Forecast:
         with using_threads(threads_of(timed, setup, device, world).number):
-            mine = forecast(setup.network, preprocessing.size, preprocessing.channels, machine, learn)
+            mine = forecast(setup.network, preprocessing.size, preprocessing.channels, arithmetic, learn)
         everyones = gather_from_all(mine, world)
         return Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
 
@@ -54,6 +66,7 @@ def decide_transfer(
     report(Remark(f"the network takes about {rough_time(found.seconds)} on this machine; --time-budget sets a limit"))
     if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
         found.changes.pop("keep_head", None)
+    trial = None
     if recipe.head_fit != "steps" and recipe.feature_views == 1 and _can_solve(setup, data):
         plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
         train, _ = extracted(plan, report, ThreadTuner())
@@ -68,7 +81,7 @@ def decide_transfer(
             found = adapted(found, trial, pictures_per_class)
             if recipe.class_weights == "auto" and trial.balanced:
                 found.changes["class_weights"] = "balanced"
-    return recipe.model_copy(update=found.changes), found.choice, found.seconds
+    return Decision(recipe.model_copy(update=found.changes), found.choice, found.seconds, trial)
 
 
 def _can_solve(setup: ModelSetup, data: PictureData) -> bool:

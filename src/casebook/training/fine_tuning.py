@@ -5,13 +5,14 @@ fine-tuning fit into the time that the user gives, and of how many stages. The t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 from ..device import Stopwatch, autocast
@@ -19,6 +20,7 @@ from ..models.weights import read_weights
 from ..runner.unsure import SMALLEST
 from .batch_size import sum_of_outputs
 from .distributed import World, gather_from_all
+from .features import Arithmetic
 from .logistic import HeadTrial
 from .recipe import Recipe
 from .streams import BatchStream
@@ -48,23 +50,15 @@ class Forecast(NamedTuple):
         return num_train * self.step_seconds + num_val * self.forward_seconds
 
 
-class Machine(NamedTuple):
-    """Where and how a network computes."""
-
-    device: torch.device
-    dtype: torch.dtype
-
-
 def forecast(
-    network: Any, size: int, channels: int, machine: Machine, learn: Callable[[], object] | None = None
+    network: Any, size: int, channels: int, arithmetic: Arithmetic, learn: Callable[[], object] | None = None
 ) -> Forecast:
     """Times steps of the network on blank pictures of `size` pixels. Its weights and statistics stay as they are.
 
     `learn` puts what learns into training mode; by default that is all.
     """
-    device, dtype = machine
+    device, dtype = arithmetic.device, arithmetic.dtype
     was_training, state = network.training, {name: value.clone() for name, value in network.state_dict().items()}
-    learning = [weight.requires_grad for weight in network.parameters()]
     images = torch.zeros(TIMED_PICTURES, channels, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
 
@@ -93,8 +87,6 @@ def forecast(
         return Forecast(seconds(backward), forward_seconds)
     finally:
         network.zero_grad(set_to_none=True)
-        for weight, learns in zip(network.parameters(), learning, strict=True):
-            weight.requires_grad_(learns)
         network.load_state_dict(state)
         network.train(was_training)
 
@@ -104,8 +96,13 @@ class TransferPlan(NamedTuple):
 
     changes: dict[str, Any]
     choice: Choice
-    seconds: float
-    """What the network will take, by the forecast."""
+    head_seconds: float
+    tuning_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What the network will take, by the forecast."""
+        return self.head_seconds + self.tuning_seconds
 
 
 def affordable_plan(
@@ -150,7 +147,7 @@ def plan_transfer(
                "epochs": epochs}  # fmt: skip
     if epochs <= recipe.warmup_epochs:
         changes["warmup_epochs"] = epochs / 5
-    return TransferPlan(changes, Choice(strategy, reason), head_seconds + epochs * epoch_seconds)
+    return TransferPlan(changes, Choice(strategy, reason), head_seconds, epochs * epoch_seconds)
 
 
 def _stages(strategy: str) -> str:
@@ -164,9 +161,7 @@ def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float) ->
     Fine-tuning starts from a new head: one that fits the training pictures already leaves the stages little to learn.
     Where the head has every picture of the folds right, there is nothing that fine-tuning could gain.
     """
-    changes = found.changes | {"head_fit": "logistic", "head_penalty": trial.penalty}
-    if found.changes:
-        changes["head_start"] = False
+    head = {"head_fit": "logistic", "head_penalty": trial.penalty}
     amount = "few" if pictures_per_class < FEW else "many"
     likeness = "like" if trial.skill >= ALIKE else "unlike"
     judged = (
@@ -176,9 +171,11 @@ def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float) ->
     )
     if trial.balanced:
         judged += "; class weights raise the recall of rare classes"
-    if trial.top1 == 1 and found.changes:
-        changes = {"head_fit": "logistic", "head_penalty": trial.penalty}
-        return TransferPlan(changes, Choice("head", f"{judged}; so nothing is left to gain"), 0.0)
+    if not found.changes:
+        return found._replace(changes=head, choice=Choice("head", f"{judged}; {found.choice.reason}"))
+    if trial.top1 == 1:
+        return TransferPlan(head, Choice("head", f"{judged}; so nothing is left to gain"), found.head_seconds)
+    changes = found.changes | head | {"head_start": False}
     return found._replace(changes=changes, choice=Choice(found.choice.strategy, f"{judged}; {found.choice.reason}"))
 
 
@@ -202,18 +199,18 @@ class Losses(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """Whether fine-tuning was worth it: the mean gain in log loss over the head, with its standard error."""
+    """Whether the other network is better than the simpler one: its mean gain in log loss, with the standard error."""
 
     accepted: bool
     gain: float
     error: float
-    head: Losses
-    tuned: Losses
+    simpler: Losses
+    other: Losses
 
     @property
     def reason(self) -> str:
-        """The sentence that a reader of the run sees."""
-        head, tuned = self.head, self.tuned
+        """The sentence that a reader of the run sees, of a head and what fine-tuning made of it."""
+        head, tuned = self.simpler, self.other
         figures = (
             f"on {len(head.right)} validation pictures the head alone has {head.top1:.1%} right with a log loss of "
             f"{head.losses.mean():.3f}; after fine-tuning it is {tuned.top1:.1%} with {tuned.losses.mean():.3f}, each "
@@ -223,31 +220,32 @@ class Judgement(NamedTuple):
             return f"fine-tuning was kept: {figures}"
         return f"the head alone was kept, since fine-tuning is not clearly better: {figures}"
 
-    def tried(self, strategy: str) -> list[dict[str, Any]]:
-        """Plain data for model.json: the head and the `strategy` after it, each with its validation."""
+    def tried(self, key: str, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Plain data for model.json: the simpler network and the other, each with its name under `key`, its validation
+        and whether it was kept."""
+        sides = zip(names, (self.simpler, self.other), (not self.accepted, self.accepted), strict=True)
         return [
             {
-                "strategy": name,
+                key: name,
                 "val_top1": found.top1,
                 "val_loss": float(found.losses.mean()),
                 "temperature": found.temperature,
                 "kept": kept,
             }
-            for name, found, kept in (("head", self.head, not self.accepted), (strategy, self.tuned, self.accepted))
+            for name, found, kept in sides
         ]
 
 
-def judge(head: Losses, tuned: Losses) -> Judgement:
-    """Fine-tuning is accepted if its log loss is lower by more than a standard error and no fewer answers are right.
+def judge(simpler: Losses, other: Losses) -> Judgement:
+    """The other is accepted if its log loss is lower by more than a standard error and no fewer answers are right.
 
-    The same pictures are compared, so what makes a picture hard for both drops out. Of two strategies within noise the
-    simpler one stays.
+    The same pictures are compared, so what makes a picture hard for both drops out. Within noise the simpler one stays.
     """
-    gains = head.losses - tuned.losses
+    gains = simpler.losses - other.losses
     gain = float(gains.mean())
     error = float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
-    accepted = gain > error and tuned.right.sum() >= head.right.sum()
-    return Judgement(bool(accepted), gain, error, head, tuned)
+    accepted = gain > error and other.right.sum() >= simpler.right.sum()
+    return Judgement(bool(accepted), gain, error, simpler, other)
 
 
 def validation_losses(
@@ -272,14 +270,9 @@ def validation_losses(
 
 def losses_of(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Losses:
     """(N, K) logits, (N,) labels -> the losses at the temperature that makes them least."""
-    temperature = fit_temperature(_probabilities(logits), labels)
-    found = np.log(_probabilities(logits / temperature))[np.arange(len(labels)), labels]
+    temperature = fit_temperature(softmax(logits, axis=1), labels)
+    found = np.log(np.maximum(softmax(logits / temperature, axis=1), SMALLEST))[np.arange(len(labels)), labels]
     return Losses(-found, logits.argmax(1) == labels, temperature)
-
-
-def _probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return np.maximum(powers / powers.sum(1, keepdims=True), SMALLEST)
 
 
 def judge_run(

@@ -37,8 +37,6 @@ class HeadTrial(NamedTuple):
     macro_recall: float
     chance: float
     """The share of the largest class, which an answer without looking gets right."""
-    between: float
-    """The share of the features' variance that lies between the classes."""
     num_pictures: int
     losses: dict[float, float]
     """Penalty -> mean log loss in the folds."""
@@ -118,7 +116,6 @@ def try_heads(features: NDArray[np.floating], labels: Labels, groups: Labels, *,
         float((taken == labels).mean()),
         macro_recall(taken, labels),
         float(np.bincount(labels).max() / len(labels)),
-        _between(features, labels),
         len(labels),
         means,
     )
@@ -198,12 +195,3 @@ def _answer_all(
         held = folds == fold
         probabilities[held] = answer_fold(features, labels, held, num_classes, penalty, balanced=balanced)
     return np.maximum(probabilities, SMALLEST)
-
-
-def _between(features: NDArray[np.floating], labels: Labels) -> float:
-    features = np.asarray(features, np.float64)
-    mean = features.mean(0)
-    between = sum(
-        (labels == one).sum() * np.square(features[labels == one].mean(0) - mean).sum() for one in np.unique(labels)
-    )
-    return float(between / max(1e-12, np.square(features - mean).sum()))

@@ -231,8 +231,6 @@ class Plan:
     choice: Choice
     device: torch.device
     world: World
-    expected_seconds: float = 0.0
-    """What the network will take by a forecast; 0 where none was made."""
 
     @functools.cached_property
     def policy(self) -> Policy:

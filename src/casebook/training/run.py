@@ -79,9 +79,10 @@ class Run:
     @property
     def choice(self) -> dict[str, Any]:
         """What learned ("strategy"), why ("reason"), the "plan" before the training, and the strategies that were
-        "tried", with their validation; "expected_seconds" where the time was forecast."""
+        "tried", with their validation. Where there are any: "expected_seconds", the forecast; "head", what
+        cross-validation said about heads; "networks", the two that were tried, with their validation."""
         model = self.model
-        known = {name: model[name] for name in ("expected_seconds",) if name in model}
+        known = {name: model[name] for name in ("expected_seconds", "head", "networks") if name in model}
         return {**model["transfer"], "plan": model.get("plan", ""), "tried": model.get("tried", []), **known}
 
     @property

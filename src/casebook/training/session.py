@@ -31,7 +31,7 @@ from ..files import write_json
 from ..models.weights import read_weights, save_weights
 from ..progress import Remark, Reporter, RunOpened, TrainingStarted, silent
 from .checkpoint import read_checkpoint
-from .choosing import choose_augmentation, cross_validate_heads, decide_transfer, resolved, threads_of
+from .choosing import Decision, choose_augmentation, cross_validate_heads, decide_transfer, resolved, threads_of
 from .distributed import World, gather_from_all, job_id, joined, wait_for_all
 from .feeds import Feed, feed_features, feed_pictures
 from .fine_tuning import (
@@ -197,18 +197,20 @@ def _train(
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if has_checkpoint:
-        choice, notes, expected_seconds = Choice(**run.model["transfer"]), list(run.model["notes"]), 0.0
+        choice, notes = Choice(**run.model["transfer"]), list(run.model["notes"])
+        decision = Decision(recipe, choice)
     else:
-        recipe, choice, expected_seconds = decide_transfer(recipe, data, setup, device, world, report)
+        decision = decide_transfer(recipe, data, setup, device, world, report)
+        recipe, choice = decision.recipe, decision.choice
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
         recipe, remark = choose_augmentation(recipe, choice, data, setup, world)
         notes += remark
         recipe = resolved(recipe, choice, setup, len(data.split.train), device, world)
-    plan = Plan(recipe, data, setup, choice, device, world, expected_seconds)
+    plan = Plan(recipe, data, setup, choice, device, world)
     if world.is_first and not has_checkpoint:
-        _write_start(run, plan, notes)
+        _write_start(run, plan, decision, notes)
     report(
         TrainingStarted(
             strategy=choice.strategy,
@@ -265,7 +267,7 @@ def _train(
                 with using_threads(recipe.threads or 1):  # a head is small work
                     trainer.threads = ThreadTuner()
                     if recipe.head_fit == "logistic":
-                        _solve_head(plan, trainer, feed)
+                        _solve_head(plan, run, trainer, feed)
                     else:
                         trainer.fit(network, feed.train, feed.validation, feed.phase)
                     trainer.threads = tuner
@@ -287,14 +289,19 @@ def _train(
     return Outcome(run, data, world, device, choice, tuple(notes), skipped, features, others_memory_bytes)
 
 
-def _solve_head(plan: Plan, trainer: Trainer, feed: Feed) -> None:
+def _solve_head(plan: Plan, run: Run, trainer: Trainer, feed: Feed) -> None:
     """Puts the best logistic head on the features into the network, and records it as a phase of one epoch."""
     recipe, classifier, watch = plan.recipe, plan.setup.network.head.classifier, Stopwatch()
     found = feed.features
     assert found is not None
     values, labels = found.values.reshape(-1, found.values.shape[-1]), plan.data.source.truth(found.indices)
     labels = np.repeat(labels, found.values.shape[1])
-    penalty, solved = recipe.head_penalty or cross_validate_heads(plan, found).penalty, None
+    penalty, solved = recipe.head_penalty, None
+    if not penalty:
+        trial = cross_validate_heads(plan, found)
+        penalty = trial.penalty
+        if plan.world.is_first:
+            write_json(run.path / "model.json", run.model | {"head": trial.to_dict()})
     if plan.world.is_first:
         solved = fit_logistic(
             values, labels, len(plan.data.source.classes), penalty, balanced=recipe.class_weights == "balanced"
@@ -324,7 +331,8 @@ def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:
         if not judgement.accepted:
             save_weights(run.path / "model.safetensors", portable_state(network), {})
         write_json(
-            run.path / "model.json", run.model | {"transfer": choice._asdict(), "tried": judgement.tried(strategy)}
+            run.path / "model.json",
+            run.model | {"transfer": choice._asdict(), "tried": judgement.tried("strategy", plan.strategies)},
         )
         head.unlink(missing_ok=True)
     wait_for_all(plan.world)
@@ -332,7 +340,7 @@ def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:
     return choice
 
 
-def _write_start(run: Run, plan: Plan, notes: list[str]) -> None:
+def _write_start(run: Run, plan: Plan, decision: Decision, notes: list[str]) -> None:
     """The files of a run folder that are known before the first step."""
     recipe, setup = plan.recipe, plan.setup
     recipe.write(run.path / "recipe.toml")
@@ -349,7 +357,8 @@ def _write_start(run: Run, plan: Plan, notes: list[str]) -> None:
             "source_weights": None if not weights else {"source": weights.source, "sha256": weights.sha256},
             "transfer": plan.choice._asdict(),
             "plan": plan.choice.reason,
-            **({"expected_seconds": round(plan.expected_seconds, 1)} if plan.expected_seconds else {}),
+            **({"expected_seconds": round(decision.expected_seconds, 1)} if decision.expected_seconds else {}),
+            **({"head": decision.head.to_dict()} if decision.head else {}),
             "notes": notes,
         },
     )

@@ -63,19 +63,16 @@ def _better(first: Outcome, path: Path, report: Reporter) -> Outcome:
         session = train_run(recipe, out=folder, report=quietly)
     with session as second:
         found = judge(*_losses(first, second, report))
-    names = first.run.recipe.model, second.run.recipe.model
+    names, simpler, other = (first.run.recipe.model, second.run.recipe.model), found.simpler, found.other
     figures = (
-        f"on {len(found.head.right)} validation pictures {names[0]} has {found.head.top1:.1%} right with a log loss of "
-        f"{found.head.losses.mean():.3f}, {names[1]} {found.tuned.top1:.1%} with {found.tuned.losses.mean():.3f} (gain "
+        f"on {len(simpler.right)} validation pictures {names[0]} has {simpler.top1:.1%} right with a log loss of "
+        f"{simpler.losses.mean():.3f}, {names[1]} {other.top1:.1%} with {other.losses.mean():.3f} (gain "
         f"{found.gain:.3f}, standard error {found.error:.3f})"
     )
     kept, clearly = (names[1], "it is") if found.accepted else (names[0], f"{names[1]} is not")
     reason = f"two networks were tried and {kept} was kept, since {clearly} clearly better: {figures}"
-    sides = zip(names, (found.head, found.tuned), (not found.accepted, found.accepted), strict=True)
-    networks = [{"model": name, "val_top1": side.top1, "val_loss": float(side.losses.mean()), "kept": kept}
-                for name, side, kept in sides]  # fmt: skip
     outcome = second if found.accepted else first
-    write_json(outcome.run.path / "model.json", outcome.run.model | {"networks": networks})
+    write_json(outcome.run.path / "model.json", outcome.run.model | {"networks": found.tried("model", names)})
     if found.accepted:
         folder.rename(path / WINNER_FOLDER)
         adopt_winner(path)

@@ -11,7 +11,8 @@ from ..errors import DataError
 from ..models import model_card
 from ..preprocessing import Preprocessing
 from ..progress import Reporter, silent
-from ..training.fine_tuning import TIMED_PICTURES, Forecast, Machine, affordable_plan, forecast
+from ..training.features import Arithmetic
+from ..training.fine_tuning import TIMED_PICTURES, Forecast, affordable_plan, forecast
 from ..training.plan import resolve_model, set_up_model
 from ..training.recipe import Recipe, make_recipe
 from ..training.transfer import choose_transfer
@@ -66,8 +67,8 @@ def preview(
         return _forecast(chosen, setup.network, setup.preprocessing, learn)
 
     if chosen.transfer == "auto" and not chosen.two_phase and chosen.weights:
-        changes, choice, seconds = affordable_plan(chosen, setup.network, measure, (num_train, num_val))
-        chosen = chosen.model_copy(update=changes)
+        found = affordable_plan(chosen, setup.network, measure, (num_train, num_val))
+        chosen, choice, seconds = chosen.model_copy(update=found.changes), found.choice, found.seconds
     else:
         choice = choose_transfer(chosen, num_train / len(classes))
         seconds = _seconds(chosen, choice.strategy, measure(), num_train, num_val)
@@ -94,9 +95,9 @@ def _forecast(
     device, size = choose_device(recipe.device), preprocessing.size
     card = model_card(recipe.model)
     work = int(card.multiply_adds * (size / card.input_size) ** 2 * TIMED_PICTURES)
-    machine = Machine(device, choose_precision(recipe.precision, device, size))
+    arithmetic = Arithmetic(device, choose_precision(recipe.precision, device, size))
     with using_threads(choose_threads(recipe.threads, device, work).number):
-        return forecast(network.to(device), size, preprocessing.channels, machine, learn)
+        return forecast(network.to(device), size, preprocessing.channels, arithmetic, learn)
 
 
 def _seconds(recipe: Recipe, strategy: str, found: Forecast, num_train: int, num_val: int) -> float:
