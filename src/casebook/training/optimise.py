@@ -1,7 +1,6 @@
 """Network -> optimiser: which weights decay, at which rate each stage learns, and their running average."""
 
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -32,32 +31,12 @@ def parameter_groups(
     return groups
 
 
-# What torch keeps out of a compiled program.
-for _method in ("state_dict", "load_state_dict", "zero_grad", "add_param_group"):
-    _plain = inspect.unwrap(getattr(torch.optim.Optimizer, _method))
-    vars(_plain).setdefault("__dynamo_disable", _plain)  # the name under which torch/_compile.py looks for it
-
-
-def _eager(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step of one of torch's optimisers without its wrapper, which imports torch's compiler.
-
-    We never compile an optimiser, and the import takes longer than the training of a head on cached features.
-    """
-    return torch.no_grad()(inspect.unwrap(step))
-
-
-class _AdamW(torch.optim.AdamW):
-    step = _eager(torch.optim.AdamW.step)
-
-
-class _SGD(torch.optim.SGD):
-    step = _eager(torch.optim.SGD.step)
-
-
 def make_optimiser(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "adamw":
-        return _AdamW(groups, lr=recipe.learning_rate, fused=True)
-    return _SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    return torch.optim.SGD(
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
+    )
 
 
 def weight_average(network: nn.Module, decay: float) -> AveragedModel:
