@@ -13,6 +13,7 @@ import casebook
 from casebook.errors import DataError, Interrupted, RecipeError
 from casebook.models import create_model
 from casebook.progress import EpochEnded, Event
+from casebook.training import choosing
 from casebook.training.features import Arithmetic
 from casebook.training.fine_tuning import (
     HEAD_FILE,
@@ -263,6 +264,20 @@ def test_copies_of_one_picture_a_class_take_the_head_by_steps(photo_folder: Path
         data, out=tmp_path / "given", head_fit="logistic", head_penalty=0.3, **SETTINGS | {"epochs": 1}
     )
     assert (given.recipe.head_fit, given.recipe.head_penalty) == ("logistic", 0.3)
+
+
+def test_a_large_set_takes_the_head_by_steps(
+    doubtful_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ResNet-20 has 64 features, and 34 of the 48 pictures are for training."""
+    settings = SETTINGS | {"epochs": 1}
+    monkeypatch.setattr(choosing, "MOST_SOLVED", 34 * 64)
+    assert casebook.train(doubtful_folder, out=tmp_path / "fits", **settings).recipe.head_fit == "logistic"
+    monkeypatch.setattr(choosing, "MOST_SOLVED", 34 * 64 - 1)
+    large = casebook.train(doubtful_folder, out=tmp_path / "large", **settings)
+    assert (large.recipe.head_fit, "head" in large.choice) == ("steps", False)
+    asked = casebook.train(doubtful_folder, out=tmp_path / "asked", head_fit="logistic", **settings)
+    assert asked.recipe.head_fit == "logistic"
 
 
 def test_no_time_leaves_the_head(doubtful_folder: Path, tmp_path: Path) -> None:

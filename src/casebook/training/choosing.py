@@ -27,6 +27,8 @@ from .recipe import Recipe
 from .transfer import Choice, choose_transfer
 from .trials import open_operations, try_operations
 
+MOST_SOLVED = 100_000_000  # pictures x features; the solver holds some copies of them, each of 0.8 GB in float64
+
 
 class Decision(NamedTuple):
     """What learns, the recipe with it, and what was found out for it."""
@@ -67,7 +69,7 @@ def decide_transfer(
     if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
         found.changes.pop("keep_head", None)
     trial = None
-    if recipe.head_fit != "steps" and recipe.feature_views == 1 and _can_solve(setup, data):
+    if _should_solve(recipe, setup, data):
         plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
         train, _ = extracted(plan, report, ThreadTuner())
         try:
@@ -82,6 +84,14 @@ def decide_transfer(
             if recipe.class_weights == "auto" and trial.balanced:
                 found.changes["class_weights"] = "balanced"
     return Decision(recipe.model_copy(update=found.changes), found.choice, found.seconds, trial)
+
+
+def _should_solve(recipe: Recipe, setup: ModelSetup, data: PictureData) -> bool:
+    """Whether the head of `transfer = "auto"` is a logistic regression."""
+    if recipe.head_fit == "steps" or recipe.feature_views > 1 or not _can_solve(setup, data):
+        return False
+    num_values = len(data.split.train) * setup.network.head.classifier.in_features
+    return recipe.head_fit == "logistic" or num_values <= MOST_SOLVED
 
 
 def _can_solve(setup: ModelSetup, data: PictureData) -> bool:

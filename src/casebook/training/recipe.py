@@ -73,7 +73,8 @@ class Recipe(BaseModel):
     head_fit: Literal["auto", "steps", "logistic"] = Field(
         "auto",
         description="how a head on frozen features is learnt: steps of the optimiser, or logistic regression, which "
-        "has one best answer; auto: logistic with transfer = auto, where the last layer is linear",
+        "has one best answer; auto: logistic with transfer = auto, where the last layer is linear and the pictures are "
+        "neither too few for cross-validation nor too many for the memory",
     )
     head_penalty: float = Field(
         0, ge=0, description="L2 penalty of a logistic head, for each picture; 0: found by cross-validation"
@@ -100,9 +101,9 @@ class Recipe(BaseModel):
     mirror: Literal["auto", True, False] = Field(
         "auto", description="false: no mirror images, as for digits; auto: the policy's, unless a quick trial says no"
     )
-    rotate: Literal["auto", True, False] = Field("auto", description="the same of turned pictures")
-    colour: Literal["auto", True, False] = Field("auto", description="the same of changed colours and brightness")
-    space: Literal["auto", True, False] = Field("auto", description="the same of an augmentation space's operations")
+    rotate: Literal["auto", True, False] = Field("auto", description="as mirror, for turned pictures")
+    colour: Literal["auto", True, False] = Field("auto", description="as mirror, for changed colours and brightness")
+    space: Literal["auto", True, False] = Field("auto", description="as mirror, for an augmentation space's operations")
 
     # Optimisation
     optimiser: Literal["sgd", "adamw"] = Field("sgd", description="stochastic gradient descent, or AdamW")
