@@ -45,7 +45,7 @@ def available_cores(root: Path = ROOT) -> int:
 
 def total_memory_bytes(root: Path = ROOT) -> int:
     """The memory of this machine, or less where a container has a limit."""
-    limits = [_system_bytes("MemTotal", root)]
+    limits = [row_bytes(root / "proc/meminfo", "MemTotal") or UNKNOWN_MEMORY_BYTES]
     for version, folder in _groups("memory", root):
         limits += _limits(folder, MEMORY_FILES[version])
     return min(limits)
@@ -53,7 +53,7 @@ def total_memory_bytes(root: Path = ROOT) -> int:
 
 def free_memory_bytes(root: Path = ROOT) -> int:
     """The memory that this process can take without swapping and within its container's limit."""
-    free = [_system_bytes("MemAvailable", root)]
+    free = [row_bytes(root / "proc/meminfo", "MemAvailable") or UNKNOWN_MEMORY_BYTES]
     for version, folder in _groups("memory", root):
         files = MEMORY_FILES[version]
         usage = read_text(folder / files.usage)
@@ -66,15 +66,6 @@ def free_memory_bytes(root: Path = ROOT) -> int:
 
 def _limits(folder: Path, files: _MemoryFiles) -> list[int]:
     return [int(text) for name in files.limits if (text := read_text(folder / name)).isdigit()]
-
-
-def _system_bytes(row: str, root: Path) -> int:
-    """A row of /proc/meminfo."""
-    for line in read_text(root / "proc/meminfo").splitlines():
-        name, _, value = line.partition(":")
-        if name == row:
-            return int(value.split()[0]) * 1024
-    return UNKNOWN_MEMORY_BYTES
 
 
 def _reclaimable_bytes(folder: Path, files: _MemoryFiles) -> int:
@@ -112,6 +103,15 @@ def _mounts(controller: str, root: Path) -> Iterator[tuple[int, tuple[str, str]]
             yield 2, (mounted, point)
         elif kind == "cgroup" and options and controller in options[0].split(","):
             yield 1, (mounted, point)
+
+
+def row_bytes(table: Path, row: str) -> int:
+    """The bytes in a row of a kernel's table such as "MemTotal:  16384 kB"; 0 where there is no such row."""
+    for line in read_text(table).splitlines():
+        name, _, value = line.partition(":")
+        if name == row:
+            return int(value.split()[0]) * 1024
+    return 0
 
 
 def read_text(path: Path) -> str:

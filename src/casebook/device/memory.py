@@ -11,7 +11,7 @@ import multiprocessing
 import sys
 from pathlib import Path
 
-from .limits import ROOT, read_text
+from .limits import ROOT, row_bytes
 
 _most_children_bytes = 0
 
@@ -27,7 +27,8 @@ def forget_peak() -> None:
 def look_at_children(root: Path = ROOT) -> None:
     """Takes note of what the child processes hold now; for when it is much, such as before they end."""
     global _most_children_bytes
-    held = sum(_held_bytes(child.pid, root) for child in multiprocessing.active_children() if child.pid)
+    # Pss: the memory of a process, with its share of what it shares.
+    held = sum(row_bytes(root / f"proc/{child.pid}/smaps_rollup", "Pss") for child in multiprocessing.active_children())
     _most_children_bytes = max(_most_children_bytes, held)
 
 
@@ -36,25 +37,14 @@ def peak_memory_bytes(root: Path = ROOT) -> int:
 
     Memory that others share with this process, such as libraries, counts once, and a part of it again for the children.
     """
-    for line in read_text(root / "proc/self/status").splitlines():
-        name, _, value = line.partition(":")
-        if name == "VmHWM":
-            return int(value.split()[0]) * 1024 + _most_children_bytes
+    if own := row_bytes(root / "proc/self/status", "VmHWM"):
+        return own + _most_children_bytes
     try:
         import resource
     except ImportError:  # Windows
         return 0
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return own * (1 if sys.platform == "darwin" else 1024) + _most_children_bytes
-
-
-def _held_bytes(pid: int, root: Path) -> int:
-    """The memory of a process, with its share of what it shares."""
-    for line in read_text(root / f"proc/{pid}/smaps_rollup").splitlines():
-        name, _, value = line.partition(":")
-        if name == "Pss":
-            return int(value.split()[0]) * 1024
-    return 0
 
 
 def release_memory() -> None:
