@@ -77,9 +77,9 @@ def test_only_common_pictures_are_compared() -> None:
 
 
 def test_verdicts() -> None:
-    assert verdict({"interval": [-0.2, -0.1]}) == "better"
-    assert verdict({"interval": [0.01, 0.1]}) == "worse"
-    assert verdict({"interval": [-0.1, 0.0]}) == verdict({"interval": [0.0, 0.1]}) == "no detectable difference"
+    assert verdict([-0.2, -0.1]) == "better"
+    assert verdict([0.01, 0.1]) == "worse"
+    assert verdict([-0.1, 0.0]) == verdict([0.0, 0.1]) == "no detectable difference"
 
 
 def test_the_table_has_what_tells_the_rows_apart() -> None:

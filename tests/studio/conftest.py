@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,3 +142,29 @@ def live_studio() -> Iterator[Callable[[Path], Live]]:
     yield start
     for one in found:
         one.close()
+
+
+def copy_run(run: Path, copy: Path, data: Path) -> None:
+    """A copy of a run whose pictures are in `data`."""
+    shutil.copytree(run, copy)
+    recipe = copy / "recipe.toml"
+    recipe.write_text(re.sub(r"(?m)^data = .*$", f"data = {json.dumps(str(data))}", recipe.read_text()))
+
+
+@pytest.fixture
+def do(root: Path, studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Does a task of the module's `studio` here, as a worker does; its files go to tmp_path/files."""
+    from casebook.progress import silent
+    from casebook.studio.projects import Projects
+    from casebook.studio.settings import StudioSettings
+    from casebook.studio.tasks import TASKS, Work
+
+    monkeypatch.chdir(root)
+    settings = StudioSettings(root)
+
+    def call(name: str, **given: Any) -> dict[str, Any]:
+        task, projects = TASKS[name], Projects(settings)
+        work = Work(tmp_path, task.check(given), projects.get(studio.project), settings, silent, 1)
+        return json.loads(json.dumps(dict(task.run(work))))
+
+    return call

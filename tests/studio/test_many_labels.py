@@ -1,7 +1,5 @@
 """Runs with several labels a picture in the studio: it shows their figures, and says what it does not offer."""
 
-import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +9,8 @@ import pytest
 
 import casebook
 from casebook.errors import CasebookError
-from casebook.progress import silent
-from casebook.studio.projects import Projects
-from casebook.studio.settings import StudioSettings
-from casebook.studio.tasks import TASKS, Work
+
+from .conftest import copy_run
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +18,9 @@ def root(labels_run: casebook.Run, runs: tuple[Path, Path, Path], tmp_path_facto
     """A studio's folder with a list of several labels, two runs of it, and a run with one label."""
     root = tmp_path_factory.mktemp("studio")
     shutil.copytree(labels_run.path.parent, root / "labels", ignore=shutil.ignore_patterns("run", "*.casebook"))
-    for name, run in (("one", labels_run.path), ("two", labels_run.path), ("digits", runs[0])):
-        shutil.copytree(run, root / "runs" / name)
-        recipe = root / "runs" / name / "recipe.toml"
-        data = json.dumps(str(root / "labels" / "list.csv"))
-        if name != "digits":
-            recipe.write_text(re.sub(r"(?m)^data = .*$", f"data = {data}", recipe.read_text()))
+    for name in ("one", "two"):
+        copy_run(labels_run.path, root / "runs" / name, root / "labels" / "list.csv")
+    shutil.copytree(runs[0], root / "runs" / "digits")
     return root
 
 
@@ -36,20 +29,6 @@ def studio(live_studio: Callable, root: Path) -> Any:
     found = live_studio(root)
     found.project = found.post("/api/projects", {"folder": "labels/list.csv"})["id"]
     return found
-
-
-@pytest.fixture
-def do(root: Path, studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Does a task here, as a worker does; its files go to tmp_path/files."""
-    monkeypatch.chdir(root)
-    settings = StudioSettings(root)
-
-    def call(name: str, **given: Any) -> dict[str, Any]:
-        task, projects = TASKS[name], Projects(settings)
-        work = Work(tmp_path, task.check(given), projects.get(studio.project), settings, silent, 1)
-        return json.loads(json.dumps(dict(task.run(work))))
-
-    return call
 
 
 def test_pages_get_the_figures_of_several_labels(studio: Any, labels_run: casebook.Run) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from .conftest import copy_run
+
 RESULTS = {
     "compare": ({"runs": ["first", "second"], "part": "val"}, {
         "part": "val", "notes": ["The weights were chosen by these pictures."],
@@ -70,9 +72,7 @@ def studio(
     root = tmp_path_factory.mktemp("pages")
     shutil.copytree(digit_folder, root / "digits")
     for name, run in zip(("first", "second"), runs[:2], strict=True):
-        shutil.copytree(run, root / "runs" / name)
-        recipe = root / "runs" / name / "recipe.toml"
-        recipe.write_text(re.sub(r"(?m)^data = .*$", f"data = {json.dumps(str(root / 'digits'))}", recipe.read_text()))
+        copy_run(run, root / "runs" / name, root / "digits")
     found = live_studio(root)
     found.project = found.post("/api/projects", {"folder": "digits"})["id"]
     found.post(f"/api/projects/{found.project}/runs/first/open-test")

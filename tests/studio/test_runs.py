@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from casebook.errors import CasebookError
-from casebook.progress import silent
-from casebook.studio.projects import Projects
-from casebook.studio.settings import StudioSettings
-from casebook.studio.tasks import TASKS, Work
+
+from .conftest import copy_run
 
 JOB = "20260101-120000-bbbb"
 FIGURES = ("top1_interval", "macro_f1", "per_class", "ece")  # of a test; no validation row has them
@@ -25,9 +23,7 @@ def root(digit_folder: Path, runs: tuple[Path, Path, Path], tmp_path_factory: py
     root = tmp_path_factory.mktemp("runs")
     shutil.copytree(digit_folder, root / "digits")
     for name, run in zip(("first", "second"), runs[:2], strict=True):
-        shutil.copytree(run, root / "runs" / name)
-        recipe = root / "runs" / name / "recipe.toml"
-        recipe.write_text(re.sub(r"(?m)^data = .*$", f"data = {json.dumps(str(root / 'digits'))}", recipe.read_text()))
+        copy_run(run, root / "runs" / name, root / "digits")
     files = root / ".casebook-studio" / "jobs" / JOB / "files"
     files.mkdir(parents=True)
     for name in ("drawing.svg", "other.svg"):
@@ -44,20 +40,6 @@ def studio(live_studio: Callable, root: Path) -> Any:
     found = live_studio(root)
     found.project = found.post("/api/projects", {"folder": "digits"})["id"]
     return found
-
-
-@pytest.fixture
-def do(root: Path, studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Does a task here, as a worker does; its files go to tmp_path/files."""
-    monkeypatch.chdir(root)
-    settings = StudioSettings(root)
-
-    def call(name: str, **given: Any) -> dict[str, Any]:
-        task, projects = TASKS[name], Projects(settings)
-        work = Work(tmp_path, task.check(given), projects.get(studio.project), settings, silent, 1)
-        return json.loads(json.dumps(dict(task.run(work))))
-
-    return call
 
 
 def test_no_answer_holds_a_figure_of_the_test_before_it_is_opened(studio: Any, root: Path) -> None:

@@ -92,9 +92,9 @@ def compare(rows: Sequence[Scored], *, seed: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-def verdict(difference: dict[str, Any]) -> str:
+def verdict(interval: Sequence[float]) -> str:
     """ "better", "worse" or "no detectable difference", by the 95 % interval of a difference of errors."""
-    low, high = difference["interval"]
+    low, high = interval
     return "better" if high < 0 else "worse" if low > 0 else "no detectable difference"
 
 
@@ -128,7 +128,7 @@ def difference_rows(compared: Sequence[dict[str, Any]]) -> list[list[str]]:
                 low, high = other[name]["interval"]
                 line += [f"{100 * other[name]['difference']:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}"]
                 line.append(f"{other[name]['p_value']:.2g}")
-            cells.append([*line, verdict(other["top1_error"])])
+            cells.append([*line, verdict(other["top1_error"]["interval"])])
     return cells
 
 

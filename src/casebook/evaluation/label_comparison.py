@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..training.ranking import decided
+from .comparison import verdict
 from .many_labels import evaluate_labels, paired_map
 from .metrics import CONFIDENCE
 from .paired import paired_error
@@ -84,5 +85,5 @@ def _wrong(row: LabelsScored) -> NDArray[np.bool_]:
 
 def _judged(difference: float, interval: Sequence[float]) -> dict[str, Any]:
     low, high = interval
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no detectable difference"
-    return {"difference": difference + 0.0, "interval": [low + 0.0, high + 0.0], "verdict": verdict}
+    of_errors = (-high, -low)
+    return {"difference": difference + 0.0, "interval": [low + 0.0, high + 0.0], "verdict": verdict(of_errors)}

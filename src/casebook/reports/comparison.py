@@ -60,7 +60,7 @@ def _differences(compared: Sequence[dict[str, Any]]) -> Table:
                 low, high = (100 * end for end in found["interval"])
                 between = f"{low:+.2f} to {high:+.2f}, p = {found['p_value']:.2g}"
                 cells.append(Cell(f"{100 * found['difference']:+.2f}", between))
-            rows.append([*cells, verdict(other["top1_error"])])
+            rows.append([*cells, verdict(other["top1_error"]["interval"])])
     return Table([*columns, Column("Top-1 verdict")], rows)
 
 

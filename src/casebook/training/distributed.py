@@ -77,10 +77,13 @@ def agreed_name(store: Any, rank: int, world_size: int) -> str:
         numbers = [store.get(f"here-{other}").decode() for other in others]
         for number in numbers:
             store.set(f"join-{number}", own)
-        if all(store.check([f"joined-{number}"]) and store.get(f"joined-{number}").decode() == own
-               for number in numbers):  # fmt: skip
+        if all(_has_joined(store, number, own) for number in numbers):
             return own
         time.sleep(ASKING_AGAIN_SECONDS)
+
+
+def _has_joined(store: Any, number: str, name: str) -> bool:
+    return store.check([f"joined-{number}"]) and store.get(f"joined-{number}").decode() == name
 
 
 def job_id() -> str:

@@ -179,8 +179,8 @@ class Trainer:
         network.to(self.device)
         self.position.loss_sum, self.position.num_seen = train_loss, 1
         module = network if phase.module is None else phase.module
-        self._close_epoch(network, module, phase, stream, {"learning_rate": 0.0, "images_per_second": 0.0,
-                                                           "seconds": seconds})  # fmt: skip
+        row = {"learning_rate": 0.0, "images_per_second": 0.0, "seconds": seconds}
+        self._close_epoch(network, module, phase, stream, row)
         self._end_phase(phase)
         stream.close()
 
