@@ -27,6 +27,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "last:2": {"transfer": "last:2"},
     "full": {"transfer": "full"},
     "logistic": {},
+    "fastai": {},
     "before": {},
 }
 MODEL = "mobilenet_v2"
@@ -111,6 +112,10 @@ def child(request: dict[str, Any]) -> None:
     run = None
     if request["arm"] == "logistic":
         classes, found, reason = logistic(settings)
+    elif request["arm"] == "fastai":
+        from fastai_fine_tune import fastai_answers
+
+        (classes, found), reason = fastai_answers(settings), "fastai"
     else:
         run = casebook.train(out=request["out"], model=MODEL, threads=1, workers=0, **settings)
         classes, found, reason = run.classes, {}, run.choice["reason"]
@@ -124,6 +129,9 @@ def child(request: dict[str, Any]) -> None:
     print(json.dumps({
         "top1": float((taken == labels).mean()), "macro_recall": sum(recalls) / len(recalls), "seconds": seconds,
         "process_seconds": used.ru_utime + used.ru_stime, "peak_bytes": used.ru_maxrss * 1024, "reason": reason,
+        "expected_seconds": run.choice.get("expected_seconds") if run else None,
+        "tried": run.choice["tried"] if run else None,
+        "learning_seconds": sum(row["seconds"] + row["validation_seconds"] for row in run.history) if run else None,
         "right": {name: bool(label == answer) for name, (label, answer) in found.items()},
     }))  # fmt: skip
 
