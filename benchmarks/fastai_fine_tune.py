@@ -1,7 +1,8 @@
 """fastai's `fine_tune` on Casebook's split and weights: the arm `fastai` of default.py.
 
 As fastai's tutorials do it: `Resize(224)` for each picture, `aug_transforms()` for each batch, `vision_learner`, then
-`fine_tune`: an epoch of the head, and EPOCHS of everything. The network is timm's MobileNet v2 with TensorFlow's padding.
+`fine_tune`: an epoch of the head, and EPOCHS of everything. The network is timm's MobileNet v2 with TensorFlow's
+padding.
 
 The batch norms of the weight file are folded into scale and bias, so training mode would suddenly normalise by
 statistics that the weights do not expect. Each norm therefore gets the mean and variance of its inputs on some training
@@ -84,7 +85,8 @@ def give_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for hook in hooks:
         hook.remove()
     for norm in norms:
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         mean, square = moments[norm] / count
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         shift = norm.bias - scale * norm.running_mean

@@ -9,8 +9,11 @@ from torch import nn
 
 import casebook
 from casebook.errors import RecipeError
+from casebook.evaluation.evidence import gather_evidence, read_evidence
+from casebook.evaluation.labelled import own_data
 from casebook.models import create_model
 from casebook.models.weights import save_weights
+from casebook.progress import Advanced, Event
 from casebook.training.recipe import make_recipe
 from casebook.training.run import Run
 from casebook.training.transfer import Frozen, after_training, choose_transfer, parts
@@ -165,6 +168,26 @@ def test_cached_features_are_reused_and_equal_the_network(
     assert scored.scores.log_loss == pytest.approx(again.evaluation["validation"]["loss"], rel=1e-4)
     other = train(weights_file, photos, tmp_path / "c", transfer="head", precision="fp32", seed=5)
     assert other.evaluation["features"]["computed"] < pictures["test"] * 2  # another split shares most pictures
+
+
+def test_the_evidence_of_a_head_rests_on_the_features_that_it_was_validated_on(
+    weights_file: Path, photos: Path, tmp_path: Path
+) -> None:
+    """They are in the arithmetic of an answer, whatever that of training was; only test pictures are asked about."""
+    asked: list[int] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Advanced) and event.task == "evaluate":
+            asked.append(event.total)
+
+    run = train(weights_file, photos, tmp_path / "a", transfer="head", precision="bf16", progress=hear)
+    assert set(asked) == {run.evaluation["pictures"]["test"]}
+    left, again = read_evidence(run), gather_evidence(casebook.load(run.path), own_data(run))
+    assert left.num_pictures == run.evaluation["pictures"]["val"]
+    assert left.margins == pytest.approx(again.margins, abs=1e-5)
+    assert left.wrong.tolist() == again.wrong.tolist()
+    scored = casebook.evaluate(run.path, split="val")
+    assert scored.scores.log_loss == pytest.approx(run.evaluation["validation"]["loss"], rel=1e-6)
 
 
 def test_augmented_views_are_cached_too(

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..data.datasets import PictureData
-from ..device import choose_precision
+from ..device import autocast, choose_precision
 from ..errors import DataError, RunError
 from ..files import write_atomically, write_json
 from ..formatting import share_text
@@ -27,9 +28,10 @@ from ..training.features import Arithmetic, FeatureExtractor, Views
 from ..training.plan import make_prepare
 from ..training.run import Run
 from ..training.temperature import fit_temperature
-from .classifier import Classifier
+from .classifier import ACTIVATIONS, Classifier
 from .conformal import Calibrated, calibrate_sets
 from .labelled import own_data
+from .predictions import Predictions
 from .promise import CONFIDENCE, Promise, find_promise, pictures_needed, possible_promises
 from .unlike import choose_kept, fit_unlike
 from .views import Asking, ask
@@ -85,14 +87,22 @@ class Evidence:
         return f"{said}; at most {share_text(best.most_wrong)} can be promised: --unsure {best.most_wrong:g}"
 
 
-def gather_evidence(classifier: Classifier, data: PictureData, *, report: Reporter = silent) -> Evidence:
+def gather_evidence(
+    classifier: Classifier, data: PictureData, *, frozen: bool = False, report: Reporter = silent
+) -> Evidence:
     """Asks a run's classifier about its validation pictures, and some of its training pictures.
+
+    `frozen`: the run's training has just validated a head on cached features, in the classifier's own arithmetic, so
+    they need not be computed again.
 
     Raises RunError where there are no validation pictures, DataError where none can be read.
     """
     if not data.split.val:
         raise RunError(f"{classifier.name} has no validation pictures, on which a promise could rest")
-    said = ask(classifier, data.source, data.split.val, asking=Asking(features=True, report=report)).predictions
+    if frozen:
+        said = _said_of_cached(classifier, data, report)
+    else:
+        said = ask(classifier, data.source, data.split.val, asking=Asking(features=True, report=report)).predictions
     unlike, near = None, np.ones(len(said.labels), bool)
     if said.features is not None and said.features.shape[1]:
         unlike = fit_unlike(_kept_features(classifier, data, report), said.features)
@@ -107,26 +117,50 @@ def gather_evidence(classifier: Classifier, data: PictureData, *, report: Report
     )
 
 
+def _said_of_cached(classifier: Classifier, data: PictureData, report: Reporter) -> Predictions:
+    """What the classifier's head says about the cached features of the validation pictures."""
+    found = _extractor(classifier, classifier.dtype, report)(data.source, data.split.val, data.scan.contents)
+    values = torch.from_numpy(found.values[:, 0]).to(classifier.device)
+    head: Any = classifier.model.head.classifier  # type: ignore[union-attr]
+    with torch.inference_mode(), autocast(classifier.device, classifier.dtype):
+        logits = torch.cat([head(part) for part in values.split(classifier.batch_size)])
+    return Predictions(
+        tuple(data.source.pictures[index].name for index in found.indices),
+        data.source.truth(found.indices),
+        ACTIVATIONS[classifier.task](logits.float()).cpu().numpy(),
+        classifier.classes,
+        _pooled(found.values[:, 0]),
+    )
+
+
 def _kept_features(classifier: Classifier, data: PictureData, report: Reporter) -> NDArray[np.float32]:
     """(M, F) of some training pictures; where a head was trained on cached features, they come from the cache."""
-    network, run = classifier.model, classifier.run
-    assert isinstance(network, Network)
     train = np.array(data.split.train)
     labels = np.array([data.source.pictures[index].label for index in train])
     kept = train[choose_kept(labels)].tolist()
-    recipe = run.recipe if run else None
-    dtype = choose_precision(recipe.precision if recipe else "fp32", classifier.device, classifier.preprocessing.size)
-    extractor = FeatureExtractor(
+    precision = classifier.run.recipe.precision if classifier.run else "fp32"
+    dtype = choose_precision(precision, classifier.device, classifier.preprocessing.size)
+    return _pooled(_extractor(classifier, dtype, report)(data.source, kept, data.scan.contents).values[:, 0])
+
+
+def _extractor(classifier: Classifier, dtype: torch.dtype, report: Reporter) -> FeatureExtractor:
+    """The extractor whose cached features are those of the run's training."""
+    network, run = classifier.model, classifier.run
+    assert isinstance(network, Network)
+    return FeatureExtractor(
         network,
         {"architecture": network.name, **network.options},
         classifier.preprocessing,
-        make_prepare(classifier.preprocessing, classifier.device, recipe is None or recipe.channels_last),
+        make_prepare(classifier.preprocessing, classifier.device, run is None or run.recipe.channels_last),
         Views(),
         Arithmetic(classifier.device, dtype, 32 if classifier.device.type == "cpu" else 256),
         report,
     )
-    values = extractor(data.source, kept, [facts.sha256 for facts in data.scan.facts]).values[:, 0]
-    return values.mean((2, 3)) if values.ndim == 4 else values
+
+
+def _pooled(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, F) or feature maps (N, F, H, W) -> (N, F)."""
+    return features.mean((2, 3)) if features.ndim == 4 else features
 
 
 def write_evidence(run: Run, evidence: Evidence) -> None:

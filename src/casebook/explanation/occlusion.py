@@ -74,7 +74,7 @@ def occlusion(
     Raises ModelError for a square or stride that does not fit, or an unknown class.
     """
     height, width = image.shape[2:]
-    square = max(1, round(min(height, width) / 7)) if square is None else square
+    square = default_square(image) if square is None else square
     stride = max(1, square // 2) if stride is None else stride
     if not 1 <= square <= min(height, width):
         raise ModelError(f"the square is {square} pixels, expected 1 to {min(height, width)}, the picture's side")
@@ -110,6 +110,11 @@ def occlusion(
         winners=answers.argmax(1).reshape(grid),
         drop=(drops / covers).astype(np.float32),
     )
+
+
+def default_square(image: Tensor) -> int:
+    """A seventh of the shorter side of (1, C, H, W), in pixels."""
+    return max(1, round(min(image.shape[2:]) / 7))
 
 
 def _places(side: int, square: int, stride: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from .deconvnet import class_gradient, project
 from .descent import has_switches
 from .drawing import BALANCE
 from .grad_cam import grad_cam
-from .occlusion import occlusion
+from .occlusion import default_square, occlusion
 from .sheet import NAMES
 from .views import look
 from .watching import as_leaf, evaluating, last_with_places, run, stages_of
@@ -43,8 +43,9 @@ def overlays(
     """What led to the class `taken` (by default the answer), and Grad-CAM for the class `truth` as well.
 
     "deconvnet" shows the strongest channel of the last stage; in a network without max pooling it is guided
-    backpropagation. Each overlay is a JPEG of about 5 KB. Occlusion has the settings of `explain` and costs 169
-    forward passes for 224 pixels; the others cost one or two passes each.
+    backpropagation. Each overlay is a JPEG of about 5 KB. Occlusion has the squares of `explain`, but side by side, 49
+    forward passes for 224 pixels, since its 169 would be a quarter of a short training; the others cost one or two
+    passes each.
 
     Raises ModelError for a network without stages.
     """
@@ -60,9 +61,10 @@ def overlays(
                 nothing = "" if most > 0 else ": nothing"
                 found.append(_overlay(method, f"Grad-CAM for {view.classes[index]}{nothing}", shown))
         elif method == "occlusion":
+            square = default_square(view.image)
             hidden = occlusion(
-                classifier.model, view.image, view.target, activation=view.activation
-            )  # with the settings of `explain`
+                classifier.model, view.image, view.target, square=square, stride=square, activation=view.activation
+            )
             most = float(np.abs(hidden.drop).max())
             shares = 0.5 + 0.5 * hidden.drop / most if most > 0 else np.full_like(hidden.drop, 0.5)
             caption = f"occlusion for {view.classes[view.target]}: {'; '.join(hidden.said)}"

@@ -26,6 +26,7 @@ from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches
 from ..data.sources import Source
 from ..device import ThreadTuner, autocast
 from ..errors import DataError
+from ..models.layers import overwriting_activations
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
 from ..store import GIB, Store
@@ -167,7 +168,10 @@ class FeatureExtractor:
             # were in the cache before.
             padding = (0, 0) * 3 + (0, batch_size - count)
             full = batch._replace(images=nn.functional.pad(batch.images, padding))
-            with self.threads.step(batch_size), torch.inference_mode(), autocast(device, dtype):
+            with (
+                self.threads.step(batch_size), torch.inference_mode(), autocast(device, dtype),
+                overwriting_activations(self.network),
+            ):  # fmt: skip
                 x = self.network.forward_features(self.prepare(full))  # type: ignore[operator]
                 values = self.network.head.features(x)[:count].float().cpu().numpy()  # type: ignore[operator, union-attr]
             yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from ..data.batch_plan import BatchPlan
@@ -78,7 +79,11 @@ def feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTune
 
 
 def extracted(plan: Plan, report: Reporter, threads: ThreadTuner) -> tuple[Features, Features]:
-    """The features of the training and validation pictures; process 0 fills the cache for the others."""
+    """The features of the training and validation pictures; process 0 fills the cache for the others.
+
+    The validation pictures' are in float32, as a finished classifier answers: so the head is judged by what it will
+    say, and the evidence of a run finds them in the cache.
+    """
     recipe, data, network = plan.recipe, plan.data, plan.setup.network
     crops = CropSettings(data.sizes, choose_format(recipe, plan.setup.preprocessing), memory_share=0)
     extractor = FeatureExtractor(
@@ -101,9 +106,11 @@ def extracted(plan: Plan, report: Reporter, threads: ThreadTuner) -> tuple[Featu
     if not plan.world.is_first:
         wait_for_all(plan.world)
     train = extractor(data.source, data.split.train, contents)
-    validation = dataclasses.replace(extractor, views=extractor.views._replace(num_views=1))(
-        data.source, data.split.val, contents
-    )
+    validation = dataclasses.replace(
+        extractor,
+        views=extractor.views._replace(num_views=1),
+        arithmetic=extractor.arithmetic._replace(dtype=torch.float32),
+    )(data.source, data.split.val, contents)
     if plan.world.is_first:
         wait_for_all(plan.world)
     return train, validation

@@ -81,7 +81,7 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
     predictions, readable, skipped, _ = ask(classifier, data.source, data.split.test, asking=asking)
     if not outcome.world.is_first:
         return
-    unsure = _judged(classifier, data, predictions, report)
+    unsure = _judged(classifier, data, predictions, outcome.transfer.strategy == "head", report)
     history = run.history
     kept = kept_epoch(history, kept_phase(model))
     best = history[kept if kept is not None else -1]
@@ -128,7 +128,7 @@ FINISH = {"singlelabel": _finish, "multilabel": finish_many_labels}
 
 
 def _judged(
-    classifier: Classifier, data: PictureData, predictions: Predictions, report: Reporter
+    classifier: Classifier, data: PictureData, predictions: Predictions, frozen: bool, report: Reporter
 ) -> dict[str, Any] | None:
     """Writes what the validation pictures show about the network's mistakes, and judges the test pictures by it.
 
@@ -138,7 +138,7 @@ def _judged(
     if not data.split.val:
         return None
     try:
-        evidence = gather_evidence(classifier, data, report=report)
+        evidence = gather_evidence(classifier, data, frozen=frozen, report=report)
     except DataError:  # none of them can be read any more
         return None
     write_evidence(classifier.run, evidence)
