@@ -269,11 +269,11 @@ def test_copies_of_one_picture_a_class_take_the_head_by_steps(photo_folder: Path
 def test_a_large_set_takes_the_head_by_steps(
     doubtful_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ResNet-20 has 64 features, and 34 of the 48 pictures are for training."""
+    """ResNet-20 has 64 features."""
     settings = SETTINGS | {"epochs": 1}
-    monkeypatch.setattr(choosing, "MOST_SOLVED", 34 * 64)
-    assert casebook.train(doubtful_folder, out=tmp_path / "fits", **settings).recipe.head_fit == "logistic"
-    monkeypatch.setattr(choosing, "MOST_SOLVED", 34 * 64 - 1)
+    fits = casebook.train(doubtful_folder, out=tmp_path / "fits", **settings)
+    assert fits.recipe.head_fit == "logistic"
+    monkeypatch.setattr(choosing, "MOST_SOLVED", fits.evaluation["pictures"]["train"] * 64 - 1)
     large = casebook.train(doubtful_folder, out=tmp_path / "large", **settings)
     assert (large.recipe.head_fit, "head" in large.choice) == ("steps", False)
     asked = casebook.train(doubtful_folder, out=tmp_path / "asked", head_fit="logistic", **settings)
