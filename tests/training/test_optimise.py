@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from casebook.models import create_model
-from casebook.training.optimise import make_optimiser, parameter_groups, weight_average
+from casebook.training.optimise import WeightAverage, load_optimiser, make_optimiser, parameter_groups
 from casebook.training.recipe import make_recipe
 
 
@@ -45,14 +45,33 @@ def test_momentum_step_is_the_closed_form() -> None:
 
 def test_running_average_is_the_closed_form() -> None:
     network = nn.BatchNorm1d(2)
-    average = weight_average(network, 0.9)
+    average = WeightAverage(network, 0.9)
     expected = network.weight.detach().clone()
     for step in range(20):
         with torch.no_grad():
             network.weight.fill_(float(step))
             network.num_batches_tracked.fill_(step)
-        average.update_parameters(network)
+        average.update(network)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    assert average.module.weight.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
-    assert average.module.num_batches_tracked.item() == 19
+    assert average.state["weight"].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    assert average.state["num_batches_tracked"].item() == 19
+
+
+def test_state_that_was_saved_in_another_memory_layout_is_laid_out_like_the_weights() -> None:
+    """Fused steps go through memory in order: momentum in another layout would move other weights."""
+
+    def step(layout: torch.memory_format, state: dict | None) -> tuple[nn.Parameter, dict]:
+        weight = nn.Parameter(torch.arange(24.0).reshape(2, 3, 2, 2).contiguous(memory_format=layout))
+        groups = [{"params": [weight], "scale": 1.0, "weight_decay": 0.0}]
+        optimiser = make_optimiser(groups, make_recipe("scratch", optimiser="sgd"))
+        if state is not None:
+            load_optimiser(optimiser, state)
+        weight.grad = (weight.detach() + 1).clone()
+        optimiser.step()
+        return weight, optimiser.state_dict()
+
+    _, saved = step(torch.contiguous_format, None)
+    expected, _ = step(torch.contiguous_format, saved)
+    found, _ = step(torch.channels_last, saved)
+    assert torch.equal(found, expected)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 LETTING_GO_SECONDS = 0.1
 ASKING_AGAIN_SECONDS = 0.05
@@ -115,3 +115,42 @@ def gather_from_all(document: object, world: World) -> list:
     gathered: list = [None] * world.world_size
     dist.all_gather_object(gathered, document)
     return gathered
+
+
+def is_divided(weight: Tensor) -> bool:
+    return hasattr(weight, "to_local")  # without importing DTensor, which takes longer than a small training
+
+
+def has_divided(network: nn.Module) -> bool:
+    return any(is_divided(weight) for weight in network.parameters())
+
+
+def own_part(value: Any) -> Tensor:
+    """The part of a tensor that lies in this process, not a copy; all of one that is not divided."""
+    return value.to_local() if is_divided(value) else value
+
+
+def whole(tree: Any, *, keep: bool = True) -> Any:
+    """The nested state with whole tensors on the CPU in place of divided ones; all processes must ask for it.
+
+    One that does not `keep` it gets None for each tensor.
+    """
+    if isinstance(tree, Tensor):
+        value: Any = tree.detach()
+        value = value.full_tensor() if is_divided(value) else value
+        return value.cpu() if keep else None
+    if isinstance(tree, dict):
+        return {name: whole(value, keep=keep) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(whole(value, keep=keep) for value in tree)
+    return tree
+
+
+def laid_out_like(value: Tensor, weight: Any) -> Tensor:
+    """A whole tensor on the device and in the memory layout of a weight of its shape; divided if that is divided."""
+    if not is_divided(weight):
+        return torch.empty_like(weight, dtype=value.dtype).copy_(value)
+    from torch.distributed.tensor import distribute_tensor
+
+    value = value.to(weight.device).contiguous()
+    return distribute_tensor(value, weight.device_mesh, weight.placements, src_data_rank=None)

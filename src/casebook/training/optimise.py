@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from .distributed import is_divided, laid_out_like, own_part
 from .recipe import Recipe
 
 
@@ -32,28 +32,58 @@ def parameter_groups(
 
 
 def make_optimiser(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
+    # torch 2.13 has no fused SGD for divided weights
+    fused = not any(is_divided(weight) for group in groups for weight in group["params"])
     if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
     return torch.optim.SGD(
-        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
     )
 
 
-def weight_average(network: nn.Module, decay: float) -> AveragedModel:
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Puts the state of an optimiser, whole tensors, into one whose weights may be divided otherwise."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    fused = optimiser.defaults["fused"]
+    optimiser.load_state_dict(
+        {
+            "state": {
+                place: {name: laid_out_like(value, weights[place]) if value.shape == weights[place].shape else value
+                        for name, value in of_weight.items()}
+                for place, of_weight in state["state"].items()
+            },
+            "param_groups": [group | {"fused": fused} for group in state["param_groups"]],
+        }
+    )  # fmt: skip
+
+
+class WeightAverage:
     """The exponential moving average of a network's weights and statistics, which starts at the network itself.
 
     The decay starts low, min(decay, (1 + n) / (10 + n)) after n updates, so early random weights are forgotten.
     """
 
-    def move(averages: Any, current: Any, _: Tensor | int) -> None:
-        if not averages[0].is_floating_point():
-            for own, new in zip(averages, current, strict=True):
-                own.copy_(new)
-            return
-        updates = int(average.n_averaged) - 1  # this one lies on the CPU: reading it makes no GPU wait
-        weight = 1 - min(decay, (1 + updates) / (10 + updates))
-        torch._foreach_lerp_(averages, current, weight)  # pyright: ignore[reportPrivateImportUsage]
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay, self.updates = decay, 0
+        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
-    average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
-    average.n_averaged += 1  # it holds the network already; else the first update would copy and not average
-    return average
+    def update(self, network: nn.Module) -> None:
+        """Moves the average towards the network's present weights."""
+        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averages: list[Tensor] = []
+        current: list[Tensor] = []
+        for name, value in network.state_dict().items():
+            average = own_part(self.state[name])
+            if average.is_floating_point():
+                averages.append(average)
+                current.append(own_part(value))
+            else:
+                average.copy_(value)
+        torch._foreach_lerp_(averages, current, weight)  # pyright: ignore[reportPrivateImportUsage]
+        self.updates += 1
+
+    def load(self, state: dict[str, Tensor], updates: int) -> None:
+        """Goes on from a checkpoint, which holds whole tensors."""
+        self.updates = updates
+        for name, average in self.state.items():
+            average.copy_(laid_out_like(state[name], average))

@@ -139,6 +139,11 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     channels_last: bool = Field(True, description="keep the channels of a pixel together in memory, which is faster")
     compile: bool = Field(False, description="compile the network with torch.compile")
+    shard_weights: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="divide weights and optimiser state among the processes of torchrun (FSDP); auto: on GPUs, where "
+        "one cannot hold them",
+    )
     threads: int = Field(
         0, ge=0, le=1024, description="threads of the CPU; 0: chosen, and fewer while other programs need the cores"
     )

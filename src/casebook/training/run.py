@@ -21,6 +21,7 @@ from ..models import create_model, model_card
 from ..models.weights import read_weights
 from ..preprocessing import Preprocessing
 from ..scores import LabelScores, Scores
+from .distributed import whole
 from .recipe import Recipe, validated
 
 FORMAT = 1
@@ -270,6 +271,10 @@ def event_log(run: Run, wanted: bool) -> Iterator[Any]:
         yield writer
 
 
-def portable_state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The network's state on the CPU, contiguous, as safetensors wants it."""
-    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+def portable_state(network: nn.Module, *, keep: bool = True) -> dict[str, torch.Tensor]:
+    """The network's state on the CPU, contiguous, as safetensors wants it.
+
+    If its weights are divided, all processes must ask for it; one that does not `keep` it gets nothing.
+    """
+    state = whole(network.state_dict(), keep=keep)
+    return {name: value.contiguous() for name, value in state.items()} if keep else {}

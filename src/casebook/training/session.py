@@ -32,7 +32,8 @@ from ..models.weights import read_weights, save_weights
 from ..progress import Remark, Reporter, RunOpened, TrainingStarted, silent
 from .checkpoint import read_checkpoint
 from .choosing import Decision, choose_augmentation, cross_validate_heads, decide_transfer, resolved, threads_of
-from .distributed import World, gather_from_all, job_id, joined, wait_for_all
+from .distributed import World, gather_from_all, has_divided, job_id, joined, wait_for_all
+from .divided_weights import divide, divides_weights
 from .feeds import Feed, feed_features, feed_pictures
 from .fine_tuning import (
     HEAD_FILE,
@@ -273,6 +274,9 @@ def _train(
                     trainer.threads = tuner
             else:
                 feed = feed_pictures(plan, strategy, number, report)
+                if divides_weights(recipe, network, device, world):
+                    divide(network, setup.preprocessing, device, world)
+                    report(Remark(f"the weights are divided among {world.world_size} processes (shard_weights)"))
                 trainer.fit(network, feed.train, feed.validation, feed.phase)
             wait_for_all(world)  # process 0 may still be writing the best weights
             skipped |= feed.train.skipped | feed.validation.skipped
@@ -323,6 +327,8 @@ def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:
     network, head, strategy = plan.setup.network, run.path / HEAD_FILE, plan.strategies[1]
     if not all(gather_from_all(head.is_file(), plan.world)):
         return Choice(**run.model["transfer"])
+    if has_divided(network):  # this needs a whole one
+        network = set_up_model(plan.recipe, plan.data).network.to(plan.device)
     stream = feed_pictures(plan, strategy, 1, report).validation
     judgement = judge_run(network, run.path, stream, plan.device, plan.dtype, plan.world)
     choice = Choice(strategy if judgement.accepted else "head", judgement.reason)

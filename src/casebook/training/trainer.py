@@ -6,6 +6,7 @@ a checkpoint computes what an undisturbed one would have computed.
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import signal
 import threading
@@ -18,7 +19,6 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from ..augmentation.mixing import partners
 from ..data.loader import Inputs
@@ -29,9 +29,9 @@ from ..models.weights import save_weights
 from ..progress import EpochEnded, Reporter, StepEnded, silent
 from .checkpoint import write_checkpoint
 from .depthwise import spreading_gradients
-from .distributed import ALONE, World, gather_from_all, sum_over_all
+from .distributed import ALONE, World, gather_from_all, has_divided, own_part, sum_over_all, whole
 from .objective import objective_for
-from .optimise import make_optimiser, parameter_groups, weight_average
+from .optimise import WeightAverage, load_optimiser, make_optimiser, parameter_groups
 from .ranking import mean_average_precision
 from .recipe import Recipe
 from .run import Run, append_row, portable_state
@@ -51,6 +51,7 @@ MACHINE_SETTINGS = {
     "checkpoint_seconds",
     "tensorboard",
     "compile",
+    "shard_weights",
     "data",
     "weights",
 }
@@ -234,8 +235,7 @@ class Trainer:
                         images_per_second=(position.num_seen - seen_before) / max(seconds, 1e-9),
                     )
                 )
-                due = self._since_checkpoint.seconds >= recipe.checkpoint_seconds
-                if (due or self._stopping) and position.batch < len(sizes):
+                if position.batch < len(sizes) and (self._stopping or self._is_checkpoint_due(stepper)):
                     self._checkpoint(stepper)
                     self._stop_if_asked()
         seconds = watch.seconds
@@ -244,7 +244,7 @@ class Trainer:
         with averaged(stepper.network, stepper.average):
             measured = {"learning_rate": rate, "images_per_second": images_per_second, "seconds": seconds}
             self._close_epoch(stepper.network, stepper.module, phase, validation, measured)
-        if self._stopping or self._since_checkpoint.seconds >= recipe.checkpoint_seconds:
+        if self._stopping or self._is_checkpoint_due(stepper):
             self._checkpoint(stepper)
         self._stop_if_asked()
 
@@ -290,8 +290,8 @@ class Trainer:
 
     def _require_finite_weights(self, network: nn.Module) -> None:
         """The loss is checked before the step that it causes; what is kept must have survived the step too."""
-        finite = torch.stack([weight.isfinite().all() for weight in network.parameters()]).all()
-        if not finite:
+        finite = torch.stack([own_part(weight).isfinite().all() for weight in network.parameters()]).all()
+        if not all(gather_from_all(bool(finite), self.world) if has_divided(network) else [finite]):
             raise self._diverged("weights are no longer numbers", self.recipe.learning_rate)
 
     def _close_epoch(
@@ -334,22 +334,30 @@ class Trainer:
 
     def _keep(self, network: nn.Module) -> None:
         """These are the best weights so far."""
+        state = portable_state(network, keep=self.world.is_first)
         if not self.world.is_first:
             return
         if self.run is None:
-            self.best_state = {name: value.clone() for name, value in portable_state(network).items()}
+            self.best_state = {name: value.clone() for name, value in state.items()}
         else:
-            save_weights(self.run.path / "model.safetensors", portable_state(network), {})
+            save_weights(self.run.path / "model.safetensors", state, {})
+
+    def _is_checkpoint_due(self, stepper: "Stepper") -> bool:
+        """By the clock; by that of process 0 where all must take part in a checkpoint."""
+        due = self._since_checkpoint.seconds >= self.recipe.checkpoint_seconds
+        return gather_from_all(due, self.world)[0] if stepper.is_divided else due
 
     def _checkpoint(self, stepper: "Stepper") -> None:
         self._since_checkpoint.restart()
-        if not self.world.is_first or self.run is None:
+        if self.run is None or not (self.world.is_first or stepper.is_divided):
             return
         self._require_finite_weights(stepper.network)
-        write_checkpoint(
-            self.run.path / "last.ckpt",
-            {"recipe": _deciding(self.recipe), "position": dataclasses.asdict(self.position), **stepper.state()},
-        )
+        state = whole(stepper.state(), keep=self.world.is_first)
+        if self.world.is_first:
+            write_checkpoint(
+                self.run.path / "last.ckpt",
+                {"recipe": _deciding(self.recipe), "position": dataclasses.asdict(self.position), **state},
+            )
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
@@ -402,10 +410,11 @@ class Stepper:
                 f"the {names} of this network has no weights to learn; use another transfer, such as full"
             )
         self.optimiser = make_optimiser(groups, recipe)
-        self.average = weight_average(network, recipe.ema_decay) if recipe.ema_decay else None
+        self.average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
         self.module: Any = phase.module or network
         self.start = phase.start or self.module.train
-        if world.world_size > 1:
+        self.is_divided = has_divided(network)
+        if world.world_size > 1 and not self.is_divided:
             ids = [device.index] if device.type == "cuda" else None
             self.module = nn.parallel.DistributedDataParallel(self.module, device_ids=ids)
         if recipe.compile:
@@ -415,14 +424,13 @@ class Stepper:
         """What a checkpoint keeps of it."""
         state: dict[str, Any] = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
         if self.average is not None:
-            state |= {"average": self.average.module.state_dict(), "average_updates": int(self.average.n_averaged) - 1}
+            state |= {"average": self.average.state, "average_updates": self.average.updates}
         return state
 
     def load(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         if self.average is not None:
-            self.average.module.load_state_dict(state["average"])
-            self.average.n_averaged.fill_(state["average_updates"] + 1)
+            self.average.load(state["average"], state["average_updates"])
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
@@ -442,8 +450,8 @@ class Stepper:
         sums: Tensor | None = None
         for place in range(len(sizes)):
             batch = next(batches)
-            more_to_come = self.world.world_size > 1 and place < len(sizes) - 1
-            with self.module.no_sync() if more_to_come else contextlib.nullcontext():
+            waits = self.world.world_size > 1 and not self.is_divided and place < len(sizes) - 1
+            with self.module.no_sync() if waits else contextlib.nullcontext():
                 found = self._backward(batch, sum(sizes))
             sums = found if sums is None else sums + found
         if self.recipe.clip_norm:
@@ -452,7 +460,7 @@ class Stepper:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            self.average.update(self.network)
         assert sums is not None
         return sums
 
@@ -514,13 +522,14 @@ def validate(
     sums = torch.zeros(3, dtype=sum_dtype, device=device)
     answers: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []  # those that are scored all together
     with torch.inference_mode():
-        for batch in stream.epoch(epoch):
-            if not len(batch.labels):
+        batches = stream.epoch(epoch)
+        for batch in _in_step(batches, len(stream.global_sizes()), world) if has_divided(module) else batches:
+            if not len(batch.inputs):
                 continue
             labels = batch.labels.to(device, non_blocking=True)
             with autocast(device, dtype):
                 logits = module(batch.inputs.to(device, non_blocking=True))
-            logits = logits.float()
+            logits = logits[: len(labels)].float()
             objective = objective_for(labels)
             sums[0] += objective.validation(logits, labels)
             if objective.right is None:
@@ -538,14 +547,28 @@ def validate(
     return Validation(loss / count, correct / count, name)
 
 
+def _in_step(batches: Iterator[Inputs], count: int, world: World) -> Iterator[Inputs]:
+    """As many batches in every process, since all must be there when divided weights are gathered.
+
+    Where a process has fewer than another, or a batch with no readable picture, there is a blank input without a label.
+    """
+    first = next(batches, None)
+    known = gather_from_all((count, first and (first.inputs[:0].cpu(), first.labels[:0].cpu())), world)
+    inputs, labels = next(form for _, form in known if form is not None)
+    blank = Inputs(inputs.new_zeros((1, *inputs.shape[1:])), labels)
+    own = itertools.chain([] if first is None else [first], batches, itertools.repeat(blank))
+    for batch in itertools.islice(own, max(number for number, _ in known)):
+        yield batch if len(batch.labels) else blank
+
+
 @contextlib.contextmanager
-def averaged(network: nn.Module, average: AveragedModel | None) -> Iterator[None]:
+def averaged(network: nn.Module, average: WeightAverage | None) -> Iterator[None]:
     """The network with its averaged weights inside the block, with its own again after it."""
     if average is None:
         yield
         return
     own = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(average.module.state_dict())
+    network.load_state_dict(average.state)
     try:
         yield
     finally:
