@@ -23,6 +23,20 @@ def test_pictures_below(make_folder: Make) -> None:
     assert pictures_below(root / "b/0.png") == [root / "b/0.png"]
 
 
+def test_what_casebook_wrote_beside_the_classes_is_no_class(make_folder: Make) -> None:
+    root = make_folder({"cat": 3, "dog": 3, "runs/photos-1/explained": 1, "exports": 1})
+    (root / "runs/photos-1/environment.json").write_text("{}")
+    (root / "exports/photos.casebook").touch()
+    source = load_source(root)
+    assert source.classes == ("cat", "dog")
+    assert source.notes == ()
+    assert len(pictures_below(root)) == 6
+
+
+def test_a_class_may_be_called_runs(make_folder: Make) -> None:
+    assert load_source(make_folder({"jumps": 3, "runs/slow": 3})).classes == ("jumps", "runs")
+
+
 def test_fifos_and_sockets_are_skipped(make_folder: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_folder({"cat": 3, "dog": 3})
     os.mkfifo(root / "cat/x.jpg")

@@ -24,11 +24,12 @@ SYSTEM_FOLDERS = {
     "$recycle.bin", "system volume information", "recycler",  # Windows
     "__macosx", "lost+found", "__pycache__",
 }  # fmt: skip
+OUR_FOLDERS = {"runs": "*/environment.json", "exports": "*.casebook"}  # what a folder of ours has in it
 SPECIAL = "FIFO, socket or device"
 
 
 class Listing(NamedTuple):
-    """What one folder holds, without hidden entries and those of the system."""
+    """What one folder holds, without hidden entries, those of the system, and what Casebook wrote there."""
 
     folders: list[Path]  # sorted
     pictures: list[str]  # paths of the files that have a picture's suffix, sorted; 100,000 Paths would take a second
@@ -53,7 +54,7 @@ def _add(listing: Listing, entry: os.DirEntry[str]) -> None:
         return
     kind = _kind(entry)
     if kind == "folder":
-        if name not in SYSTEM_FOLDERS:
+        if name not in SYSTEM_FOLDERS and not _is_ours(Path(entry.path)):
             listing.folders.append(Path(entry.path))
         return
     suffix = os.path.splitext(name)[1]  # noqa: PTH122
@@ -63,6 +64,12 @@ def _add(listing: Listing, entry: os.DirEntry[str]) -> None:
         listing.pictures.append(entry.path)
     else:
         listing.others[suffix or "without suffix"] += 1
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether Casebook wrote its runs or bundles into this folder, as it does where it is started among the pictures."""
+    pattern = OUR_FOLDERS.get(folder.name)
+    return pattern is not None and any(folder.glob(pattern))
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
