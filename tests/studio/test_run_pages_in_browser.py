@@ -204,8 +204,8 @@ def test_a_reload_keeps_what_was_tried_and_exported(page: Any, studio: Any) -> N
      "chose resnet20: small pictures (28 pixels), at least 40 a class; another can be chosen under “Network” on the "
      "page Train", ""),
     ("it starts from the weights at hand; --model mobilenet_v2 --weights imagenet does better on photographs",
-     "it starts from the weights at hand; mobilenet_v2, which starts from the weights “imagenet”, does better on "
-     "photographs", ""),
+     "it starts from the weights at hand; mobilenet_v2, which starts from the weights “imagenet” and can be chosen on "
+     "the page Train, does better on photographs", ""),
     ("Training leaves them out, or stops with --strict", "Training leaves them out", ""),
     ("A new split keeps the proportions; --class-weights balanced makes up for them",
      "A new split keeps the proportions", "--class-weights balanced makes up for them"),

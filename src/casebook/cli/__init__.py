@@ -37,12 +37,14 @@ from .output import fail
 
 app = typer.Typer(
     name="casebook",
-    help="Train, check and explain the classic convolutional networks on your own pictures.",
+    help="Train, check and explain the classic convolutional networks on your own pictures.\n\n"
+    "New here? 'casebook studio PHOTOS' does the whole job on a page in the browser, 'casebook train PHOTOS' in the "
+    "terminal. PHOTOS is a folder with one folder of pictures for each class.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)

@@ -4,7 +4,9 @@ import typer
 
 
 def studio(
-    folder: str = typer.Argument(".", help="Pictures are opened below it; runs go to its folder runs."),
+    folder: str = typer.Argument(
+        ".", help="The folder of the class folders, or one above; runs go to its folder runs."
+    ),
     port: int = typer.Option(0, "--port", "-p", min=0, max=65535, help="Port; 0: the last one, or a free one."),
     host: str = typer.Option(
         "127.0.0.1", "--host", help="127.0.0.1 or localhost; the studio is for this machine alone."

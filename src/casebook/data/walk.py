@@ -67,7 +67,7 @@ def _add(listing: Listing, entry: os.DirEntry[str]) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether Casebook wrote its runs or bundles into this folder, as it does where it is started among the pictures."""
+    """Whether Casebook wrote its runs or bundles into this folder, as it does if it is started among the pictures."""
     pattern = OUR_FOLDERS.get(folder.name)
     return pattern is not None and any(folder.glob(pattern))
 

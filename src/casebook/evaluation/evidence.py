@@ -84,7 +84,8 @@ class Evidence:
         if not allowed:
             return f"{said}; no useful promise can be made, so give it more validation pictures or train it better"
         best = allowed[0]
-        return f"{said}; at most {share_text(best.most_wrong)} can be promised: --unsure {best.most_wrong:g}"
+        allows = f"the strictest promise that they allow is at most {share_text(best.most_wrong)}"
+        return f"{said}; {allows}: --unsure {best.most_wrong:g}"
 
 
 def gather_evidence(

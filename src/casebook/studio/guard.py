@@ -36,7 +36,8 @@ SECURITY_HEADERS = {
 CLOSED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Casebook studio</title>
 <h1>This browser is not let in yet</h1>
 <p>The studio prints an address with a token when it starts. Paste that address into the address bar; it works once.</p>
-<p>For a new one, stop the studio with Ctrl-C and run <code>casebook studio</code> again.</p>
+<p>For a new one, stop the studio with Ctrl-C and run <code>casebook studio</code> again.
+A training goes on meanwhile.</p>
 """
 CODES = {404: "not_found", 405: "method_not_allowed"}
 

@@ -48,7 +48,7 @@ def choose_default(recipe: Recipe) -> Default:
             why = f"photographs ({side} pixels) and ImageNet weights of {PHOTOGRAPHS} at hand"
             return Default(PHOTOGRAPHS, weights, f"chose {PHOTOGRAPHS}: {why}; --model chooses another")
         why = "no ImageNet weights are at hand, so it starts from the CIFAR-10 weights that come with Casebook"
-        better = f"--model {PHOTOGRAPHS} --weights imagenet does better on photographs where there is a network"
+        better = f"--model {PHOTOGRAPHS} --weights imagenet does better on photographs, after a download"
         return Default(SMALL, PACKAGED, f"chose {SMALL}: {why}; {better}")
     rival = weights_at_hand(PHOTOGRAPHS) if len(source) <= MOST_TRIED and source.targets is None else ""
     if per_class < ENOUGH:

@@ -5,9 +5,14 @@ import { get, post, startJob } from "./api.js";
 export const fileAddress = (job, name) => `/api/jobs/${job}/files/${encodeURIComponent(name)}`;
 
 // {job, result, error, start(settings)}: the job that the address names, if it does `task`; ?job=, or another key where
-// a page has two of them.
-export function useJob(store, project, task, route, key = "job") {
-  const id = route.query[key] ?? null;
+// a page has two of them. Where it names none, the newest finished one for which `fits(job)` holds.
+export function useJob(store, project, task, route, key = "job", fits = null) {
+  const newest = useStore(store, (state) => {
+    if (!fits) return null;
+    const own = [...state.jobs.values()].filter((job) => job.task === task && job.project === project?.id && job.state === "done" && fits(job));
+    return own.sort((a, b) => (a.id < b.id ? 1 : -1))[0]?.id ?? null;
+  });
+  const id = route.query[key] ?? newest;
   const job = useStore(store, (state) => (id ? state.jobs.get(id) : undefined)) ?? null;
   const [result, setResult] = useState(null);
   const [error, setError] = useState(null);

@@ -2,7 +2,7 @@
 // controls instead, and shows the rest apart, as what it is.
 const ON_THE_PAGE = [
   [/--model chooses another$/, "another can be chosen under “Network” on the page Train"],
-  [/^--model (\S+) --weights (\S+) does better/, "$1, which starts from the weights “$2”, does better"],
+  [/^--model (\S+) --weights (\S+) does better/, "$1, which starts from the weights “$2” and can be chosen on the page Train, does better"],
   [/, or stops with --strict$/, ""],
   [/^'casebook train --resume [^']+' (continues it|goes on with it)/, "“Resume” goes on with it"],
   [/^(add|leave out) --weights$/, "$1 the weights under “Starts from” on the page Train"],

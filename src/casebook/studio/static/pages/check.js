@@ -17,7 +17,7 @@ export function Page({ project, store }) {
   const parts = { project, store, held, numbers };
   const checked = [...jobs.values()].some((job) => job.task === "check" && job.project === project.id && job.state === "done");
   return html`
-    <${Title} lead="Broken pictures, copies that would leak into the test, and labels that are probably wrong. Nothing is moved or deleted.">Check<//>
+    <${Title} lead="Looks for broken pictures, for copies that would leak into the test, and for labels that are probably wrong. Nothing is moved or deleted.">Check<//>
     <${Part} ...${parts} task="check" main title="Pictures and copies" start="Check the pictures" Result=${Findings}
       what="Every picture is read once. Copies are kept on one side of the split whatever you do here." />
     <${Part} ...${parts} task="suspects" title="Labels that are probably wrong" start="Look for wrong labels" Result=${Suspects}
@@ -54,7 +54,7 @@ function Findings({ result, project, held, numbers }) {
       <p><${Said} text=${finding.action} /></p>
       <details><summary>Which</summary><ul>${finding.examples.slice(0, 50).map((example) => html`<li key=${example}>${example}</li>`)}</ul></details></li>`)}</ul>`
     : html`<p><b>No broken pictures, no copies, no leaks.</b></p>`}
-    ${result.split && html`<p>A training would split the ${result.pictures} pictures into ${result.split.train} to train on, ${result.split.val} to validate and ${result.split.test} locked away for the test.</p>`}
+    ${result.split && html`<p>A training would split ${result.split.train + result.split.val + result.split.test} of the ${result.pictures} pictures into ${result.split.train} to train on, ${result.split.val} to validate and ${result.split.test} locked away for the test.</p>`}
     ${sets.length > 0 && html`<h3>Copies side by side</h3>
       <ul class="sets">${sets.slice(0, more).map((set) => html`<${CopySet} key=${set.join()} set=${set} project=${project} held=${held} />`)}</ul>
       ${sets.length > more && html`<button type="button" onClick=${() => setMore(more + AT_ONCE)}>Show more of ${sets.length} sets</button>`}`}`;

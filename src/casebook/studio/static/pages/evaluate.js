@@ -19,17 +19,19 @@ function OfRun({ project, store, route, name }) {
   return html`
     <section aria-labelledby="validation"><h2 id="validation">Validation</h2>
       <dl class="headline"><div class="main"><dt>${run.several_labels ? "Mean average precision on validation pictures" : "Right on validation pictures"}</dt><dd class="value">${percent(run.several_labels ? run.validation?.map : run.validation?.top1)}</dd><dd class="range">of ${run.pictures?.val ?? "?"} pictures; the weights were chosen by them, which flatters</dd></div></dl>
-      <${Notes} notes=${run.notes} />
       ${!validation.job && html`<div class="buttons"><${Action} run=${() => validation.start({ run: name })}>${run.several_labels ? "Look at each class" : "Look at mistakes and confusion"}<//></div>`}
       <${JobStatus} ...${validation} store=${store} what="Asking the network about the validation pictures" />
       ${validation.result && html`<${Sheet} src=${fileAddress(validation.job.id, "validation.html")} title=${`Validation of ${name}`} />`}
+      ${run.notes.length > 0 && html`<details><summary>What was decided in the training</summary><${Notes} notes=${run.notes} /></details>`}
     </section>
     <section aria-labelledby="test"><h2 id="test">Locked test</h2>
       ${run.relabelled > 0 && html`<p class="problem">${run.relabelled} of its test pictures have been relabelled or left out since: the figures are of the old labels. Train again for new ones.</p>`}
       ${run.test ? html`<${Opened} run=${run} address=${address} again=${open} />` : html`
         <p>${run.pictures?.test ?? "Some"} pictures were locked away before the training. They say how good the classifier is on pictures that nothing was chosen by, as long as nothing is chosen by them. Open them when you have decided on a run.</p>
         <div class="buttons"><${Action} main run=${open}>Open the test<//></div>`}
-    </section>`;
+    </section>
+    <section aria-label="Next"><div class="buttons"><a class=${`button ${run.test ? "main" : ""}`} href=${`/p/${project.id}/try?run=${encodeURIComponent(name)}`}>Try and export</a>
+      <a class="button" href=${`/p/${project.id}/explain?run=${encodeURIComponent(name)}`}>Explain</a></div></section>`;
 }
 
 function Opened({ run, address, again }) {

@@ -57,14 +57,14 @@ function Gathering({ project, held, pictures }) {
     try { await end(); } catch (problem) { setProblems([...refused, problem.message]); }
   };
   return html`
-    <${Title} lead="Give each class its pictures. Copies of files are taken; your originals stay where they are.">Gather<//>
+    <${Title} lead="Give each class its pictures. Files that you add are copied; your originals stay where they are.">Gather<//>
     ${fixed && html`<p class="caveat">${fixed}</p>`}
     ${classes.length ? html`<ul class="cards classes">${classes.map((one, place) => {
       const numbers = of(place);
       return html`<li key=${one} class=${one === label ? "current" : ""}>
         <h2>${fixed ? one : html`<label><input type="radio" name="class" checked=${one === label} onChange=${() => choose(one)} /> ${one}</label>`}</h2>
         <p class="said">${numbers.length} pictures${numbers.length < ENOUGH ? `; ${ENOUGH} or more make a test that says something` : ""}</p>
-        <div class="few">${numbers.slice(-6).map((number) => html`<img key=${number} src=${thumbnail(project, number, 64)} alt="" width="48" height="48" loading="lazy" />`)}</div></li>`;
+        <div class="few">${numbers.slice(-6).map((number) => html`<${Small} key=${number} src=${thumbnail(project, number, 64)} name=${pictures.names[number]} />`)}</div></li>`;
     })}</ul>` : html`<${Empty}><p>No class yet. Name the first thing that the classifier should know, then the second.</p><//>`}
     ${!fixed && html`
       <form class="buttons" onSubmit=${(event) => { event.preventDefault(); add(); }}>
@@ -76,8 +76,15 @@ function Gathering({ project, held, pictures }) {
       </section>`}`}
     <p class="said" role="status" aria-live="polite">${busy ? `${busy} pictures to go` : said}</p>
     ${problems.length > 0 && html`<div class="problem" role="alert"><p>${problems.length} not taken:</p><ul>${problems.slice(0, 20).map((text) => html`<li key=${text}>${text}</li>`)}</ul></div>`}
-    <div class="buttons"><a class=${`button ${ready || fixed ? "main" : ""}`} href=${`/p/${project.id}/check`}>Check the pictures</a>
+    <div class="buttons"><a class=${`button ${ready || fixed ? "main" : ""}`} href=${`/p/${project.id}/check`}>Next: check them</a>
       <a class="button" href=${`/p/${project.id}/label`}>Look at all of them</a></div>`;
+}
+
+// A picture as small as a stamp; one that cannot be read says so.
+function Small({ src, name }) {
+  const [broken, setBroken] = useState(false);
+  return broken ? html`<span class="unreadable" title=${`${name} cannot be read`}>unreadable</span>`
+    : html`<img src=${src} alt="" width="48" height="48" loading="lazy" onError=${() => setBroken(true)} />`;
 }
 
 function Files({ take, busy, label }) {

@@ -71,10 +71,11 @@ function JobList({ jobs, home, store }) {
 function Browser({ root, close, open }) {
   const dialog = useRef();
   const name = useRef();
+  const chosen = useRef();
   const [path, go] = useState("");
   const [found, setFound] = useState(null);
   const [error, setError] = useState(null);
-  useEffect(() => { dialog.current.showModal(); }, []);
+  useEffect(() => { dialog.current.showModal(); chosen.current.focus(); }, []);
   useEffect(() => {
     let current = true;
     get(`/api/folders?path=${encodeURIComponent(path)}`).then(
@@ -107,7 +108,7 @@ function Browser({ root, close, open }) {
       <label>New folder <input type="text" ref=${name} size="16" maxlength="80" autocomplete="off" /></label><button type="submit">Make it and gather pictures</button>
     </form>
     <div class="buttons">
-      <button type="button" class="main" onClick=${() => choose(path)}>Open ${path ? path.split("/").at(-1) : root}</button>
+      <button type="button" class="main" ref=${chosen} onClick=${() => choose(path)}>Open ${path ? path.split("/").at(-1) : root}</button>
       <button type="button" onClick=${() => dialog.current.close()}>Cancel</button>
     </div>
   </dialog>`;

@@ -23,7 +23,7 @@ export function summary(events) {
   for (const event of events) {
     if (event.event === "TrainingStarted") Object.assign(found, { started: event, scoring: false, task: null });
     if (event.event === "ScoringStarted") Object.assign(found, { scoring: true, now: null });
-    if (event.event === "Advanced") found.task = event;
+    if (event.event === "Advanced") found.task = event.done < event.total ? event : null;
     if (event.event === "Remark") found.notes.push(event.text);
     if (event.event === "StepEnded" || event.event === "EpochEnded") {
       if (!begins.has(event.phase)) begins.set(event.phase, Math.max(0, ...[...found.epochs.keys()]));
@@ -78,9 +78,21 @@ function OfJob({ job, project, store }) {
     <${Controls} job=${job} store=${store} />
     ${job.state === "done" && html`<${Next} project=${project} run=${job.run} />`}
     ${events === null && !error && html`<${Loading} />`}
-    ${(rows.length > 0 || found.steps.length > 0) && html`<${Curves} rows=${rows} steps=${found.steps} notes=${found.notes} epochs=${job.state === "done" ? 1 : found.total} />`}
+    ${(rows.length > 0 || found.steps.length > 0) && html`<${Curves} rows=${rows} steps=${found.steps} notes=${found.notes} isDone=${job.state === "done"} epochs=${found.total} />`}
     ${found.started && html`<${Decided} started=${found.started} notes=${found.notes} />`}
     <${Log} job=${job} />`;
+}
+
+const PHASES = { head: "Head", tune: "Fine-tuning" };
+
+// How long the training has been at it, every second anew.
+function Elapsed({ since }) {
+  const [now, set] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => set(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return html`<p class="said now">Running for ${clock(now / 1000 - since)}.</p>`;
 }
 
 const STEPS = {
@@ -99,19 +111,27 @@ function Now({ job, found }) {
   }
   if (job.state === "done") return null;
   if (job.state === "stopping") return html`<p>The training ends after this step and writes its checkpoint.</p>`;
-  if (task) return html`<${Bar} text=${STEPS[task.task] ?? task.task} done=${task.done} total=${task.total} />`;
-  if (found.scoring) return html`<p>Scoring the best weights on the locked test pictures.</p>`;
-  if (!now) return html`<p>The training is getting ready.</p>`;
+  const elapsed = html`<${Elapsed} since=${job.changed} />`;
+  if (task) return html`<${Bar} text=${STEPS[task.task] ?? task.task} done=${task.done} total=${task.total} />${elapsed}`;
+  if (found.scoring) return html`<p>Scoring the best weights on the locked test pictures, and writing the report.</p>${elapsed}`;
+  if (!now) {
+    return html`<p>The training is getting ready: it looks at the pictures, times the network and tries what suits them.</p>${elapsed}
+      ${found.notes.length > 0 && html`<p class="said"><${Said} text=${found.notes.at(-1)} /></p>`}`;
+  }
+  if (now.epoch === now.epochs && now.batch === now.batches) {
+    return html`<p>All epochs are done; what they brought is compared.</p>${elapsed}`;
+  }
+  const phase = PHASES[now.phase];
   const last = [...found.epochs.values()].at(-1);
   const batches = now.batches - now.batch + now.batches * (now.epochs - now.epoch);
   const seconds = (batches * (started?.batch_size ?? 1)) / now.images_per_second + (now.epochs - now.epoch + 1) * (last?.validation_seconds ?? 0);
-  return html`<${Bar} text=${`Epoch ${now.epoch} of ${now.epochs}`} done=${(now.epoch - 1) * now.batches + now.batch} total=${now.epochs * now.batches} />
+  return html`<${Bar} text=${phase ? `${phase}, epoch ${now.epoch} of ${now.epochs}` : `Epoch ${now.epoch} of ${now.epochs}`} done=${(now.epoch - 1) * now.batches + now.batch} total=${now.epochs * now.batches} />
     <dl class="headline now">
       <div><dt>Time left</dt><dd class="value">${clock(seconds)}</dd></div>
       <div><dt>Loss</dt><dd class="value">${now.loss === null ? "–" : now.loss.toFixed(3)}</dd></div>
       <div><dt>Validation ${last?.val_map ? "mAP" : "accuracy"}</dt><dd class="value">${percent(last?.val_map ?? last?.val_top1)}</dd></div>
       <div><dt>Pictures a second</dt><dd class="value">${Math.round(now.images_per_second)}</dd></div>
-    </dl>`;
+    </dl>${elapsed}`;
 }
 
 function Bar({ text, done, total }) {
@@ -146,18 +166,30 @@ export function kept(rows, notes) {
   return rows.findLast((row) => row.is_best && (!isHead || row.phase === rows[0].phase)) ?? null;
 }
 
-function Curves({ rows, steps, notes = [], epochs = 1 }) {
+// Rows of one phase after another: the head alone, then fine-tuning.
+function phasesOf(rows) {
+  const found = new Map();
+  for (const row of rows) found.set(row.phase, [...(found.get(row.phase) ?? []), row]);
+  return [...found.values()];
+}
+
+function Curves({ rows, steps, notes = [], isDone, epochs }) {
   const best = kept(rows, notes);
   const several = rows.some((row) => row.val_map !== null && row.val_map !== undefined);
-  const line = (name, kind, key) => ({
-    name, kind, points: rows.map((row) => [row.number, row[key]]), best: best && kind === "validation" ? [best.number, best[key]] : null,
-  });
+  const phases = phasesOf(rows);
+  // One line for each phase: fine-tuning does not go on where the head ended.
+  const lines = (name, kind, key) => phases.map((members, place) => ({
+    name: place ? `${name}, fine-tuning` : name, kind, points: members.map((row) => [row.number, row[key]]),
+    best: best && kind === "validation" && members.includes(best) ? [best.number, best[key]] : null,
+  }));
+  const extent = isDone ? 1 : epochs;
   return html`<section aria-labelledby="curves"><h2 id="curves">Curves</h2>
-    <p class="key"><span><i></i>training</span><span><i class="validation"></i>validation</span>${best && html`<span>○ the weights that are kept: epoch ${best.number}</span>`}</p>
+    <p class="key"><span><i></i>training</span><span><i class="validation"></i>validation</span>${best && html`<span>○ ${isDone ? "the weights that are kept" : "the best so far"}: epoch ${best.number}</span>`}</p>
+    ${phases.length > 1 && html`<p class="said">${phases[0].length === 1 ? "Epoch 1 is" : `Epochs 1 to ${phases[0].length} are`} a new head on the network as it was; from epoch ${phases[1][0].number} on, the network is fine-tuned with a head that starts anew.</p>`}
     <div class="curves">
-      <${LineChart} title="Loss" format=${loss} floor=${0} extent=${epochs} empty="The first point comes with the first steps." series=${[
-        { name: "steps", kind: "steps", points: steps }, line("training", "training", "train_loss"), line("validation", "validation", "val_loss")]} />
-      <${LineChart} title=${several ? "Validation mAP" : "Validation accuracy"} format=${(y) => `${(100 * y).toFixed(0)} %`} floor=${0} ceiling=${1} extent=${epochs} empty="The first point comes with the first epoch." series=${[line("validation", "validation", several ? "val_map" : "val_top1")]} />
+      <${LineChart} title="Loss" format=${loss} floor=${0} extent=${extent} empty="The first point comes with the first steps." series=${[
+        { name: "steps", kind: "steps", points: steps }, ...lines("training", "training", "train_loss"), ...lines("validation", "validation", "val_loss")]} />
+      <${LineChart} title=${several ? "Validation mAP" : "Validation accuracy"} format=${(y) => `${(100 * y).toFixed(0)} %`} floor=${0} ceiling=${1} extent=${extent} empty="The first point comes with the first epoch." series=${lines("validation", "validation", several ? "val_map" : "val_top1")} />
     </div>
     ${rows.length > 0 && html`<details><summary>Every epoch as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Every epoch"><table class="list">
       <thead><tr><th scope="col" class="number">Epoch</th><th scope="col" class="number">Training loss</th><th scope="col" class="number">Validation loss</th><th scope="col" class="number">${several ? "mAP" : "Accuracy"}</th><th scope="col" class="number">Learning rate</th><th scope="col" class="number">Seconds</th></tr></thead>
@@ -196,5 +228,5 @@ function OfFolder({ name, project }) {
   return html`<${Title} lead=${`${value.network}, ${value.complete ? "finished" : "not finished"}`}>${name}<//>
     ${value.complete && html`<${Next} project=${project} run=${name} />`}
     ${!value.complete && html`<p>The studio did not start this training; go on with it by <code>casebook train --resume runs/${name}</code>.</p>`}
-    ${rows.length ? html`<${Curves} rows=${rows} steps=${[]} epochs=${value.complete ? 1 : value.epochs ?? 1} />` : html`<${Empty}><p>No epoch has ended yet.</p><//>`}`;
+    ${rows.length ? html`<${Curves} rows=${rows} steps=${[]} isDone=${value.complete} epochs=${value.epochs ?? 1} />` : html`<${Empty}><p>No epoch has ended yet.</p><//>`}`;
 }

@@ -1,5 +1,5 @@
 // Train: a network, weights to start from, how much learns; the equal command; one button.
-import { html, useEffect, useState, useLoaded, navigate, Title, Action, Loading, Problem } from "../lib/ui.js";
+import { html, useEffect, useState, useStore, useLoaded, navigate, Title, Action, Loading, Problem } from "../lib/ui.js";
 import { get, startJob } from "../lib/api.js";
 import { fileAddress } from "../lib/jobs.js";
 import { Preview } from "../lib/preview.js";
@@ -56,7 +56,10 @@ function Form({ project, store, choices }) {
     await store.reload();
     navigate(`/p/${project.id}/run/${encodeURIComponent(job.id)}`);
   };
-  return html`<form class="form" onSubmit=${(event) => { event.preventDefault(); }}>
+  const others = useStore(store, (state) => state.jobs);
+  const running = [...others.values()].find((job) => job.task === "train" && ["running", "stopping"].includes(job.state));
+  return html`${running && html`<p class="caveat">A training is running: <a href=${`/p/${running.project}/run/${encodeURIComponent(running.run ?? running.id)}`}>look at it</a>. Another one waits until it has ended.</p>`}
+  <form class="form" onSubmit=${(event) => { event.preventDefault(); }}>
     <div class="field"><label for="model">Network</label>
       <select id="model" value=${model} onChange=${(event) => { setModel(event.target.value); setWeights(""); }}>
         <option value="">Let Casebook choose</option>
