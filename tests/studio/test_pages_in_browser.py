@@ -137,8 +137,11 @@ def test_nothing_is_lost_over_reloads_and_restarts_and_all_tabs_share_a_stream(t
     first.goto(studio.run_page)
     wait_for_epochs(first, 1)
     assert first.get_by_text("Epoch 2 of 40").is_visible()
+    assert first.get_by_text("the best so far: epoch 1").is_visible()
+    assert first.get_by_text("Running for").is_visible()
     second = tabs.new_page()
-    second.goto(studio.run_page)
+    second.goto(f"{studio.origin}/p/{studio.project}/train")
+    second.get_by_role("link", name="look at it").click()
     wait_for_epochs(second, 1)
     studio.training.tell(epoch(2), step(3))
     for page in (first, second):

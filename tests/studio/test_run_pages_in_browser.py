@@ -166,7 +166,7 @@ def test_a_closed_test_shows_no_figure_until_it_is_opened(page: Any, studio: Any
     assert page.frame_locator("iframe").last.locator("h1").inner_text()
 
 
-def test_the_epochs_of_two_phases_make_one_line(page: Any, studio: Any) -> None:
+def test_the_epochs_of_two_phases_count_on(page: Any, studio: Any) -> None:
     phases = ("head", "head", "tune", "tune")
     ended = [{"event": "EpochEnded", "phase": name, "epoch": n, "epochs": 2} for n, name in enumerate(phases, 1)]
     steps = [
@@ -184,6 +184,32 @@ def test_the_epochs_of_two_phases_make_one_line(page: Any, studio: Any) -> None:
         events,
     )
     assert found == {"epochs": [1, 2, 3, 4], "steps": [1, 2, 3, 4], "total": 4}
+
+
+def test_a_head_and_fine_tuning_are_lines_of_their_own(page: Any, studio: Any) -> None:
+    rows = [
+        {"phase": phase, "epoch": number, "train_loss": 1.0, "val_loss": 1.0, "val_top1": top1, "learning_rate": 0.1,
+         "seconds": 1.0, "is_best": True}
+        for number, (phase, top1) in enumerate([("head", 0.9), ("tune", 0.5), ("tune", 0.95)], 1)
+    ]  # fmt: skip
+    history = {"network": "resnet20", "complete": True, "epochs": 2, "rows": rows}
+    page.route("**/runs/second/history", lambda route: route.fulfill(json=history))
+    page.goto(f"{studio.origin}/p/{studio.project}/run/second")
+    page.get_by_text("Epoch 1 is a new head on the network as it was; from epoch 2 on").wait_for()
+    assert page.get_by_text("the weights that are kept: epoch 3").is_visible()
+    lines = page.locator("figure", has_text="Validation accuracy").locator("path.line")
+    starts = lines.evaluate_all("lines => lines.map((line) => line.getAttribute('d').split('L').length)")
+    assert starts == [1, 2]  # points of the head, points of fine-tuning
+
+
+def test_the_newest_export_of_a_run_is_shown(page: Any, studio: Any) -> None:
+    page.goto(f"{studio.origin}/p/{studio.project}/try?run=first")
+    page.get_by_role("link", name="Download").nth(3).wait_for()
+    page.get_by_text("There is no 8-bit network inside").click()
+    assert page.get_by_text("24 pictures cannot show what 8 bits cost").is_visible()
+    page.goto(f"{studio.origin}/p/{studio.project}/try?run=second")
+    page.get_by_role("button", name="Export").wait_for()
+    assert page.get_by_role("link", name="Download").count() == 0
 
 
 def test_a_reload_keeps_what_was_tried_and_exported(page: Any, studio: Any) -> None:
