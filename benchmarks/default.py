@@ -1,4 +1,4 @@
-"""`casebook train PHOTOS` beside each single strategy, an earlier checkout, logistic regression on features, and fastai.
+"""`casebook train PHOTOS` beside each single strategy, an earlier checkout, logistic regression on features and fastai.
 
     python benchmarks/default.py SETS WEIGHTS [--only alpaca,sign_digits] [--arms auto,head,full] [--seeds 3] \
         [--before CHECKOUT] [--limit 0] [--out FILE.jsonl]
