@@ -276,8 +276,9 @@ def test_a_large_set_takes_the_head_by_steps(
     monkeypatch.setattr(choosing, "MOST_SOLVED", fits.evaluation["pictures"]["train"] * 64 - 1)
     large = casebook.train(doubtful_folder, out=tmp_path / "large", **settings)
     assert (large.recipe.head_fit, "head" in large.choice) == ("steps", False)
-    asked = casebook.train(doubtful_folder, out=tmp_path / "asked", head_fit="logistic", **settings)
-    assert asked.recipe.head_fit == "logistic"
+    settings |= {"head_fit": "logistic", "head_penalty": 0.7}
+    asked = casebook.train(doubtful_folder, out=tmp_path / "asked", **settings)
+    assert (asked.recipe.head_fit, asked.recipe.head_penalty) == ("logistic", 0.7)
 
 
 def test_no_time_leaves_the_head(doubtful_folder: Path, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def decide_transfer(
             found = found._replace(choice=found.choice._replace(reason=reason))
         else:
             found = adapted(found, trial, pictures_per_class)
+            if recipe.head_penalty:
+                found.changes["head_penalty"] = recipe.head_penalty
             if recipe.class_weights == "auto" and trial.balanced:
                 found.changes["class_weights"] = "balanced"
     return Decision(recipe.model_copy(update=found.changes), found.choice, found.seconds, trial)
