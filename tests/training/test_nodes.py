@@ -75,19 +75,15 @@ def start(nodes: list[str], number: int, out: Path) -> subprocess.Popen:
         "GLOO_SOCKET_IFNAME": "cable", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     where = ["ip", "netns", "exec", nodes[number]]
-    job = [
-        "--nnodes",
-        "2",
-        "--nproc-per-node",
-        "1",
-        "--max-restarts",
-        "3",
+    job = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-id", "job"]
+    store = [
         "--rdzv-backend",
         "c10d",
-        "--rdzv-id",
-        "job",
+        "--rdzv-endpoint",
+        f"{ADDRESSES[0]}:29500",
+        "--rdzv-conf",
+        f"is_host={int(number == 0)}",
     ]
-    store = ["--rdzv-endpoint", f"{ADDRESSES[0]}:29500", "--rdzv-conf", f"is_host={int(number == 0)}"]
     command = [*where, *TORCHRUN, *job, *store, "--local-addr", ADDRESSES[number], *TRAINING, "--out", str(out)]
     with (out.parent / f"node-{number}.log").open("a") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
