@@ -278,7 +278,8 @@ class ConvHead(Head):
         """A new last layer: (B, num_features, H, W) -> (B, num_classes)."""
         conv = nn.Conv2d(self.num_features, num_classes, 1)
         draw_normal(conv.weight, std=0.01)
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        # Above 0: a class whose map is 0 everywhere gets no gradient from its ReLU, and most would be within an epoch.
+        nn.init.ones_(conv.bias)  # type: ignore[arg-type]
         return nn.Sequential(
             OrderedDict(conv=conv, activation=nn.ReLU(), pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
         )

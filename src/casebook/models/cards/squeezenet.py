@@ -23,6 +23,12 @@ SIDE = Departure(
     "109x109, for the printed 224x224",
     "torchvision does so",
 )
+START = Departure(
+    "start of the last layer",
+    "biases of 0 (the authors' Caffe model)",
+    "biases of 1",
+    "from 0, small sets soon leave most classes without a gradient behind the last ReLU",
+)
 LATER = Departure(
     "layers",
     "7x7 stem with 96 channels; pooling after layers 1, 4 and 8",
@@ -54,8 +60,8 @@ CARDS = {
         818_924_576,
         Figure("top1_error", 42.5, "%", "ImageNet validation", "Table 2"),
         Figure("top5_error", 19.7, "%", "ImageNet validation", "Table 2"),
-        departures=(SIDE, INPUT),
+        departures=(SIDE, INPUT, START),
         smallest_input=37,
     ),
-    "squeezenet1_1": card("squeezenet1_1", 1_235_496, 349_151_936, departures=(LATER, INPUT), smallest_input=33),
+    "squeezenet1_1": card("squeezenet1_1", 1_235_496, 349_151_936, departures=(LATER, INPUT, START), smallest_input=33),
 }
