@@ -26,9 +26,9 @@ HEAD = """# Every network as a bundle
 Written by `benchmarks/export_all.py`. Each network was exported with random weights (seed 0) and asked about the 22
 golden pictures at 1, 2, 7 and 32 pictures at a time. "Probability" is the largest difference of any probability between
 torch and onnxruntime, both in float32; "logit" is the largest difference of a logit divided by the standard deviation
-of all logits. An export fails above 1e-4 of a probability. Where random weights explode, as in `resnet1202` and
-`efficientnet_b7`, torch's own answers depend on the batch; there the scales of the batch norms are halved until they
-do not. The seconds were taken on two cores that were in use by other programs, some of them heavily.
+of all logits. An export fails above 1e-4 of a probability. Where random weights explode, as in `resnet1202`,
+`efficientnet_b7` and `senet154`, torch's own answers depend on the batch; there the scales of the batch norms are halved
+until they do not. The seconds were taken on two cores that were in use by other programs, some of them heavily.
 """
 
 
