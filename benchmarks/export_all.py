@@ -27,7 +27,7 @@ Written by `benchmarks/export_all.py`. Each network was exported with random wei
 golden pictures at 1, 2, 7 and 32 pictures at a time. "Probability" is the largest difference of any probability between
 torch and onnxruntime, both in float32; "logit" is the largest difference of a logit divided by the standard deviation
 of all logits. An export fails above 1e-4 of a probability. Where random weights explode, as in `resnet1202`,
-`efficientnet_b7` and `senet154`, torch's own answers depend on the batch; there the scales of the batch norms are halved
+`efficientnet_b7` and `senet154`, torch's own answers depend on the batch; there the batch norms' scales are halved
 until they do not. The seconds were taken on two cores that were in use by other programs, some of them heavily.
 """
 
