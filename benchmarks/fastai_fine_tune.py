@@ -22,7 +22,7 @@ import casebook
 from casebook.data.datasets import SplitSettings
 from casebook.device import tune_allocator
 
-EPOCHS = 4  # take about as long as `auto`
+EPOCHS = 4  # of everything
 BATCH = 64  # fastai's default
 STATISTICS_BATCHES = 4
 

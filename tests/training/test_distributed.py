@@ -27,12 +27,16 @@ casebook.train({data!r}, out={out!r}, **{settings!r})
 """
 
 
-def test_two_processes_equal_one(digit_folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "job.py"
-    script.write_text(SCRIPT.format(data=str(digit_folder), out=str(tmp_path / "two"), settings=SETTINGS))
+def train_with_two_processes(data: Path, out: Path, settings: dict[str, Any]) -> None:
+    script = out.parent / "job.py"
+    script.write_text(SCRIPT.format(data=str(data), out=str(out), settings=settings))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_processes_equal_one(digit_folder: Path, tmp_path: Path) -> None:
+    train_with_two_processes(digit_folder, tmp_path / "two", SETTINGS)
     one = casebook.train(digit_folder, out=tmp_path / "one", **SETTINGS)
     two = casebook.open_run(tmp_path / "two")
     first, second = (read_checkpoint(run.path / "last.ckpt")["network"] for run in (one, two))
@@ -48,11 +52,7 @@ def test_two_processes_equal_one(digit_folder: Path, tmp_path: Path) -> None:
 def test_two_processes_solve_the_same_head(digit_folder: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"recipe": "transfer", "model": "resnet20", "weights": "cifar10", "transfer": "head",
                                 "head_fit": "logistic", "workers": 0, "device": "cpu", "precision": "fp32"}  # fmt: skip
-    script = tmp_path / "job.py"
-    script.write_text(SCRIPT.format(data=str(digit_folder), out=str(tmp_path / "two"), settings=settings))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
+    train_with_two_processes(digit_folder, tmp_path / "two", settings)
     one = casebook.train(digit_folder, out=tmp_path / "one", **settings)
     first, second = (load_file(path / "model.safetensors") for path in (one.path, tmp_path / "two"))
     for name in first:

@@ -1,6 +1,6 @@
 """Two nodes, as network namespaces of this machine joined by a cable: one is killed as a whole and comes back.
 
-docs/scale.md has the same commands for real machines.
+docs/how-to.md has the same commands for real machines.
 """
 
 import contextlib

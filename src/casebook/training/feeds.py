@@ -30,7 +30,7 @@ class Feed(NamedTuple):
 
 
 def feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> Feed:
-    """Trains on pictures."""
+    """Batches of pictures, for a phase in which the stages of `strategy` learn."""
     recipe, data, setup = plan.recipe, plan.data, plan.setup
     split, num_pictures = data.split, len(data.split.train) + len(data.split.val)
     learning = parts(setup.network, strategy, recipe)
@@ -57,7 +57,7 @@ def feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> F
 
 
 def feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTuner) -> tuple[Feed, dict[str, int]]:
-    """Trains the head on features computed once."""
+    """Batches of features computed once, for the head; and how many were "computed" now or "cached" before."""
     recipe, data, network = plan.recipe, plan.data, plan.setup.network
     learning = parts(network, "head", recipe)
     Frozen(network, learning)
@@ -81,8 +81,8 @@ def feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTune
 def extracted(plan: Plan, report: Reporter, threads: ThreadTuner) -> tuple[Features, Features]:
     """The features of the training and validation pictures; process 0 fills the cache for the others.
 
-    The validation pictures' are in float32, as a finished classifier answers: so the head is judged by what it will
-    say, and the evidence of a run finds them in the cache.
+    Those of the validation pictures are in float32, in which a finished classifier answers: so the head is judged by
+    what it will say, and the evidence of a run finds them in the cache.
     """
     recipe, data, network = plan.recipe, plan.data, plan.setup.network
     crops = CropSettings(data.sizes, choose_format(recipe, plan.setup.preprocessing), memory_share=0)
@@ -102,15 +102,14 @@ def extracted(plan: Plan, report: Reporter, threads: ThreadTuner) -> tuple[Featu
         report,
         threads,
     )
-    contents = [facts.sha256 for facts in data.scan.facts]
     if not plan.world.is_first:
         wait_for_all(plan.world)
-    train = extractor(data.source, data.split.train, contents)
+    train = extractor(data.source, data.split.train, data.scan.contents)
     validation = dataclasses.replace(
         extractor,
         views=extractor.views._replace(num_views=1),
         arithmetic=extractor.arithmetic._replace(dtype=torch.float32),
-    )(data.source, data.split.val, contents)
+    )(data.source, data.split.val, data.scan.contents)
     if plan.world.is_first:
         wait_for_all(plan.world)
     return train, validation

@@ -35,10 +35,7 @@ from .choosing import Decision, choose_augmentation, cross_validate_heads, decid
 from .distributed import World, gather_from_all, has_divided, job_id, joined, wait_for_all
 from .divided_weights import divide, divides_weights
 from .feeds import Feed, feed_features, feed_pictures
-from .fine_tuning import (
-    HEAD_FILE,
-    judge_run,
-)
+from .fine_tuning import HEAD_FILE, judge_run
 from .logistic import fit_logistic
 from .objective import OBJECTIVES
 from .plan import Plan, prepare_data, resolve_model, set_up_model

@@ -104,7 +104,7 @@ def _source(pictures: Any) -> tuple[Source, tuple[int, ...], bool]:
 def _contents(source: Source, labelled: bool) -> list[str]:
     """The digest of each picture of the source, as the scan of a data set has it."""
     if labelled:
-        return [facts.sha256 for facts in scan_source(source).facts]
+        return scan_source(source).contents
     found = []
     for index in range(len(source)):
         try:
