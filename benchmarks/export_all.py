@@ -4,9 +4,9 @@
 
 Each network is exported in a process of its own, the one with the fewest multiply-adds first. A line of OUT.jsonl is a
 network; what it has already is not done again, so the script can be stopped and started. The weights are random, drawn
-with seed 0: their values change nothing about whether a network can be exported. Where they explode, the scales
-of the batch norms are halved. Since a random network hardly tells pictures apart, the logits are compared as well,
-relative to their own spread.
+with seed 0: their values change nothing about whether a network can be exported. Where they explode, the scales of the
+batch norms are halved. Since a random network hardly tells pictures apart, the logits are compared as well, relative to
+their own spread.
 """
 
 import argparse
@@ -77,11 +77,11 @@ def tame(classifier: Any) -> None:
 
     pictures = [open_pixels(classifier.preprocessing, content) for _, content in golden.built_in().values()]
     images, network = classifier.images(np.stack(pictures)), classifier.model.eval()
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     with torch.no_grad():
-        while not torch.cat([network(part) for part in images.split(4)]).abs().max() < MOST_LOGIT:  # NaN is no less
-            for module in network.modules():
-                if isinstance(module, torch.nn.BatchNorm2d):
-                    module.weight.mul_(0.5)
+        while norms and not torch.cat([network(part) for part in images.split(4)]).abs().max() < MOST_LOGIT:  # or NaN
+            for norm in norms:
+                norm.weight.mul_(0.5)
 
 
 def in_own_process(name: str) -> dict[str, Any]:
