@@ -99,16 +99,20 @@ def trial(top1: float, *, balanced: bool = False) -> HeadTrial:
 )  # fmt: skip
 def test_the_plan_says_how_the_pictures_were_judged(top1: float, per_class: int, words: str) -> None:
     plan = plan_transfer(RECIPE, Forecast(0.01, 0.01), 1000, 200)
-    found = adapted(plan, trial(top1), per_class)
+    found = adapted(plan, trial(top1), per_class, 200)
     assert found.choice.strategy == "full"
     assert found.choice.reason.startswith(words)
     assert found.choice.reason.endswith(plan.choice.reason)
     assert found.changes == plan.changes | {"head_fit": "logistic", "head_penalty": 0.1, "head_start": False}
-    assert "class weights" in adapted(plan, trial(top1, balanced=True), per_class).choice.reason
+    assert "class weights" in adapted(plan, trial(top1, balanced=True), per_class, 200).choice.reason
 
 
-def test_nothing_is_tuned_where_the_head_has_all_right() -> None:
-    found = adapted(plan_transfer(RECIPE, Forecast(0.01, 0.01), 1000, 200), trial(1.0), 50)
+def test_nothing_is_tuned_where_validation_could_show_no_gain() -> None:
+    """0.4 mistakes are expected of 200 pictures, and one of 500."""
+    plan = plan_transfer(RECIPE, Forecast(0.01, 0.01), 1000, 200)
+    assert adapted(plan, trial(0.998), 50, 500).choice.strategy == "full"
+    found = adapted(plan, trial(0.998), 50, 200)
+    assert "200 validation pictures" in found.choice.reason
     assert (found.choice.strategy, found.changes) == ("head", {"head_fit": "logistic", "head_penalty": 0.1})
     assert found.seconds == 12  # the features of 1,200 pictures
 

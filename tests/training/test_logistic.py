@@ -1,12 +1,22 @@
 """The head as a logistic regression: against scikit-learn, its penalty by cross-validation, class weights."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from casebook.errors import DataError
-from casebook.training.logistic import UNSEEN_LOGIT, deal_folds, fit_logistic, try_heads, weights_help
+from casebook.training.logistic import (
+    UNSEEN_LOGIT,
+    deal_folds,
+    fit_logistic,
+    least_losses,
+    try_heads,
+    weights_help,
+    within_noise,
+)
 
 
 def clouds(counts: list[int], distance: float, *, num_features: int = 20, seed: int = 0) -> tuple[NDArray, NDArray]:
@@ -79,7 +89,7 @@ def test_class_weights_are_taken_where_rare_classes_gain() -> None:
     labels = np.array([0] * 90 + [1] * 10)
     plain = np.zeros(100, int)
     weighted = np.where(np.arange(100) < 2, 1, labels)  # two of the many are lost, ten of the few are found
-    assert weights_help(plain, weighted, labels)
+    assert weights_help(plain, weighted, labels) is True
     assert not weights_help(weighted, plain, labels)
     assert not weights_help(plain, plain, labels)
     costly = np.where(np.arange(100) < 40, 1, labels)
@@ -92,6 +102,7 @@ def test_unequal_classes_get_weights_where_they_help() -> None:
     equal = try_heads(*clouds([40, 40, 40], 1.6, num_features=6), np.arange(120))
     assert not equal.balanced
     assert found.macro_recall > 0.4
+    assert json.loads(json.dumps(found.to_dict()))["penalty"] == found.penalty
 
 
 def test_a_class_with_one_picture_is_no_obstacle() -> None:
@@ -103,6 +114,19 @@ def test_a_class_with_one_picture_is_no_obstacle() -> None:
 def test_a_large_set_is_tried_on_a_part() -> None:
     features, labels = clouds([1500, 1500], 3, num_features=4)
     assert try_heads(features, labels, np.arange(3000)).num_pictures == 2000
+
+
+def test_sharper_features_have_the_lower_losses() -> None:
+    """Of the same pictures, so that the difference of each is known."""
+    sharp, labels = clouds([40, 40, 40], 3)
+    blurred, _ = clouds([40, 40, 40], 1)
+    groups = np.arange(len(labels))
+    losses = [least_losses(features, labels, groups) for features in (sharp, blurred)]
+    assert losses[0].shape == labels.shape
+    assert within_noise(losses[0] - losses[1])
+    assert not within_noise(losses[1] - losses[0])
+    assert within_noise(losses[0] - losses[0])
+    assert losses[0].mean() <= min(try_heads(sharp, labels, groups).losses.values()) * 1.1
 
 
 def test_folds_hold_as_many_of_each_class_and_whole_groups() -> None:

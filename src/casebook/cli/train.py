@@ -116,8 +116,13 @@ def train(
 
 def _explain(choice: dict[str, Any], seconds: float) -> None:
     """Prints why a training learned what it learned."""
-    networks, head, expected = (choice.get(name) for name in ("networks", "head", "expected_seconds"))
+    names = ("networks", "head", "sizes", "expected_seconds")
+    networks, head, sizes, expected = (choice.get(name) for name in names)
     print(f"plan: {choice['plan'] or choice['reason']}")
+    if sizes:
+        losses = ", ".join(f"{loss:.3f} at {size}" for size, loss in sizes["losses"].items())
+        print(f"tried inputs of several sizes, with heads on {sizes['num_pictures']} training pictures, in folds: log "
+              f"loss {losses} pixels; taken is {sizes['size']}")  # fmt: skip
     if head:
         losses = ", ".join(f"{loss:.3f} at {penalty}" for penalty, loss in head["losses"].items())
         print(f"tried heads on {head['num_pictures']} training pictures, in folds: log loss {losses}; taken is "

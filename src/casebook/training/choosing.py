@@ -24,6 +24,7 @@ from .fine_tuning import TIMED_PICTURES, Forecast, adapted, affordable_plan, for
 from .logistic import HeadTrial, try_heads
 from .plan import ModelSetup, Plan, choose_policy
 from .recipe import Recipe
+from .sizes import SizeTrial, at_size, try_sizes
 from .transfer import Choice, choose_transfer
 from .trials import open_operations, try_operations
 
@@ -31,14 +32,17 @@ MOST_SOLVED = 100_000_000  # pictures x features; the solver holds some copies o
 
 
 class Decision(NamedTuple):
-    """What learns, the recipe with it, and what was found out for it."""
+    """What learns, the recipe and the network's setup with it, and what was found out for it."""
 
     recipe: Recipe
     choice: Choice
+    setup: ModelSetup
     expected_seconds: float = 0.0
     """What the network will take by a forecast; 0 where none was made."""
     head: HeadTrial | None = None
     """Where heads were tried in cross-validation."""
+    sizes: SizeTrial | None = None
+    """Where the network's input was tried at several sizes."""
 
 
 def decide_transfer(
@@ -53,7 +57,12 @@ def decide_transfer(
             "leave it out"
         )
     if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
-        return Decision(recipe, choose_transfer(recipe, pictures_per_class))
+        return Decision(recipe, choose_transfer(recipe, pictures_per_class), setup)
+    plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
+    sizes = None
+    if _should_solve(recipe, setup, data) and (sizes := try_sizes(plan, report)):
+        plan = at_size(plan, sizes.size)
+        setup = plan.setup
     preprocessing = setup.preprocessing
     arithmetic = Arithmetic(device, choose_precision(recipe.precision, device, preprocessing.size))
     timed = recipe.model_copy(update={"batch_size": TIMED_PICTURES * world.world_size})
@@ -70,7 +79,6 @@ def decide_transfer(
         found.changes.pop("keep_head", None)
     trial = None
     if _should_solve(recipe, setup, data):
-        plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
         train, _ = extracted(plan, report, ThreadTuner())
         try:
             trial = cross_validate_heads(plan, train)
@@ -80,12 +88,12 @@ def decide_transfer(
             reason = f"too few pictures for cross-validation; {found.choice.reason}"
             found = found._replace(choice=found.choice._replace(reason=reason))
         else:
-            found = adapted(found, trial, pictures_per_class)
+            found = adapted(found, trial, pictures_per_class, num_val)
             if recipe.head_penalty:
                 found.changes["head_penalty"] = recipe.head_penalty
             if recipe.class_weights == "auto" and trial.balanced:
                 found.changes["class_weights"] = "balanced"
-    return Decision(recipe.model_copy(update=found.changes), found.choice, found.seconds, trial)
+    return Decision(recipe.model_copy(update=found.changes), found.choice, setup, found.seconds, trial, sizes)
 
 
 def _should_solve(recipe: Recipe, setup: ModelSetup, data: PictureData) -> bool:

@@ -78,30 +78,29 @@ def feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTune
     return feed, {"computed": computed, "cached": total - computed}
 
 
+def extractor_of(plan: Plan, report: Reporter, threads: ThreadTuner) -> FeatureExtractor:
+    """Computes or finds the features of training pictures, as the plan prepares them."""
+    recipe, data, setup = plan.recipe, plan.data, plan.setup
+    crops = CropSettings(data.sizes, choose_format(recipe, setup.preprocessing), memory_share=0)
+    return FeatureExtractor(
+        setup.network,
+        {"architecture": recipe.model, **setup.options},
+        setup.preprocessing,
+        plan.prepare,
+        Views(recipe.feature_views, plan.policy, plan.components, recipe.seed, crops),
+        Arithmetic(plan.device, plan.dtype, 32 if plan.device.type == "cpu" else 256, plan.workers),
+        report,
+        threads,
+    )
+
+
 def extracted(plan: Plan, report: Reporter, threads: ThreadTuner) -> tuple[Features, Features]:
     """The features of the training and validation pictures; process 0 fills the cache for the others.
 
     Those of the validation pictures are in float32, in which a finished classifier answers: so the head is judged by
     what it will say, and the evidence of a run finds them in the cache.
     """
-    recipe, data, network = plan.recipe, plan.data, plan.setup.network
-    crops = CropSettings(data.sizes, choose_format(recipe, plan.setup.preprocessing), memory_share=0)
-    extractor = FeatureExtractor(
-        network,
-        {"architecture": recipe.model, **plan.setup.options},
-        plan.setup.preprocessing,
-        plan.prepare,
-        Views(
-            recipe.feature_views,
-            plan.policy,
-            plan.components,
-            recipe.seed,
-            crops,
-        ),
-        Arithmetic(plan.device, plan.dtype, 32 if plan.device.type == "cpu" else 256, plan.workers),
-        report,
-        threads,
-    )
+    data, extractor = plan.data, extractor_of(plan, report, threads)
     if not plan.world.is_first:
         wait_for_all(plan.world)
     train = extractor(data.source, data.split.train, data.scan.contents)

@@ -31,6 +31,7 @@ HEAD_FILE = "head.safetensors"  # the best head of a run that is fine-tuning
 LEAST_EPOCHS = 4  # of fine-tuning; fewer are not worth the time
 PARTLY = ("last:2", "last:1")  # what is fine-tuned where everything would take too long
 ALIKE = 0.8  # skill of a head on frozen features from which pictures are like those that the network has seen
+FEWEST_MISTAKES = 0.5  # of the head, expected on the validation pictures: with fewer, nothing is fine-tuned
 TIMED_STEPS = 2
 TIMED_PICTURES = 16
 
@@ -155,11 +156,12 @@ def _stages(strategy: str) -> str:
     return "last stage" if count == 1 else f"last {count} stages"
 
 
-def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float) -> TransferPlan:
+def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float, num_val: int) -> TransferPlan:
     """The plan after the head was tried: its penalty and class weights, and how the pictures were judged.
 
     Fine-tuning starts from a new head: one that fits the training pictures already leaves the stages little to learn.
-    Where the head has every picture of the folds right, there is nothing that fine-tuning could gain.
+    Where the head is expected to have nearly all of the `num_val` validation pictures right, these could not show a
+    gain of fine-tuning.
     """
     head = {"head_fit": "logistic", "head_penalty": trial.penalty}
     amount = "few" if pictures_per_class < FEW else "many"
@@ -173,8 +175,9 @@ def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float) ->
         judged += "; class weights raise the recall of rare classes"
     if not found.changes:
         return found._replace(changes=head, choice=Choice("head", f"{judged}; {found.choice.reason}"))
-    if trial.top1 == 1:
-        return TransferPlan(head, Choice("head", f"{judged}; so nothing is left to gain"), found.head_seconds)
+    if (1 - trial.top1) * num_val < FEWEST_MISTAKES:
+        reason = f"{judged}; so {num_val} validation pictures could hardly show a gain of fine-tuning"
+        return TransferPlan(head, Choice("head", reason), found.head_seconds)
     changes = found.changes | head | {"head_start": False}
     return found._replace(changes=changes, choice=Choice(found.choice.strategy, f"{judged}; {found.choice.reason}"))
 

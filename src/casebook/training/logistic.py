@@ -7,6 +7,7 @@ noise of the best the strongest is taken. The validation and test pictures play 
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..errors import DataError
 
 FOLDS = 5
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # L2 per picture, of the mean loss on standardised features
+FEW_PENALTIES = (1.0, 0.1, 0.01)  # enough to compare features
 MOST_TRIED = 2000  # pictures that the folds are made of
 MOST_ITERATIONS = 1000
 UNEQUAL = 2.0  # times as many pictures in the largest class as in the smallest: class weights are tried
@@ -93,17 +95,10 @@ def try_heads(features: NDArray[np.floating], labels: Labels, groups: Labels, *,
         features, labels, groups = features[kept], labels[kept], groups[kept]
     folds = deal_folds(labels, groups, seed)
     num_classes = len(counts)
-    losses: dict[float, NDArray[np.float64]] = {}
-    means: dict[float, float] = {}
-    answers: dict[float, NDArray[np.float64]] = {}
-    for penalty in PENALTIES:
-        answers[penalty] = _answer_all(features, labels, folds, num_classes, penalty, balanced=False)
-        losses[penalty] = -np.log(answers[penalty][np.arange(len(labels)), labels])
-        means[penalty] = float(losses[penalty].mean())
-        if means[penalty] > 1.1 * min(means.values()):
-            break  # weaker penalties only overfit more
+    answers, losses = _try_penalties(features, labels, folds, num_classes, PENALTIES)
+    means = {penalty: float(of_penalty.mean()) for penalty, of_penalty in losses.items()}
     best = min(means, key=lambda one: means[one])
-    penalty = next(one for one in losses if _within_noise(losses[one] - losses[best]))
+    penalty = next(one for one in losses if within_noise(losses[one] - losses[best]))
     taken, balanced = answers[penalty].argmax(1), False
     present = counts[counts > 0]
     if present.max() >= UNEQUAL * present.min():
@@ -121,6 +116,23 @@ def try_heads(features: NDArray[np.floating], labels: Labels, groups: Labels, *,
     )
 
 
+def least_losses(
+    features: NDArray[np.floating], labels: Labels, groups: Labels, *, seed: int = 0
+) -> NDArray[np.float64]:
+    """(N,) log losses of heads that have not seen the picture, at the one of three penalties that suits them best.
+
+    Takes and raises the same as `try_heads`. With the same `seed`, other features of the pictures get the same folds.
+    """
+    folds = deal_folds(labels, groups, seed)
+    _, losses = _try_penalties(features, labels, folds, int(labels.max()) + 1, FEW_PENALTIES)
+    return min(losses.values(), key=lambda of_penalty: float(of_penalty.mean()))
+
+
+def within_noise(extra: NDArray[np.floating]) -> bool:
+    """Whether the extra losses of the same pictures are within a standard error of none."""
+    return float(extra.mean()) <= float(extra.std()) / math.sqrt(len(extra))
+
+
 def weights_help(plain: Labels, weighted: Labels, labels: Labels) -> bool:
     """Whether answers with class weights have a clearly higher macro recall and no clear loss of right answers.
 
@@ -130,17 +142,12 @@ def weights_help(plain: Labels, weighted: Labels, labels: Labels) -> bool:
     of_classes = [gains[labels == one] for one in np.unique(labels)]
     gain = float(np.mean([one.mean() for one in of_classes]))
     error = math.sqrt(sum(float(one.var()) / len(one) for one in of_classes)) / len(of_classes)
-    return gain > error and gains.mean() >= -gains.std() / math.sqrt(len(gains))
+    return bool(gain > error and gains.mean() >= -gains.std() / math.sqrt(len(gains)))
 
 
 def macro_recall(taken: Labels, labels: Labels) -> float:
     """The mean over the classes of the share of their pictures that were recognised."""
     return float(np.mean([(taken[labels == one] == one).mean() for one in np.unique(labels)]))
-
-
-def _within_noise(extra: NDArray[np.floating]) -> bool:
-    """Whether the extra losses of the same pictures are within a standard error of none."""
-    return float(extra.mean()) <= float(extra.std()) / math.sqrt(len(extra))
 
 
 def deal_folds(labels: Labels, groups: Labels, seed: int) -> Labels:
@@ -184,6 +191,23 @@ def answer_fold(
     """(M, num_classes) probabilities of the M `held` pictures, by a head that has learnt the others."""
     weights, biases = fit_logistic(features[~held], labels[~held], num_classes, penalty, balanced=balanced)
     return softmax((features[held] @ weights.T + biases).astype(np.float64), axis=1)
+
+
+def _try_penalties(
+    features: NDArray[np.floating], labels: Labels, folds: Labels, num_classes: int, penalties: Sequence[float]
+) -> tuple[dict[float, NDArray[np.float64]], dict[float, NDArray[np.float64]]]:
+    """(N, num_classes) probabilities and (N,) log losses in the folds, for each penalty that was tried; they fall."""
+    answers: dict[float, NDArray[np.float64]] = {}
+    losses: dict[float, NDArray[np.float64]] = {}
+    least = math.inf
+    for penalty in penalties:
+        answers[penalty] = _answer_all(features, labels, folds, num_classes, penalty, balanced=False)
+        losses[penalty] = -np.log(answers[penalty][np.arange(len(labels)), labels])
+        mean = float(losses[penalty].mean())
+        least = min(least, mean)
+        if mean > 1.1 * least:
+            break  # weaker penalties only overfit more
+    return answers, losses
 
 
 def _answer_all(

@@ -81,7 +81,7 @@ class Recipe(BaseModel):
     )
     feature_views: int = Field(1, ge=1, le=64, description="cached views of each picture; above 1 they are augmented")
     backbone_scale: float = Field(0.1, gt=0, le=1, description="learning rate of the last stage / the head's")
-    stage_decay: float = Field(0.5, gt=0, le=1, description="learning rate of a stage / that of the stage above")
+    stage_decay: float = Field(1.0, gt=0, le=1, description="learning rate of a stage / that of the stage above")
 
     # Augmentation
     policy: str = Field(

@@ -196,11 +196,12 @@ def _train(
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if has_checkpoint:
         choice, notes = Choice(**run.model["transfer"]), list(run.model["notes"])
-        decision = Decision(recipe, choice)
+        decision = Decision(recipe, choice, setup)
     else:
         decision = decide_transfer(recipe, data, setup, device, world, report)
-        recipe, choice = decision.recipe, decision.choice
+        recipe, choice, setup = decision.recipe, decision.choice, decision.setup
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
+        notes += [decision.sizes.reason] if decision.sizes else []
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
         recipe, remark = choose_augmentation(recipe, choice, data, setup, world)
@@ -362,6 +363,7 @@ def _write_start(run: Run, plan: Plan, decision: Decision, notes: list[str]) -> 
             "plan": plan.choice.reason,
             **({"expected_seconds": round(decision.expected_seconds, 1)} if decision.expected_seconds else {}),
             **({"head": decision.head.to_dict()} if decision.head else {}),
+            **({"sizes": decision.sizes.to_dict()} if decision.sizes else {}),
             "notes": notes,
         },
     )

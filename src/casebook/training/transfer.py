@@ -1,7 +1,7 @@
 """Transfer learning: which parts of a network with given weights learn, how fast, and from what.
 
 The strategies of the case studies: a new head on a frozen backbone whose features are computed once; the last K
-stages unfrozen; everything, at rates that fall toward the stem.
+stages unfrozen; everything. Stages with given weights learn more slowly than a new head.
 """
 
 from collections.abc import Sequence
