@@ -132,7 +132,7 @@ def child(request: dict[str, Any]) -> None:
         "top1": float((taken == labels).mean()), "macro_recall": sum(recalls) / len(recalls), "seconds": seconds,
         "process_seconds": used.ru_utime + used.ru_stime, "peak_bytes": used.ru_maxrss * 1024, "reason": reason,
         "expected_seconds": run.choice.get("expected_seconds") if run else None,
-        "tried": run.choice["tried"] if run else None,
+        "tried": run.choice["tried"] if run else None, "input_size": run.recipe.input_size if run else None,
         "learning_seconds": sum(row["seconds"] + row["validation_seconds"] for row in run.history) if run else None,
         "right": {name: bool(label == answer) for name, (label, answer) in found.items()},
     }))  # fmt: skip

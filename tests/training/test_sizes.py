@@ -63,7 +63,8 @@ def plan_of(data: PictureData, weights_file: Path, **settings: Any) -> Plan:
 def test_small_pictures_are_tried_at_smaller_sizes(
     data: PictureData, weights_file: Path, median_side: int, settings: dict[str, Any], expected: list[int]
 ) -> None:
-    assert sizes_to_try(plan_of(data, weights_file, **settings), median_side) == expected
+    plan = plan_of(data, weights_file, **settings)
+    assert sizes_to_try(plan.recipe, plan.setup.preprocessing, median_side) == expected
 
 
 def fake_features(monkeypatch: pytest.MonkeyPatch, sharpness: dict[int, float]) -> None:

@@ -67,13 +67,13 @@ def decide_transfer(
     arithmetic = Arithmetic(device, choose_precision(recipe.precision, device, preprocessing.size))
     timed = recipe.model_copy(update={"batch_size": TIMED_PICTURES * world.world_size})
 
-    def measure(learn: Callable[[], object] | None) -> Forecast:
+    def measure(learn: Callable[[], object]) -> Forecast:
         with using_threads(threads_of(timed, setup, device, world).number):
             mine = forecast(setup.network, preprocessing.size, preprocessing.channels, arithmetic, learn)
         everyones = gather_from_all(mine, world)
         return Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
 
-    found = affordable_plan(recipe, setup.network, measure, (num_train, num_val))
+    found = affordable_plan(recipe, setup.network, measure, (num_train, num_val), folded_norms=setup.folded_norms)
     report(Remark(f"the network takes about {rough_time(found.seconds)} on this machine; --time-budget sets a limit"))
     if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
         found.changes.pop("keep_head", None)

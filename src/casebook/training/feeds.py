@@ -34,7 +34,7 @@ def feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> F
     recipe, data, setup = plan.recipe, plan.data, plan.setup
     split, num_pictures = data.split, len(data.split.train) + len(data.split.val)
     learning = parts(setup.network, strategy, recipe)
-    frozen = Frozen(setup.network, learning, folded_norms=bool(setup.weights and setup.weights.folded_norms))
+    frozen = Frozen(setup.network, learning, setup.folded_norms)
     epochs = plan.epochs_of(number)
 
     crops = choose_crops(recipe, data, setup.preprocessing, plan.policy, epochs, plan.world, report)

@@ -29,7 +29,7 @@ from .transfer import FEW, Choice, Frozen, parts
 
 HEAD_FILE = "head.safetensors"  # the best head of a run that is fine-tuning
 LEAST_EPOCHS = 4  # of fine-tuning; fewer are not worth the time
-PARTLY = ("last:2", "last:1")  # what is fine-tuned where everything would take too long
+TUNED = ("full", "last:2", "last:1")  # what is fine-tuned: the first that the time budget affords
 ALIKE = 0.8  # skill of a head on frozen features from which pictures are like those that the network has seen
 FEWEST_MISTAKES = 0.5  # of the head, expected on the validation pictures: with fewer, nothing is fine-tuned
 TIMED_STEPS = 2
@@ -107,21 +107,27 @@ class TransferPlan(NamedTuple):
 
 
 def affordable_plan(
-    recipe: Recipe, network: Any, measure: Callable[[Callable[[], object] | None], Forecast], counts: tuple[int, int]
+    recipe: Recipe,
+    network: Any,
+    measure: Callable[[Callable[[], object]], Forecast],
+    counts: tuple[int, int],
+    *,
+    folded_norms: bool = False,
 ) -> TransferPlan:
     """The plan that learns the most stages of those whose fine-tuning the time budget affords, else the head alone.
 
     `measure` makes a forecast for what is put into training mode; `counts` are the training and validation pictures.
     """
-    found = plan_transfer(recipe, measure(None), *counts)
-    for strategy in PARTLY:
-        if found.changes or int(strategy.removeprefix("last:")) >= len(network.stages):
-            continue
-        learn = Frozen(network, parts(network, strategy, recipe)).train
-        found = plan_transfer(recipe, measure(learn), *counts, strategy=strategy)
+    strategies = [one for one in TUNED if one == "full" or int(one.removeprefix("last:")) < len(network.stages)]
+    plans = []
+    for strategy in strategies:
+        learn = Frozen(network, parts(network, strategy, recipe), folded_norms).train
+        plans.append(plan_transfer(recipe, measure(learn), *counts, strategy=strategy))
         for weight in network.parameters():
             weight.requires_grad_(True)
-    return found
+        if plans[-1].changes:
+            break
+    return plans[-1]
 
 
 def plan_transfer(

@@ -123,6 +123,16 @@ class ModelSetup:
     departures: list[str]
     notes: list[str]
 
+    @property
+    def folded_norms(self) -> bool:
+        """Whether the starting weights carry no batch-norm statistics: see `Frozen`."""
+        return self.weights is not None and self.weights.folded_norms
+
+
+def median_side_of(data: PictureData) -> int:
+    """The median shorter side of the training pictures in pixels."""
+    return int(np.median([min(data.sizes[index]) for index in data.split.train]))
+
 
 def set_up_model(recipe: Recipe, data: PictureData) -> ModelSetup:
     """The recipe's network for the data's classes, with its starting weights."""
@@ -130,7 +140,7 @@ def set_up_model(recipe: Recipe, data: PictureData) -> ModelSetup:
     source, notes = data.source, []
     weights = resolve(recipe.weights, recipe.model) if recipe.weights else None
     given = weights.preprocessing if weights and weights.preprocessing else card.preprocessing
-    median_side = int(np.median([min(data.sizes[i]) for i in data.split.train]))
+    median_side = median_side_of(data)
     size = recipe.input_size or given.size
     if not recipe.input_size and not weights and not card.fixed_input and median_side <= given.size // 2:
         size = max(32, median_side, 0 if "small_stem" in card.options else card.smallest_input)

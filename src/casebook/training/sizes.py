@@ -18,11 +18,13 @@ from ..data.split import numbers_of_tied
 from ..device import ThreadTuner
 from ..errors import DataError
 from ..models import model_card
-from ..progress import Reporter
+from ..preprocessing import Preprocessing
+from ..progress import Remark, Reporter
 from .distributed import gather_from_all
 from .feeds import extractor_of
 from .logistic import least_losses, within_noise
-from .plan import SMALL_INPUT, Plan
+from .plan import SMALL_INPUT, Plan, median_side_of
+from .recipe import Recipe
 
 SHARES = (4 / 7, 5 / 7)  # of the network's own size: 128 and 160 of 224 pixels
 STEP = 32  # pixels: networks halve their input five times
@@ -53,10 +55,13 @@ class SizeTrial(NamedTuple):
         )
 
 
-def sizes_to_try(plan: Plan, median_side: int) -> list[int]:
-    """The sizes in pixels, rising, the network's own last; only that one where there is nothing to choose."""
-    recipe, preprocessing, card = plan.recipe, plan.setup.preprocessing, model_card(plan.recipe.model)
-    own, is_magnified = preprocessing.size, preprocessing.resize_side > median_side
+def sizes_to_try(recipe: Recipe, preprocessing: Preprocessing, median_side: int) -> list[int]:
+    """The sizes in pixels, rising, the network's own last; only that one where there is nothing to choose.
+
+    `median_side` is that of the pictures' shorter sides.
+    """
+    card, own = model_card(recipe.model), preprocessing.size
+    is_magnified = preprocessing.resize_side > median_side
     if recipe.input_size or recipe.policy != "auto" or card.fixed_input or not is_magnified:
         return [own]
     least = max(SMALL_INPUT + 1, card.smallest_input)
@@ -69,13 +74,13 @@ def try_sizes(plan: Plan, report: Reporter) -> SizeTrial | None:
 
     Process 0 does the work.
     """
-    data = plan.data
-    median_side = int(np.median([min(data.sizes[index]) for index in data.split.train]))
-    sizes = sizes_to_try(plan, median_side)
+    sizes = sizes_to_try(plan.recipe, plan.setup.preprocessing, median_side_of(plan.data))
     found = None
     if len(sizes) > 1 and plan.world.is_first:
+        listed = f"{', '.join(str(size) for size in sizes[:-1])} and {sizes[-1]}"
+        report(Remark(f"the pictures are small, so the network first sees some of them at {listed} pixels"))
         try:
-            found = _compared(plan, sizes, median_side, report)
+            found = _compared(plan, sizes, report)
         except DataError:  # too few pictures for cross-validation
             found = None
     return gather_from_all(found, plan.world)[0]
@@ -87,7 +92,7 @@ def at_size(plan: Plan, size: int) -> Plan:
     return dataclasses.replace(plan, setup=dataclasses.replace(plan.setup, preprocessing=preprocessing))
 
 
-def _compared(plan: Plan, sizes: Sequence[int], median_side: int, report: Reporter) -> SizeTrial:
+def _compared(plan: Plan, sizes: Sequence[int], report: Reporter) -> SizeTrial:
     data, recipe = plan.data, plan.recipe
     chosen = np.array(data.split.train)
     if len(chosen) > MOST_COMPARED:
@@ -105,4 +110,4 @@ def _compared(plan: Plan, sizes: Sequence[int], median_side: int, report: Report
     means = {size: float(of_size.mean()) for size, of_size in losses.items()}
     best = min(means, key=lambda size: means[size])
     taken = next(size for size in sizes if within_noise(losses[size] - losses[best]))
-    return SizeTrial(taken, means, len(losses[best]), median_side)
+    return SizeTrial(taken, means, len(losses[best]), median_side_of(data))

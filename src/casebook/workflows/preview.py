@@ -13,8 +13,9 @@ from ..preprocessing import Preprocessing
 from ..progress import Reporter, silent
 from ..training.features import Arithmetic
 from ..training.fine_tuning import TIMED_PICTURES, Forecast, affordable_plan, forecast
-from ..training.plan import resolve_model, set_up_model
+from ..training.plan import median_side_of, resolve_model, set_up_model
 from ..training.recipe import Recipe, make_recipe
+from ..training.sizes import sizes_to_try
 from ..training.transfer import choose_transfer
 
 
@@ -66,8 +67,14 @@ def preview(
     def measure(learn: Callable[[], object] | None = None) -> Forecast:
         return _forecast(chosen, setup.network, setup.preprocessing, learn)
 
+    notes = [*pictures.source.notes, *split.notes]
     if chosen.transfer == "auto" and not chosen.two_phase and chosen.weights:
-        found = affordable_plan(chosen, setup.network, measure, (num_train, num_val))
+        counts = (num_train, num_val)
+        found = affordable_plan(chosen, setup.network, measure, counts, folded_norms=setup.folded_norms)
+        smaller = sizes_to_try(chosen, setup.preprocessing, median_side_of(pictures))[:-1]
+        if smaller:
+            listed = " and ".join(str(size) for size in smaller)
+            notes.append(f"the pictures are small, so {listed} pixels are tried too; with these it takes less time")
         chosen, choice, seconds = chosen.model_copy(update=found.changes), found.choice, found.seconds
     else:
         choice = choose_transfer(chosen, num_train / len(classes))
@@ -85,7 +92,7 @@ def preview(
         num_test=len(split.test),
         epochs=chosen.epochs,
         seconds=seconds,
-        notes=(*pictures.source.notes, *split.notes),
+        notes=tuple(notes),
     )
 
 
