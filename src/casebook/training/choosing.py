@@ -12,7 +12,7 @@ from ..augmentation.policy import KINDS
 from ..data.datasets import PictureData
 from ..data.duplicates import duplicates
 from ..data.split import numbers_of_tied
-from ..device import Threads, ThreadTuner, choose_precision, choose_threads, using_threads
+from ..device import Stopwatch, Threads, ThreadTuner, choose_precision, choose_threads, using_threads
 from ..errors import DataError, RecipeError
 from ..models import model_card
 from ..progress import Remark, Reporter
@@ -38,7 +38,7 @@ class Decision(NamedTuple):
     choice: Choice
     setup: ModelSetup
     expected_seconds: float = 0.0
-    """What the network will take by a forecast; 0 where none was made."""
+    """What the network takes: for sizes it took, for the rest by a forecast; 0 where none was made."""
     head: HeadTrial | None = None
     """Where heads were tried in cross-validation."""
     sizes: SizeTrial | None = None
@@ -59,10 +59,11 @@ def decide_transfer(
     if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
         return Decision(recipe, choose_transfer(recipe, pictures_per_class), setup)
     plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
-    sizes = None
+    sizes, watch = None, Stopwatch()
     if _should_solve(recipe, setup, data) and (sizes := try_sizes(plan, report)):
         plan = at_size(plan, sizes.size)
         setup = plan.setup
+    spent_seconds = watch.seconds
     preprocessing = setup.preprocessing
     arithmetic = Arithmetic(device, choose_precision(recipe.precision, device, preprocessing.size))
     timed = recipe.model_copy(update={"batch_size": TIMED_PICTURES * world.world_size})
@@ -73,7 +74,10 @@ def decide_transfer(
         everyones = gather_from_all(mine, world)
         return Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
 
-    found = affordable_plan(recipe, setup.network, measure, (num_train, num_val), folded_norms=setup.folded_norms)
+    left = {"time_budget_minutes": max(1e-6, recipe.time_budget_minutes - spent_seconds / 60)}
+    found = affordable_plan(
+        recipe.model_copy(update=left), setup.network, measure, (num_train, num_val), folded_norms=setup.folded_norms
+    )
     report(Remark(f"the network takes about {rough_time(found.seconds)} on this machine; --time-budget sets a limit"))
     if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
         found.changes.pop("keep_head", None)
@@ -93,7 +97,9 @@ def decide_transfer(
                 found.changes["head_penalty"] = recipe.head_penalty
             if recipe.class_weights == "auto" and trial.balanced:
                 found.changes["class_weights"] = "balanced"
-    return Decision(recipe.model_copy(update=found.changes), found.choice, setup, found.seconds, trial, sizes)
+    return Decision(
+        recipe.model_copy(update=found.changes), found.choice, setup, spent_seconds + found.seconds, trial, sizes
+    )
 
 
 def _should_solve(recipe: Recipe, setup: ModelSetup, data: PictureData) -> bool:
