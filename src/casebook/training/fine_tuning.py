@@ -16,9 +16,11 @@ from scipy.special import softmax
 from torch import Tensor
 
 from ..device import Stopwatch, autocast
+from ..models.layers import overwriting_activations
 from ..models.weights import read_weights
 from ..runner.unsure import SMALLEST
 from .batch_size import sum_of_outputs
+from .depthwise import spreading_gradients
 from .distributed import World, gather_from_all
 from .features import Arithmetic
 from .logistic import HeadTrial
@@ -56,7 +58,7 @@ def forecast(
 ) -> Forecast:
     """Times steps of the network on blank pictures of `size` pixels. Its weights and statistics stay as they are.
 
-    `learn` puts what learns into training mode; by default that is all.
+    The steps compute as those of the trainer do. `learn` puts what learns into training mode; by default that is all.
     """
     device, dtype = arithmetic.device, arithmetic.dtype
     was_training, state = network.training, {name: value.clone() for name, value in network.state_dict().items()}
@@ -82,10 +84,11 @@ def forecast(
         return loss.detach()
 
     try:
-        network.eval()
-        forward_seconds = seconds(forward)
-        (learn or network.train)()
-        return Forecast(seconds(backward), forward_seconds)
+        with overwriting_activations(network), spreading_gradients(network, device, dtype):
+            network.eval()
+            forward_seconds = seconds(forward)
+            (learn or network.train)()
+            return Forecast(seconds(backward), forward_seconds)
     finally:
         network.zero_grad(set_to_none=True)
         network.load_state_dict(state)
