@@ -236,8 +236,11 @@ def state(studio: Any) -> tuple[list, list]:
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.name)
 def test_it_is_refused_and_changes_nothing(studio: Any, asked: Asked) -> None:
     before = state(studio)
-    status, headers, body = sent(studio, raw(studio, asked))
-    assert status == asked.status, body
+    for _ in range(5):  # a connection that is closed before all was sent may lose the end of the answer
+        status, headers, body = sent(studio, raw(studio, asked))
+        assert status == asked.status, body
+        if len(body) == int(headers.get("content-length", len(body))):
+            break
     if asked.code:
         error = json.loads(body)["error"]
         assert error["code"] == asked.code

@@ -68,6 +68,7 @@ def test_a_lesson_is_written_when_it_is_opened_and_its_links_stay_in_the_studio(
     frame.locator("h2").last.wait_for()
 
 
+@pytest.mark.usefixtures("page")  # the test before, in Chromium, writes the lesson
 def test_nothing_in_a_lesson_can_run(studio: Any) -> None:
     status, headers, _ = studio.request("GET", PAGE.format("keras-residual-blocks"), {"Cookie": studio.cookie})
     assert status == 200

@@ -196,7 +196,7 @@ def answer_fold(
 def _try_penalties(
     features: NDArray[np.floating], labels: Labels, folds: Labels, num_classes: int, penalties: Sequence[float]
 ) -> tuple[dict[float, NDArray[np.float64]], dict[float, NDArray[np.float64]]]:
-    """(N, num_classes) probabilities and (N,) log losses in the folds, for each penalty that was tried; they fall."""
+    """(N, num_classes) probabilities and (N,) log losses in the folds, for each of the falling penalties tried."""
     answers: dict[float, NDArray[np.float64]] = {}
     losses: dict[float, NDArray[np.float64]] = {}
     least = math.inf

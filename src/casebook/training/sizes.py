@@ -62,7 +62,8 @@ def sizes_to_try(recipe: Recipe, preprocessing: Preprocessing, median_side: int)
     """
     card, own = model_card(recipe.model), preprocessing.size
     is_magnified = preprocessing.resize_side > median_side
-    if recipe.input_size or recipe.policy != "auto" or card.fixed_input or not is_magnified:
+    takes_others = not card.fixed_input and card.family != "yours"  # a module from elsewhere may take one size alone
+    if recipe.input_size or recipe.policy != "auto" or not takes_others or not is_magnified:
         return [own]
     least = max(SMALL_INPUT + 1, card.smallest_input)
     smaller = {round(share * own / STEP) * STEP for share in SHARES}
