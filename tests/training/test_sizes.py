@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import casebook
 from casebook.data.datasets import PictureData, SplitSettings
-from casebook.models import create_model
+from casebook.models import create_model, model_card
 from casebook.models.weights import save_weights
 from casebook.training import sizes
 from casebook.training.distributed import ALONE
@@ -65,6 +65,19 @@ def test_small_pictures_are_tried_at_smaller_sizes(
 ) -> None:
     plan = plan_of(data, weights_file, **settings)
     assert sizes_to_try(plan.recipe, plan.setup.preprocessing, median_side) == expected
+
+
+@pytest.mark.parametrize(
+    ("of_card", "expected"),
+    [({"fixed_input": True}, [224]), ({"family": "yours"}, [224]), ({"smallest_input": 150}, [160, 224])],
+)
+def test_a_network_gets_no_size_that_it_may_not_take(
+    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, of_card: dict[str, Any], expected: list[int]
+) -> None:
+    plan = plan_of(data, weights_file)
+    card = dataclasses.replace(model_card("mobilenet_v2"), **of_card)
+    monkeypatch.setattr(sizes, "model_card", lambda name: card)
+    assert sizes_to_try(plan.recipe, plan.setup.preprocessing, 28) == expected
 
 
 def fake_features(monkeypatch: pytest.MonkeyPatch, sharpness: dict[int, float]) -> None:

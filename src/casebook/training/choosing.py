@@ -59,11 +59,11 @@ def decide_transfer(
     if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
         return Decision(recipe, choose_transfer(recipe, pictures_per_class), setup)
     plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
-    sizes, watch = None, Stopwatch()
-    if _should_solve(recipe, setup, data) and (sizes := try_sizes(plan, report)):
+    solves_head, sizes, watch = _should_solve(recipe, setup, data), None, Stopwatch()
+    if solves_head and (sizes := try_sizes(plan, report)):
         plan = at_size(plan, sizes.size)
         setup = plan.setup
-    spent_seconds = watch.seconds
+    spent_seconds = max(gather_from_all(watch.seconds, world))  # all processes plan the same epochs
     preprocessing = setup.preprocessing
     arithmetic = Arithmetic(device, choose_precision(recipe.precision, device, preprocessing.size))
     timed = recipe.model_copy(update={"batch_size": TIMED_PICTURES * world.world_size})
@@ -82,7 +82,7 @@ def decide_transfer(
     if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
         found.changes.pop("keep_head", None)
     trial = None
-    if _should_solve(recipe, setup, data):
+    if solves_head:
         train, _ = extracted(plan, report, ThreadTuner())
         try:
             trial = cross_validate_heads(plan, train)

@@ -58,7 +58,8 @@ def forecast(
 ) -> Forecast:
     """Times steps of the network on blank pictures of `size` pixels. Its weights and statistics stay as they are.
 
-    The steps compute as those of the trainer do. `learn` puts what learns into training mode; by default that is all.
+    The steps are computed as the trainer computes them. `learn` puts what learns into training mode; by default that
+    is all.
     """
     device, dtype = arithmetic.device, arithmetic.dtype
     was_training, state = network.training, {name: value.clone() for name, value in network.state_dict().items()}
