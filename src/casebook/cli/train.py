@@ -41,7 +41,7 @@ def train(
     schedule: str = typer.Option(None, help="cosine, step, one-cycle or constant."),
     input_size: int = typer.Option(None, "--input-size", help="Side of the network's input in pixels."),
     resize: str = typer.Option(
-        None, "--resize", help="shorter (crop the centre), letterbox (pad to a square) or squash."
+        None, "--resize", help="shorter (crop the centre), letterbox (pad to a square), squash, or auto."
     ),
     policy: str = typer.Option(None, help="Augmentation policy; 'casebook augment' lists all."),
     class_weights: str = typer.Option(None, help="balanced for classes of very different sizes, none, or auto."),
@@ -116,13 +116,17 @@ def train(
 
 def _explain(choice: dict[str, Any], seconds: float) -> None:
     """Prints why a training learned what it learned."""
-    names = ("networks", "head", "sizes", "expected_seconds")
-    networks, head, sizes, expected = (choice.get(name) for name in names)
+    names = ("networks", "head", "input", "expected_seconds")
+    networks, head, tried, expected = (choice.get(name) for name in names)
     print(f"plan: {choice['plan'] or choice['reason']}")
-    if sizes:
-        losses = ", ".join(f"{loss:.3f} at {size}" for size, loss in sizes["losses"].items())
-        print(f"tried inputs of several sizes, with heads on {sizes['num_pictures']} training pictures, in folds: log "
-              f"loss {losses} pixels; taken is {sizes['size']}")  # fmt: skip
+    if tried and len(tried["resizes"]) > 1:
+        losses = ", ".join(f"{loss:.3f} with {name}" for name, loss in tried["resizes"].items())
+        print(f"tried ways of resizing, with heads on {tried['num_pictures']} training pictures, in folds: log loss "
+              f"{losses}; taken is {tried['resize']}")  # fmt: skip
+    if tried and len(tried["sizes"]) > 1:
+        losses = ", ".join(f"{loss:.3f} at {size}" for size, loss in tried["sizes"].items())
+        print(f"tried inputs of several sizes, with heads on {tried['num_pictures']} training pictures, in folds: log "
+              f"loss {losses} pixels; taken is {tried['size']}")  # fmt: skip
     if head:
         losses = ", ".join(f"{loss:.3f} at {penalty}" for penalty, loss in head["losses"].items())
         print(f"tried heads on {head['num_pictures']} training pictures, in folds: log loss {losses}; taken is "

@@ -21,10 +21,10 @@ from .distributed import World, gather_from_all
 from .features import Arithmetic, Features
 from .feeds import extracted
 from .fine_tuning import TIMED_PICTURES, Forecast, adapted, affordable_plan, forecast, rough_time
+from .inputs import InputTrial, prepared_as, try_inputs
 from .logistic import HeadTrial, try_heads
 from .plan import ModelSetup, Plan, choose_policy
 from .recipe import Recipe
-from .sizes import SizeTrial, at_size, try_sizes
 from .transfer import Choice, choose_transfer
 from .trials import open_operations, try_operations
 
@@ -38,11 +38,11 @@ class Decision(NamedTuple):
     choice: Choice
     setup: ModelSetup
     expected_seconds: float = 0.0
-    """What the network takes: for sizes it took, for the rest by a forecast; 0 where none was made."""
+    """What the network takes: for trials of its input it took, for the rest by a forecast; 0 where none was made."""
     head: HeadTrial | None = None
     """Where heads were tried in cross-validation."""
-    sizes: SizeTrial | None = None
-    """Where the network's input was tried at several sizes."""
+    input: InputTrial | None = None
+    """Where ways of resizing or sizes of the network's input were tried."""
 
 
 def decide_transfer(
@@ -59,9 +59,10 @@ def decide_transfer(
     if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
         return Decision(recipe, choose_transfer(recipe, pictures_per_class), setup)
     plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
-    solves_head, sizes, watch = _should_solve(recipe, setup, data), None, Stopwatch()
-    if solves_head and (sizes := try_sizes(plan, report)):
-        plan = at_size(plan, sizes.size)
+    solves_head, tried, watch = _should_solve(recipe, setup, data), None, Stopwatch()
+    if solves_head and (tried := try_inputs(plan, report)):
+        recipe = recipe.model_copy(update={"resize": tried.resize})
+        plan = prepared_as(plan, size=tried.size, resize=tried.resize)
         setup = plan.setup
     spent_seconds = max(gather_from_all(watch.seconds, world))  # all processes plan the same epochs
     preprocessing = setup.preprocessing
@@ -98,7 +99,7 @@ def decide_transfer(
             if recipe.class_weights == "auto" and trial.balanced:
                 found.changes["class_weights"] = "balanced"
     return Decision(
-        recipe.model_copy(update=found.changes), found.choice, setup, spent_seconds + found.seconds, trial, sizes
+        recipe.model_copy(update=found.changes), found.choice, setup, spent_seconds + found.seconds, trial, tried
     )
 
 

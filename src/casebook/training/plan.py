@@ -134,6 +134,12 @@ def median_side_of(data: PictureData) -> int:
     return int(np.median([min(data.sizes[index]) for index in data.split.train]))
 
 
+def lost_end_notes(data: PictureData, preprocessing: Preprocessing) -> list[str]:
+    """What a central crop costs, where it leaves out much of many training pictures."""
+    note = lost_ends(data.scan.facts[index] for index in data.split.train)
+    return [note] if note and preprocessing.resize == "shorter" else []
+
+
 def set_up_model(recipe: Recipe, data: PictureData) -> ModelSetup:
     """The recipe's network for the data's classes, with its starting weights."""
     card = model_card(recipe.model)
@@ -161,8 +167,6 @@ def set_up_model(recipe: Recipe, data: PictureData) -> ModelSetup:
     if value_range := choose_value_range(trained):
         preprocessing = dataclasses.replace(preprocessing, value_range=value_range)
     notes += _deep_notes(trained, value_range)
-    if preprocessing.resize == "shorter" and (note := lost_ends(trained)):
-        notes.append(note)
     options: dict[str, Any] = dict(weights.options) if weights else {}
     options |= {"num_classes": len(source.classes), "in_channels": preprocessing.channels}
     if not weights and size <= SMALL_INPUT and "small_stem" in card.options and card.input_size > SMALL_INPUT:

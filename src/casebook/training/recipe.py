@@ -32,7 +32,9 @@ class Recipe(BaseModel):
     weights: str = Field("", description="where to start: file, run folder or published name; empty: from scratch")
     input_size: int = Field(0, ge=0, le=2048, description="side of the network's input in pixels; 0: the model's")
     resize: Literal["auto", "shorter", "squash", "letterbox"] = Field(
-        "auto", description="how pictures become square: shorter crops the centre, letterbox pads; auto: as the model's"
+        "auto",
+        description="how pictures become square: shorter crops the centre, letterbox pads, squash stretches; auto: as "
+        "the weights', unless transfer = auto finds a better way",
     )
     network: dict[str, bool | int | float | str] = Field(
         {}, description="options of the network, such as network.auxiliary_heads = 2; 'casebook models NAME' lists them"

@@ -38,7 +38,7 @@ from .feeds import Feed, feed_features, feed_pictures
 from .fine_tuning import HEAD_FILE, judge_run
 from .logistic import fit_logistic
 from .objective import OBJECTIVES
-from .plan import Plan, prepare_data, resolve_model, set_up_model
+from .plan import Plan, lost_end_notes, prepare_data, resolve_model, set_up_model
 from .recipe import Recipe, validated
 from .run import (
     ATTEMPT_FILE,
@@ -201,7 +201,8 @@ def _train(
         decision = decide_transfer(recipe, data, setup, device, world, report)
         recipe, choice, setup = decision.recipe, decision.choice, decision.setup
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
-        notes += [decision.sizes.reason] if decision.sizes else []
+        notes += decision.input.reasons if decision.input else []
+        notes += lost_end_notes(data, setup.preprocessing)
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
         recipe, remark = choose_augmentation(recipe, choice, data, setup, world)
@@ -363,7 +364,7 @@ def _write_start(run: Run, plan: Plan, decision: Decision, notes: list[str]) -> 
             "plan": plan.choice.reason,
             **({"expected_seconds": round(decision.expected_seconds, 1)} if decision.expected_seconds else {}),
             **({"head": decision.head.to_dict()} if decision.head else {}),
-            **({"sizes": decision.sizes.to_dict()} if decision.sizes else {}),
+            **({"input": decision.input.to_dict()} if decision.input else {}),
             "notes": notes,
         },
     )

@@ -1,0 +1,220 @@
+"""How a network sees pictures: what is tried, what decides, and that the recipe repeats it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import casebook
+from casebook.data.datasets import PictureData, SplitSettings
+from casebook.models import create_model, model_card
+from casebook.models.weights import save_weights
+from casebook.training import inputs
+from casebook.training.distributed import ALONE
+from casebook.training.features import FeatureExtractor, Features
+from casebook.training.inputs import InputTrial, prepared_as, resizes_to_try, sizes_to_try, try_inputs
+from casebook.training.plan import Plan, lost_end_notes, set_up_model
+from casebook.training.recipe import make_recipe
+from casebook.training.transfer import Choice
+
+SETTINGS: dict[str, Any] = {
+    "model": "mobilenet_v2", "workers": 0, "device": "cpu", "precision": "fp32", "near_duplicates": False, "threads": 1,
+    "time_budget_minutes": 1e-4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of MobileNet v2."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mobilenet_v2.safetensors"
+    save_weights(path, create_model("mobilenet_v2", num_classes=10).state_dict(), {"architecture": "mobilenet_v2"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(photo_folder: Path) -> PictureData:
+    """The photographs: 80 pixels high."""
+    return casebook.load_data(photo_folder, SplitSettings(near_duplicates=False))
+
+
+def of_sides(data: PictureData, width: int, height: int) -> PictureData:
+    """The same pictures, of which the scan says that they have these sides."""
+    facts = tuple(dataclasses.replace(one, width=width, height=height) for one in data.scan.facts)
+    return dataclasses.replace(data, scan=dataclasses.replace(data.scan, facts=facts))
+
+
+def plan_of(data: PictureData, weights_file: Path, **settings: Any) -> Plan:
+    given: dict[str, Any] = {"model": "mobilenet_v2", "weights": str(weights_file)} | settings
+    recipe = make_recipe("transfer", data=data.source.name, near_duplicates=False, **given)
+    return Plan(recipe, data, set_up_model(recipe, data), Choice("head", ""), torch.device("cpu"), ALONE)
+
+
+@pytest.mark.parametrize(
+    ("median_side", "settings", "expected"),
+    [
+        (28, {}, [128, 160, 224]),
+        (255, {}, [128, 160, 224]),
+        (256, {}, [224]),
+        (500, {}, [224]),
+        (28, {"input_size": 96}, [96]),
+        (28, {"policy": "alexnet"}, [224]),
+        (28, {"model": "resnet20", "weights": "cifar10"}, [32]),
+    ],
+)
+def test_small_pictures_are_tried_at_smaller_sizes(
+    data: PictureData, weights_file: Path, median_side: int, settings: dict[str, Any], expected: list[int]
+) -> None:
+    plan = plan_of(data, weights_file, **settings)
+    assert sizes_to_try(plan.recipe, plan.setup.preprocessing, median_side) == expected
+
+
+@pytest.mark.parametrize(
+    ("of_card", "expected"),
+    [({"fixed_input": True}, [224]), ({"family": "yours"}, [224]), ({"smallest_input": 150}, [160, 224])],
+)
+def test_a_network_gets_no_size_that_it_may_not_take(
+    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, of_card: dict[str, Any], expected: list[int]
+) -> None:
+    plan = plan_of(data, weights_file)
+    card = dataclasses.replace(model_card("mobilenet_v2"), **of_card)
+    monkeypatch.setattr(inputs, "model_card", lambda name: card)
+    assert sizes_to_try(plan.recipe, plan.setup.preprocessing, 28) == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "settings", "expected"),
+    [
+        ((120, 80), {}, ["shorter", "squash", "letterbox"]),
+        ((80, 120), {}, ["shorter", "squash", "letterbox"]),
+        ((81, 80), {}, ["shorter", "squash"]),
+        ((120, 80), {"resize": "shorter"}, ["shorter"]),
+        ((120, 80), {"policy": "alexnet"}, ["shorter"]),
+    ],
+)
+def test_ways_of_resizing_are_tried_where_they_differ(
+    data: PictureData, weights_file: Path, side: tuple[int, int], settings: dict[str, Any], expected: list[str]
+) -> None:
+    plan = plan_of(data, weights_file, **settings)
+    pictures = of_sides(data, side[0], side[1])
+    assert resizes_to_try(plan.recipe, plan.setup.preprocessing, pictures) == expected
+
+
+@pytest.mark.parametrize(("own", "other"), [("shorter", "squash"), ("squash", "shorter"), ("letterbox", "shorter")])
+def test_square_pictures_have_one_other_way(data: PictureData, weights_file: Path, own: Any, other: str) -> None:
+    plan = plan_of(data, weights_file)
+    pictures = of_sides(data, 80, 80)
+    preprocessing = dataclasses.replace(plan.setup.preprocessing, resize=own)
+    assert resizes_to_try(plan.recipe, preprocessing, pictures) == [own, other]
+
+
+def fake_features(monkeypatch: pytest.MonkeyPatch, sharpness: dict[int | str, float]) -> list[tuple[str, int]]:
+    """Features that tell the classes apart as well as `sharpness` says for each size and each way of resizing, in place
+    of a network's; the list is of what was asked for."""
+    asked: list[tuple[str, int]] = []
+
+    def extract(self: FeatureExtractor, source: Any, indices: list[int], contents: Any) -> Features:
+        labels, preprocessing = source.truth(np.array(indices)), self.preprocessing
+        asked.append((preprocessing.resize, preprocessing.size))
+        values: NDArray[Any] = np.random.default_rng(0).normal(0, 1, (len(indices), 1, 8))
+        values[:, 0, 0] += (sharpness.get(preprocessing.size, 0) + sharpness.get(preprocessing.resize, 0)) * labels
+        return Features(values.astype(np.float32), np.array(indices, np.int64), {}, len(indices))
+
+    monkeypatch.setattr(FeatureExtractor, "__call__", extract)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "size"),
+    [({128: 5, 160: 2, 224: 1}, 128), ({128: 0, 160: 5, 224: 5}, 160), ({128: 0, 160: 0, 224: 5}, 224)],
+)
+def test_the_smallest_size_within_noise_of_the_best_is_taken(
+    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, sharpness: dict[int | str, float], size: int
+) -> None:
+    fake_features(monkeypatch, sharpness)
+    plan = plan_of(data, weights_file)
+    found = try_inputs(plan, lambda event: None)
+    assert found is not None
+    assert (found.resize, found.size, found.median_side, list(found.sizes)) == ("shorter", size, 80, [128, 160, 224])
+    assert found.num_pictures == len(data.split.train)
+    assert f"{size}x{size}" in found.reasons[-1]
+    expected = dataclasses.replace(plan.setup.preprocessing, size=size)
+    assert prepared_as(plan, size=size, resize=found.resize).setup.preprocessing == expected
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "resize"),
+    [
+        ({"shorter": 1.0, "squash": 1.0, "letterbox": 1.0}, "shorter"),
+        ({"shorter": 0.0, "squash": 2.0, "letterbox": 1.0}, "squash"),
+        ({"shorter": 0.0, "squash": 0.0, "letterbox": 2.0}, "letterbox"),
+        ({"shorter": 2.0, "squash": 0.0, "letterbox": 0.0}, "shorter"),
+    ],
+)
+def test_the_first_way_of_resizing_within_noise_of_the_best_is_taken(
+    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, sharpness: dict[Any, float], resize: str
+) -> None:
+    asked = fake_features(monkeypatch, sharpness)
+    found = try_inputs(plan_of(data, weights_file), lambda event: None)
+    assert found is not None
+    assert found.resize == resize
+    assert list(found.resizes) == ["shorter", "squash", "letterbox"]
+    assert found.reasons[0].startswith(f"pictures become square by {resize}: ")
+    # The ways are compared at the smallest size, and the sizes with the way that was taken.
+    assert asked == [("shorter", 128), ("squash", 128), ("letterbox", 128), (resize, 160), (resize, 224)]
+
+
+def test_an_easy_set_keeps_the_way_of_the_weights(
+    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path
+) -> None:
+    asked = fake_features(monkeypatch, {"shorter": 20, "squash": 40})
+    found = try_inputs(plan_of(data, weights_file, input_size=224), lambda event: None)
+    assert found is not None
+    assert found.resizes["shorter"] < inputs.EASY
+    assert asked == [("shorter", 224)]
+    assert not found.reasons
+
+
+def test_many_pictures_are_compared_on_a_part(
+    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path
+) -> None:
+    fake_features(monkeypatch, {})
+    monkeypatch.setattr(inputs, "MOST_COMPARED", 20)
+    found = try_inputs(plan_of(data, weights_file), lambda event: None)
+    assert found is not None
+    assert found.num_pictures == 20
+
+
+def test_too_few_pictures_leave_the_networks_own_way(data: PictureData, weights_file: Path) -> None:
+    two = data.split.train[:1] + data.split.train[-1:]
+    split = data.split._replace(train=two)
+    assert try_inputs(plan_of(dataclasses.replace(data, split=split), weights_file), lambda event: None) is None
+
+
+def test_lost_ends_are_told_where_a_crop_leaves_them_out(data: PictureData, weights_file: Path) -> None:
+    pictures = of_sides(data, 300, 80)
+    preprocessing = plan_of(data, weights_file).setup.preprocessing
+    (note,) = lost_end_notes(pictures, preprocessing)
+    assert "a central crop keeps half of each or less" in note
+    assert lost_end_notes(pictures, dataclasses.replace(preprocessing, resize="squash")) == []
+    assert lost_end_notes(data, preprocessing) == []
+
+
+def test_a_run_says_what_it_tried_and_its_recipe_repeats_it(
+    photo_folder: Path, weights_file: Path, tmp_path: Path
+) -> None:
+    run = casebook.train(photo_folder, out=tmp_path / "auto", weights=str(weights_file), **SETTINGS)
+    tried = InputTrial(**run.choice["input"])
+    assert set(tried.sizes) == {"128", "160", "224"}
+    assert set(tried.resizes) == {"shorter", "squash", "letterbox"}
+    assert run.recipe.input_size == run.preprocessing.size == tried.size
+    assert run.recipe.resize == run.preprocessing.resize == tried.resize
+    assert any(f"sees the pictures at {tried.size}x{tried.size}" in note for note in run.evaluation["notes"])
+    again = casebook.train(recipe=run.path / "recipe.toml", out=tmp_path / "again")
+    assert "input" not in again.choice
+    assert again.recipe == run.recipe
+    assert (again.path / "model.safetensors").read_bytes() == (run.path / "model.safetensors").read_bytes()
