@@ -193,6 +193,50 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
+class Counting(nn.Module):
+    """A batch norm and a layer, which note how many pictures each pass has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.layer, self.passes = nn.BatchNorm2d(1), nn.Linear(1024, 10), list[int]()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.passes += [len(images)] if torch.is_grad_enabled() else []
+        return self.layer(self.norm(images).flatten(1))
+
+    def train_layer_alone(self) -> None:
+        self.train()
+        self.norm.eval()
+
+
+def stepped(name: Any, *, frozen_norm: bool, **settings: Any) -> tuple[Counting, torch.Tensor]:
+    """The network after one step on 40 mixed pictures, and the step's sums."""
+    inputs, labels = real_digits(40)
+    network = Counting()
+    stepper = Stepper(network, Phase(1, name), plain_recipe(**settings), torch.device("cpu"))
+    (network.train_layer_alone if frozen_norm else network.train)()
+    batch = Inputs(inputs, labels, torch.linspace(0.5, 1, 40))
+    return network, stepper.step(iter([batch]), [40], 0.1)
+
+
+def test_fine_tuning_on_a_cpu_takes_a_batch_in_parts_with_the_same_gradient() -> None:
+    whole, sums = stepped("train", frozen_norm=True)
+    in_parts, sums_of_parts = stepped("tune", frozen_norm=True)
+    assert (whole.passes, in_parts.passes) == ([40], [16, 16, 8])
+    torch.testing.assert_close(sums_of_parts, sums)
+    for ours, theirs in zip(in_parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("frozen_norm", "settings"), [(False, {}), (True, {"compile": True})])
+def test_a_batch_stays_whole_where_a_norm_looks_at_it_or_it_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, frozen_norm: bool, settings: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    assert stepped("tune", frozen_norm=frozen_norm, **settings)[0].passes == [40]
+
+
 def test_averaged_weights_are_validated_and_kept(tmp_path: Path) -> None:
     from casebook.models.weights import read_weights
 

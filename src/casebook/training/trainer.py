@@ -55,6 +55,7 @@ MACHINE_SETTINGS = {
     "data",
     "weights",
 }
+PART = 16  # pictures of a batch that a CPU fine-tunes on at once: larger parts leave its caches and take more memory
 TORCHRUN_SECONDS = 20  # torchrun passes a signal on to each process, which is no second wish to stop
 
 Part = tuple[str, nn.Module, float]  # name, module, rate scale
@@ -412,6 +413,7 @@ class Stepper:
         self.optimiser = make_optimiser(groups, recipe)
         self.average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
         self.module: Any = phase.module or network
+        self.norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         self.start = phase.start or self.module.train
         self.is_divided = has_divided(network)
         if world.world_size > 1 and not self.is_divided:
@@ -475,16 +477,31 @@ class Stepper:
             if is_empty:  # the other processes wait for a gradient: zeros, which must not move any statistics
                 stack.enter_context(_norms_in_evaluation(self.module))
                 inputs, labels = inputs.new_zeros((2, *inputs.shape[1:])), labels.new_zeros((2, *labels.shape[1:]))
-            with autocast(self.device, self.phase.dtype):
-                outputs = self.module(inputs)
-            losses = self._losses(outputs, labels)
-            if batch.own_share is not None and not is_empty:
-                others = self._losses(outputs, partners(labels))
-                losses = batch.own_share * losses + (1 - batch.own_share) * others
-            total = losses.sum() * (0.0 if is_empty else 1.0)
-            (total * (self.world.world_size / count)).backward()
-        sums = torch.stack([total.detach(), total.new_tensor(0 if is_empty else len(labels))])
+            mixed = None if batch.own_share is None or is_empty else partners(labels)
+            totals = []
+            for part in self._parts(len(labels)):
+                with autocast(self.device, self.phase.dtype):
+                    outputs = self.module(inputs[part])
+                losses = self._losses(outputs, labels[part])
+                if mixed is not None and batch.own_share is not None:
+                    own_share = batch.own_share[part]
+                    losses = own_share * losses + (1 - own_share) * self._losses(outputs, mixed[part])
+                total = losses.sum() * (0.0 if is_empty else 1.0)
+                (total * (self.world.world_size / count)).backward()
+                totals.append(total.detach())
+            total = torch.stack(totals).sum()
+        sums = torch.stack([total, total.new_tensor(0 if is_empty else len(labels))])
         return sums.to(accumulation_dtype(self.device))
+
+    def _parts(self, count: int) -> list[slice]:
+        """The parts of a batch of `count` pictures that pass through the network one after another.
+
+        The gradient of a batch is the sum over its parts, unless a batch norm looks at the whole batch.
+        """
+        in_parts = self.phase.name == "tune" and self.device.type == "cpu" and self.world.world_size == 1
+        if not in_parts or self.recipe.compile or any(norm.training for norm in self.norms):
+            return [slice(0, count)]
+        return [slice(first, min(first + PART, count)) for first in range(0, count, PART)]
 
     def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
         """(B,) the loss of each picture. Those of auxiliary heads are added with the network's weight for them, and the
