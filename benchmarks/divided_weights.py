@@ -23,7 +23,7 @@ from casebook.preprocessing import Preprocessing
 from casebook.training.distributed import World, gather_from_all, joined, own_part, whole
 from casebook.training.divided_weights import divide
 from casebook.training.recipe import make_recipe
-from casebook.training.trainer import Phase, Stepper
+from casebook.training.stepper import Phase, Stepper
 
 STEPS = 2
 

@@ -263,7 +263,8 @@ def casebook_worker(name: str, compiled: bool, options: argparse.Namespace) -> N
     from casebook.device import choose_device, synchronise, tune_allocator
     from casebook.models import create_model, model_card
     from casebook.training.recipe import make_recipe
-    from casebook.training.trainer import Phase, Trainer
+    from casebook.training.stepper import Phase
+    from casebook.training.trainer import Trainer
 
     tune_allocator()
     device, size = choose_device(options.device), sizes(options)

@@ -51,27 +51,27 @@ def child(part: int, size: int, batch_size: int) -> None:
     from casebook.data.loader import Inputs
     from casebook.device import choose_precision, tune_allocator
     from casebook.models import create_model
-    from casebook.training import trainer
+    from casebook.training import stepper
     from casebook.training.recipe import make_recipe
     from casebook.training.transfer import Frozen, parts
 
     tune_allocator()
     torch.set_num_threads(1)
-    trainer.PART = part
+    stepper.PART = part
     device, recipe = torch.device("cpu"), make_recipe("transfer", model="mobilenet_v2")
     network = create_model("mobilenet_v2", num_classes=10).to(memory_format=torch.channels_last)
     learning = parts(network, "full", recipe)
     start = Frozen(network, learning, folded_norms=True).train
-    phase = trainer.Phase(1, "tune", parts=learning, start=start, dtype=choose_precision("auto", device, size))
-    stepper = trainer.Stepper(network, phase, recipe, device)
+    phase = stepper.Phase(1, "tune", parts=learning, start=start, dtype=choose_precision("auto", device, size))
+    learner = stepper.Stepper(network, phase, recipe, device)
     pictures = torch.randn(batch_size, 3, size, size).contiguous(memory_format=torch.channels_last)
     batch = Inputs(pictures, torch.arange(batch_size) % 10)
-    with stepper.ready():
-        stepper.start()
-        stepper.step(iter([batch]), [batch_size], 1e-4)  # the first one allocates
+    with learner.ready():
+        learner.start()
+        learner.step(iter([batch]), [batch_size], 1e-4)  # the first one allocates
         started = time.process_time()
         for _ in range(STEPS):
-            stepper.step(iter([batch]), [batch_size], 1e-4)
+            learner.step(iter([batch]), [batch_size], 1e-4)
         seconds = time.process_time() - started
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(1000 * seconds / (STEPS * batch_size), peak_bytes / 2**30)

@@ -181,7 +181,8 @@ def casebook_worker(name: str, batch_size: int) -> None:
     from casebook.device import choose_device, choose_precision, choose_threads, tune_allocator, tuned_threads
     from casebook.models import create_model, model_card
     from casebook.training.recipe import make_recipe
-    from casebook.training.trainer import Phase, Trainer
+    from casebook.training.stepper import Phase
+    from casebook.training.trainer import Trainer
 
     tune_allocator()
     device, card = choose_device("cpu"), model_card(name)

@@ -254,7 +254,8 @@ def recomputed_worker(task: dict[str, Any]) -> None:
     from casebook.training.plan import make_prepare, prepare_data, set_up_model
     from casebook.training.recipe import make_recipe
     from casebook.training.run import Run
-    from casebook.training.trainer import Phase, Trainer
+    from casebook.training.stepper import Phase
+    from casebook.training.trainer import Trainer
     from casebook.training.transfer import Frozen, parts
 
     tune_allocator()

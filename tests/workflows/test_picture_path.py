@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import casebook
-from casebook.training.trainer import Stepper
+from casebook.training.stepper import Stepper
 
 ROOT = Path(casebook.__file__).parent
 Function = tuple[str, str]  # file below the package, qualified name

@@ -39,7 +39,8 @@ from ..progress import EpochEnded, Event, Remark, Reporter, silent
 from ..training.checkpoint import read_checkpoint
 from ..training.recipe import RECIPES, Recipe, validated
 from ..training.run import Run, keep_rows
-from ..training.trainer import Phase, Trainer
+from ..training.stepper import Phase
+from ..training.trainer import Trainer
 from ..training.transfer import Frozen, parts
 from .pictures import PictureSet
 

@@ -16,7 +16,7 @@ from .distributed import wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
 from .pipeline import choose_crops, choose_format
 from .plan import Plan
-from .trainer import Phase
+from .stepper import Phase
 from .transfer import Frozen, parts
 
 

@@ -6,38 +6,32 @@ a checkpoint computes what an undisturbed one would have computed.
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..augmentation.mixing import partners
 from ..data.loader import Inputs
-from ..device import Stopwatch, ThreadTuner, accumulation_dtype, autocast, choose_device
-from ..errors import DivergedError, Interrupted, RecipeError, RunError
-from ..models.layers import overwriting_activations
+from ..device import Stopwatch, ThreadTuner, accumulation_dtype, choose_device
+from ..errors import DivergedError, Interrupted, RunError
 from ..models.weights import save_weights
 from ..progress import EpochEnded, Reporter, StepEnded, silent
 from .checkpoint import write_checkpoint
-from .depthwise import spreading_gradients
 from .distributed import ALONE, World, gather_from_all, has_divided, own_part, sum_over_all, whole
-from .objective import objective_for
-from .optimise import WeightAverage, load_optimiser, make_optimiser, parameter_groups
-from .ranking import mean_average_precision
+from .optimise import WeightAverage
 from .recipe import Recipe
 from .run import Run, append_row, portable_state
 from .schedule import rate_factor
-from .selection import UNUSABLE_LOSS, is_better
+from .selection import is_better
+from .stepper import Phase, Stepper
 from .streams import BatchStream, as_stream
+from .validation import validate
 
 CHECK_EVERY = 20  # steps between looks at the loss where a look makes a GPU or other processes wait
 
@@ -55,27 +49,7 @@ MACHINE_SETTINGS = {
     "data",
     "weights",
 }
-PART = 16  # pictures of a batch that a CPU fine-tunes on at once: larger parts leave its caches and take more memory
 TORCHRUN_SECONDS = 20  # torchrun passes a signal on to each process, which is no second wish to stop
-
-Part = tuple[str, nn.Module, float]  # name, module, rate scale
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """One stretch of a training with its own learning parts and learning-rate schedule.
-
-    `module` is called on the inputs and gives logits (B, num_classes); by default it is the network itself. `start`
-    puts it into training mode, except for what is frozen. `number` counts the phases of a training from 0.
-    """
-
-    epochs: int
-    name: Literal["train", "head", "tune"] = "train"
-    module: nn.Module | None = None
-    parts: Sequence[Part] | None = None
-    start: Callable[[], object] | None = None
-    dtype: torch.dtype = torch.float32
-    number: int = 0
 
 
 @dataclasses.dataclass
@@ -196,7 +170,7 @@ class Trainer:
     def _is_stale(self) -> bool:
         return 0 < self.recipe.patience <= self.position.stale
 
-    def _train_epoch(self, phase: Phase, stepper: "Stepper", train: BatchStream, validation: BatchStream) -> None:
+    def _train_epoch(self, phase: Phase, stepper: Stepper, train: BatchStream, validation: BatchStream) -> None:
         recipe, position, alone = self.recipe, self.position, self.world.world_size == 1
         sizes = train.global_sizes()
         steps_per_epoch = math.ceil(len(sizes) / recipe.accumulate)
@@ -343,12 +317,12 @@ class Trainer:
         else:
             save_weights(self.run.path / "model.safetensors", state, {})
 
-    def _is_checkpoint_due(self, stepper: "Stepper") -> bool:
+    def _is_checkpoint_due(self, stepper: Stepper) -> bool:
         """By the clock; by that of process 0 where all must take part in a checkpoint."""
         due = self._since_checkpoint.seconds >= self.recipe.checkpoint_seconds
         return gather_from_all(due, self.world)[0] if stepper.is_divided else due
 
-    def _checkpoint(self, stepper: "Stepper") -> None:
+    def _checkpoint(self, stepper: Stepper) -> None:
         self._since_checkpoint.restart()
         if self.run is None or not (self.world.is_first or stepper.is_divided):
             return
@@ -386,198 +360,6 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-class Stepper:
-    """Turns batches into optimiser steps: the module, its optimiser and the average of its weights, for one phase.
-
-    Raises RecipeError when nothing in the phase's parts can learn.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        phase: Phase,
-        recipe: Recipe,
-        device: torch.device,
-        world: World = ALONE,
-        class_weights: Tensor | None = None,
-    ):
-        self.network, self.phase, self.recipe, self.device, self.world = network, phase, recipe, device, world
-        self.class_weights = class_weights
-        parts = [("network", network, 1.0)] if phase.parts is None else phase.parts
-        groups = parameter_groups(parts, weight_decay=recipe.weight_decay, decay_all=recipe.decay_all)
-        if not groups:
-            names = " and ".join(name for name, _, _ in parts)
-            raise RecipeError(
-                f"the {names} of this network has no weights to learn; use another transfer, such as full"
-            )
-        self.optimiser = make_optimiser(groups, recipe)
-        self.average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
-        self.module: Any = phase.module or network
-        self.norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        self.start = phase.start or self.module.train
-        self.is_divided = has_divided(network)
-        if world.world_size > 1 and not self.is_divided:
-            ids = [device.index] if device.type == "cuda" else None
-            self.module = nn.parallel.DistributedDataParallel(self.module, device_ids=ids)
-        if recipe.compile:
-            self.module = torch.compile(self.module)
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
-        state: dict[str, Any] = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
-        if self.average is not None:
-            state |= {"average": self.average.state, "average_updates": self.average.updates}
-        return state
-
-    def load(self, state: dict[str, Any]) -> None:
-        load_optimiser(self.optimiser, state["optimiser"])
-        if self.average is not None:
-            self.average.load(state["average"], state["average_updates"])
-
-    @contextlib.contextmanager
-    def ready(self) -> Iterator[None]:
-        """Inside, activations are overwritten where that is safe, and slow gradients are replaced by faster ones."""
-        with overwriting_activations(self.network), contextlib.ExitStack() as stack:
-            if not self.recipe.compile:
-                stack.enter_context(spreading_gradients(self.network, self.device, self.phase.dtype))
-            yield
-
-    def step(self, batches: Iterator[Inputs], sizes: Sequence[int], rate: float) -> Tensor:
-        """One optimiser step over `len(sizes)` batches at a learning rate; gives (sum of losses, pictures), detached.
-
-        `sizes` are the pictures of each batch, all processes together.
-        """
-        for settings in self.optimiser.param_groups:
-            settings["lr"] = rate * settings["scale"]
-        sums: Tensor | None = None
-        for place in range(len(sizes)):
-            batch = next(batches)
-            waits = self.world.world_size > 1 and not self.is_divided and place < len(sizes) - 1
-            with self.module.no_sync() if waits else contextlib.nullcontext():
-                found = self._backward(batch, sum(sizes))
-            sums = found if sums is None else sums + found
-        if self.recipe.clip_norm:
-            weights = [weight for settings in self.optimiser.param_groups for weight in settings["params"]]
-            nn.utils.clip_grad_norm_(weights, self.recipe.clip_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(self.network)
-        assert sums is not None
-        return sums
-
-    def _backward(self, batch: Inputs, count: int) -> Tensor:
-        """Adds the gradient of the mean loss over `count` pictures; gives (sum of losses, pictures), detached."""
-        inputs = batch.inputs.to(self.device, non_blocking=True)
-        labels = batch.labels.to(self.device, non_blocking=True)
-        is_empty = not len(labels)  # not one picture of this process's part could be read
-        if is_empty and self.world.world_size == 1:
-            return torch.zeros(2, dtype=accumulation_dtype(self.device), device=self.device)
-        with contextlib.ExitStack() as stack:
-            if is_empty:  # the other processes wait for a gradient: zeros, which must not move any statistics
-                stack.enter_context(_norms_in_evaluation(self.module))
-                inputs, labels = inputs.new_zeros((2, *inputs.shape[1:])), labels.new_zeros((2, *labels.shape[1:]))
-            mixed = None if batch.own_share is None or is_empty else partners(labels)
-            totals = []
-            for part in self._parts(len(labels)):
-                with autocast(self.device, self.phase.dtype):
-                    outputs = self.module(inputs[part])
-                losses = self._losses(outputs, labels[part])
-                if mixed is not None and batch.own_share is not None:
-                    own_share = batch.own_share[part]
-                    losses = own_share * losses + (1 - own_share) * self._losses(outputs, mixed[part])
-                total = losses.sum() * (0.0 if is_empty else 1.0)
-                (total * (self.world.world_size / count)).backward()
-                totals.append(total.detach())
-            total = torch.stack(totals).sum()
-        sums = torch.stack([total, total.new_tensor(0 if is_empty else len(labels))])
-        return sums.to(accumulation_dtype(self.device))
-
-    def _parts(self, count: int) -> list[slice]:
-        """The parts of a batch of `count` pictures that pass through the network one after another.
-
-        The gradient of a batch is the sum over its parts, unless a batch norm looks at the whole batch.
-        """
-        in_parts = self.phase.name == "tune" and self.device.type == "cpu" and self.world.world_size == 1
-        if not in_parts or self.recipe.compile or any(norm.training for norm in self.norms):
-            return [slice(0, count)]
-        return [slice(first, min(first + PART, count)) for first in range(0, count, PART)]
-
-    def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
-        """(B,) the loss of each picture. Those of auxiliary heads are added with the network's weight for them, and the
-        class weights apply to the whole."""
-        logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
-        objective = objective_for(labels)
-        losses = objective.losses(logits.float(), labels, self.recipe)
-        for extra in auxiliary:
-            loss = objective.losses(extra.float(), labels, self.recipe)
-            losses = losses + self.network.auxiliary_weight * loss  # type: ignore[operator]
-        return objective.of_pictures(losses, labels, self.class_weights)
-
-
-class Validation(NamedTuple):
-    """What a validation found."""
-
-    loss: float
-    score: float
-    """The share of right answers; with several labels a picture the mean average precision."""
-    name: str
-    """Of the score, as metrics.jsonl has it: "val_top1" or "val_map"."""
-
-
-def validate(
-    module: Any,
-    stream: BatchStream,
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
-    world: World = ALONE,
-    epoch: int = 0,
-) -> Validation:
-    """The mean loss and the score of the pictures of all processes, each counted once."""
-    module.eval()
-    sum_dtype = torch.float32 if device.type == "mps" else torch.float64
-    sums = torch.zeros(3, dtype=sum_dtype, device=device)
-    answers: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []  # those that are scored all together
-    with torch.inference_mode():
-        batches = stream.epoch(epoch)
-        for batch in _in_step(batches, len(stream.global_sizes()), world) if has_divided(module) else batches:
-            if not len(batch.inputs):
-                continue
-            labels = batch.labels.to(device, non_blocking=True)
-            with autocast(device, dtype):
-                logits = module(batch.inputs.to(device, non_blocking=True))
-            logits = logits[: len(labels)].float()
-            objective = objective_for(labels)
-            sums[0] += objective.validation(logits, labels)
-            if objective.right is None:
-                answers.append((logits.cpu().numpy(), labels.cpu().numpy()))
-            else:
-                sums[1] += objective.right(logits, labels).sum()
-            sums[2] += len(labels)
-    loss, correct, count = sum_over_all(sums, world).tolist()
-    gathered = [pair for part in gather_from_all(answers, world) for pair in part]
-    name = "val_map" if gathered else "val_top1"
-    if not count or not math.isfinite(loss):
-        return Validation(UNUSABLE_LOSS, 0.0, name)
-    if gathered:
-        return Validation(loss / count, mean_average_precision(*map(np.concatenate, zip(*gathered, strict=True))), name)
-    return Validation(loss / count, correct / count, name)
-
-
-def _in_step(batches: Iterator[Inputs], count: int, world: World) -> Iterator[Inputs]:
-    """As many batches in every process, since all must be there when divided weights are gathered.
-
-    Where a process has fewer than another, or a batch with no readable picture, there is a blank input without a label.
-    """
-    first = next(batches, None)
-    known = gather_from_all((count, first and (first.inputs[:0].cpu(), first.labels[:0].cpu())), world)
-    inputs, labels = next(form for _, form in known if form is not None)
-    blank = Inputs(inputs.new_zeros((1, *inputs.shape[1:])), labels)
-    own = itertools.chain([] if first is None else [first], batches, itertools.repeat(blank))
-    for batch in itertools.islice(own, max(number for number, _ in known)):
-        yield batch if len(batch.labels) else blank
-
-
 @contextlib.contextmanager
 def averaged(network: nn.Module, average: WeightAverage | None) -> Iterator[None]:
     """The network with its averaged weights inside the block, with its own again after it."""
@@ -590,19 +372,6 @@ def averaged(network: nn.Module, average: WeightAverage | None) -> Iterator[None
         yield
     finally:
         network.load_state_dict(own)
-
-
-@contextlib.contextmanager
-def _norms_in_evaluation(module: nn.Module) -> Iterator[None]:
-    """Inside, batch norms use their statistics and do not change them."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:

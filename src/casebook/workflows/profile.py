@@ -41,7 +41,7 @@ from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
 from ..training.plan import choose_policy
 from ..training.recipe import Recipe, make_recipe
-from ..training.trainer import Phase, Stepper
+from ..training.stepper import Phase, Stepper
 from ..training.transfer import Frozen, parts
 
 SAMPLE = 96  # pictures that are read over and over
