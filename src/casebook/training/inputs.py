@@ -1,8 +1,7 @@
 """How a network with given weights sees pictures: what of each one, and at how many pixels. Heads on features decide.
 
-Published weights see a central square that leaves out the border, an eighth of the side or more. That suits
-photographs with their object in the middle; a scratch at the border of a part is lost. So the ways of making a square
-are compared first.
+Published weights see a central square, which leaves out the ends of a wide or tall picture. That suits photographs with
+their object in the middle; a scratch at the end of a part is lost. So the ways of making a square are compared first.
 
 A picture of 32 pixels that is blown up to 224 is a blur such as the network has hardly seen. At 128 pixels its edges
 are as sharp as those of photographs, and each pass of the network takes a third of the time. So smaller sizes are
@@ -35,7 +34,7 @@ SHARES = (4 / 7, 5 / 7)  # of the network's own size: 128 and 160 of 224 pixels
 STEP = 32  # pixels: networks halve their input five times
 MOST_COMPARED = 1000  # training pictures
 EASY = 0.1  # log loss of a head below which no other way of resizing is tried: there is little to gain
-SQUARE = 1.05  # longer side / shorter side up to which letterbox and squash are much the same
+SQUARE = 1.05  # median of longer side / shorter side up to which no ends are lost, so no other way is tried
 
 Losses = NDArray[np.float64]
 Way = TypeVar("Way")
@@ -94,13 +93,11 @@ def sizes_to_try(recipe: Recipe, preprocessing: Preprocessing, median_side: int)
 
 def resizes_to_try(recipe: Recipe, preprocessing: Preprocessing, data: PictureData) -> list[Resize]:
     """The ways of making a square, that of the weights first; only that one where there is nothing to choose."""
-    if recipe.resize != "auto" or recipe.policy != "auto":
-        return [preprocessing.resize]
+    own = preprocessing.resize
     sides = np.array([data.sizes[index] for index in data.split.train])
     is_square = float(np.median(sides.max(1) / np.maximum(1, sides.min(1)))) <= SQUARE
-    own = preprocessing.resize
-    if is_square:
-        return [own, "squash" if own == "shorter" else "shorter"]
+    if recipe.resize != "auto" or recipe.policy != "auto" or is_square:
+        return [own]
     return [own, *(one for one in RESIZES if one != own)]
 
 
