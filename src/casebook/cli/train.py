@@ -44,7 +44,9 @@ def train(
         None, "--resize", help="shorter (crop the centre), letterbox (pad to a square), squash, or auto."
     ),
     policy: str = typer.Option(None, help="Augmentation policy; 'casebook augment' lists all."),
-    class_weights: str = typer.Option(None, help="balanced for classes of very different sizes, none, or auto."),
+    class_weights: str = typer.Option(
+        None, help="balanced for classes of very different sizes, head (balanced there alone), none or auto."
+    ),
     seed: int = typer.Option(None, help="Splits, weights, order and augmentation all follow from it."),
     val_fraction: float = typer.Option(None, help="Share of an unsplit data set for validation (0.15)."),
     test_fraction: float = typer.Option(None, help="Share of an unsplit data set locked away for the test (0.15)."),

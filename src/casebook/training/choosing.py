@@ -97,7 +97,7 @@ def decide_transfer(
             if recipe.head_penalty:
                 found.changes["head_penalty"] = recipe.head_penalty
             if recipe.class_weights == "auto" and trial.balanced:
-                found.changes["class_weights"] = "balanced"
+                found.changes["class_weights"] = "head"
     return Decision(
         recipe.model_copy(update=found.changes), found.choice, setup, spent_seconds + found.seconds, trial, tried
     )

@@ -182,7 +182,7 @@ def adapted(found: TransferPlan, trial: HeadTrial, pictures_per_class: float, nu
         f"alone would have {trial.chance:.1%}"
     )
     if trial.balanced:
-        judged += "; class weights raise the recall of rare classes"
+        judged += "; class weights raise the head's recall of rare classes"
     if not found.changes:
         return found._replace(changes=head, choice=Choice("head", f"{judged}; {found.choice.reason}"))
     if (1 - trial.top1) * num_val < FEWEST_MISTAKES:

@@ -125,10 +125,10 @@ class Recipe(BaseModel):
     accumulate: int = Field(1, ge=1, le=1024, description="batches whose gradients make one step")
     clip_norm: float = Field(0, ge=0, description="largest norm of the gradient; 0: no limit")
     label_smoothing: float = Field(0, ge=0, lt=1, description="share of each label spread over all classes")
-    class_weights: Literal["auto", "none", "balanced"] = Field(
+    class_weights: Literal["auto", "none", "head", "balanced"] = Field(
         "auto",
-        description="balanced: the loss of a class weighs as its pictures are rare; auto: balanced where a logistic "
-        "head gains by it in cross-validation",
+        description="balanced: the loss of a class weighs as its pictures are rare; head: only for a head on frozen "
+        "features; auto: head where a logistic head gains by it in cross-validation, else none",
     )
     focal_gamma: float = Field(
         0, ge=0, le=10, description="with several labels a picture: above 0, easy ones weigh less (focal loss)"

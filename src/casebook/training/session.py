@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..data.datasets import PictureData
 from ..device import (
@@ -234,16 +234,10 @@ def _train(
             report(Remark(f"more cores are free: threads of this training {before} -> {now}"))
 
     tuner = stack.enter_context(tuned_threads(threads_of(recipe, setup, device, world), say_threads))
-    class_weights = None
-    if recipe.class_weights == "balanced":
-        objective = OBJECTIVES[data.source.task]
-        class_weights = objective.weights(data.source.truth(data.split.train), len(data.source.classes))
     skipped = {data.source.pictures[index].name: reason for index, reason in data.scan.broken.items()}
     features: dict[str, int] | None = None
     with event_log(run, recipe.tensorboard and world.is_first) as events:
-        trainer = Trainer(
-            recipe, run=run, device=device, world=world, class_weights=class_weights, report=report, events=events
-        )
+        trainer = Trainer(recipe, run=run, device=device, world=world, report=report, events=events)
         trainer.threads = tuner
         if has_checkpoint:
             state = read_checkpoint(run.path / "last.ckpt")
@@ -262,6 +256,7 @@ def _train(
                     save_weights(run.path / HEAD_FILE, portable_state(network), {})
                 if not recipe.head_start:
                     network.head.classifier.load_state_dict(new_head)
+            trainer.class_weights = class_weights_of(plan, strategy)
             if strategy == "head":
                 feed, features = feed_features(plan, number, report, tuner)
                 with using_threads(recipe.threads or 1):  # a head is small work
@@ -292,6 +287,16 @@ def _train(
     return Outcome(run, data, world, device, choice, tuple(notes), skipped, features, others_memory_bytes)
 
 
+def class_weights_of(plan: Plan, strategy: str) -> Tensor | None:
+    """The weight of each class in the loss of a phase, or none."""
+    wanted = plan.recipe.class_weights
+    if wanted != "balanced" and not (wanted == "head" and strategy == "head"):
+        return None
+    source = plan.data.source
+    weights = OBJECTIVES[source.task].weights(source.truth(plan.data.split.train), len(source.classes))
+    return weights.to(plan.device)
+
+
 def _solve_head(plan: Plan, run: Run, trainer: Trainer, feed: Feed) -> None:
     """Puts the best logistic head on the features into the network, and records it as a phase of one epoch."""
     recipe, classifier, watch = plan.recipe, plan.setup.network.head.classifier, Stopwatch()
@@ -307,7 +312,11 @@ def _solve_head(plan: Plan, run: Run, trainer: Trainer, feed: Feed) -> None:
             write_json(run.path / "model.json", run.model | {"head": trial.to_dict()})
     if plan.world.is_first:
         solved = fit_logistic(
-            values, labels, len(plan.data.source.classes), penalty, balanced=recipe.class_weights == "balanced"
+            values,
+            labels,
+            len(plan.data.source.classes),
+            penalty,
+            balanced=recipe.class_weights in ("head", "balanced"),
         )
     weight, bias = (torch.from_numpy(one) for one in gather_from_all(solved, plan.world)[0])
     with torch.no_grad():

@@ -37,7 +37,7 @@ FIELDS: dict[str, Field] = {
     "mirror": Field(bool),
     "warmup_epochs": Field(float, least=0, most=1000),
     "near_duplicates": Field(bool),
-    "class_weights": Field(str, choices=("auto", "none", "balanced")),
+    "class_weights": Field(str, choices=("auto", "none", "head", "balanced")),
     "label_smoothing": Field(float, least=0, most=0.99),
     "patience": Field(int, least=0, most=100_000),
     "seed": Field(int, least=0, most=2**31 - 1),
