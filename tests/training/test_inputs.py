@@ -164,9 +164,19 @@ def test_the_first_way_of_resizing_within_noise_of_the_best_is_taken(
     assert found is not None
     assert found.resize == resize
     assert list(found.resizes) == ["shorter", "squash", "letterbox"]
-    assert found.reasons[0].startswith(f"pictures become square by {resize}: ")
+    crops = ", and crops take at least 60% of a picture" if resize != "shorter" else ""
+    assert found.reasons[0].startswith(f"pictures become square by {resize}{crops}: ")
+    assert found.changes == {"resize": resize} | ({"crop_area": (0.6, 1.0)} if crops else {})
     # The ways are compared at the smallest size, and the sizes with the way that was taken.
     assert asked == [("shorter", 128), ("squash", 128), ("letterbox", 128), (resize, 160), (resize, 224)]
+
+
+def test_given_crops_stay(monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path) -> None:
+    fake_features(monkeypatch, {"squash": 2})
+    found = try_inputs(plan_of(data, weights_file, crop_area=[0.3, 1]), lambda event: None)
+    assert found is not None
+    assert found.changes == {"resize": "squash"}
+    assert "crops" not in found.reasons[0]
 
 
 def test_an_easy_set_keeps_the_way_of_the_weights(

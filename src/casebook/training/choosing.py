@@ -61,7 +61,7 @@ def decide_transfer(
     plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
     solves_head, tried, watch = _should_solve(recipe, setup, data), None, Stopwatch()
     if solves_head and (tried := try_inputs(plan, report)):
-        recipe = recipe.model_copy(update={"resize": tried.resize})
+        recipe = recipe.model_copy(update=tried.changes)
         plan = prepared_as(plan, size=tried.size, resize=tried.resize)
         setup = plan.setup
     spent_seconds = max(gather_from_all(watch.seconds, world))  # all processes plan the same epochs

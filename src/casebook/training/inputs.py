@@ -2,6 +2,8 @@
 
 Published weights see a central square, which leaves out the ends of a wide or tall picture. That suits photographs with
 their object in the middle; a scratch at the end of a part is lost. So the ways of making a square are compared first.
+Where another one is taken, crops for training take most of a picture, so that it shows things as large as evaluation
+does, and whole.
 
 A picture of 32 pixels that is blown up to 224 is a blur such as the network has hardly seen. At 128 pixels its edges
 are as sharp as those of photographs, and each pass of the network takes a third of the time. So smaller sizes are
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..augmentation.policy import Pair
 from ..data.datasets import PictureData
 from ..data.duplicates import duplicates
 from ..data.split import numbers_of_tied
@@ -29,6 +32,7 @@ from .feeds import extractor_of
 from .logistic import least_losses, within_noise
 from .plan import SMALL_INPUT, Plan, median_side_of
 from .recipe import Recipe
+from .trials import GENTLE_AREA
 
 SHARES = (4 / 7, 5 / 7)  # of the network's own size: 128 and 160 of 224 pixels
 STEP = 32  # pixels: networks halve their input five times
@@ -53,6 +57,8 @@ class InputTrial(NamedTuple):
     """Size -> mean log loss, with the chosen way of resizing."""
     num_pictures: int
     median_side: int
+    crop_area: Pair | None = None
+    """Share of a picture that crops for training take, where that was changed with the way of resizing."""
 
     def to_dict(self) -> dict[str, Any]:
         return self._asdict() | {
@@ -61,12 +67,18 @@ class InputTrial(NamedTuple):
         }
 
     @property
+    def changes(self) -> dict[str, Any]:
+        """What this changes in the recipe."""
+        return {"resize": self.resize} | ({"crop_area": self.crop_area} if self.crop_area else {})
+
+    @property
     def reasons(self) -> list[str]:
         """The sentences that a reader of the run sees."""
         found, how = [], f"heads on {self.num_pictures} training pictures have in cross-validation a log loss of"
         if len(self.resizes) > 1:
             others = ", ".join(f"{loss:.3f} with {name}" for name, loss in self.resizes.items())
-            found.append(f"pictures become square by {self.resize}: {how} {others}; --resize changes that")
+            crops = f", and crops take at least {self.crop_area[0]:.0%} of a picture" if self.crop_area else ""
+            found.append(f"pictures become square by {self.resize}{crops}: {how} {others}; --resize changes that")
         if len(self.sizes) > 1:
             others = ", ".join(f"{loss:.3f} at {size}" for size, loss in self.sizes.items())
             found.append(
@@ -166,4 +178,5 @@ def _compared(plan: Plan, sizes: list[int], resizes: list[Resize], report: Repor
         {one: float(losses.mean()) for one, losses in of_sizes.items()},
         len(of_sizes[size]),
         median_side_of(data),
+        GENTLE_AREA if resize != resizes[0] and recipe.crop_area is None else None,
     )
