@@ -164,8 +164,9 @@ def test_the_first_way_of_resizing_within_noise_of_the_best_is_taken(
     assert found is not None
     assert found.resize == resize
     assert list(found.resizes) == ["shorter", "squash", "letterbox"]
-    crops = ", and crops take at least 60% of a picture" if resize != "shorter" else ""
-    assert found.reasons[0].startswith(f"pictures become square by {resize}{crops}: ")
+    crops = ", and crops for training take at least 60% of it" if resize != "shorter" else ""
+    assert found.reasons[0].startswith("of each picture the network sees ")
+    assert f" ({resize}){crops}: heads on " in found.reasons[0]
     assert found.changes == {"resize": resize} | ({"crop_area": (0.6, 1.0)} if crops else {})
     # The ways are compared at the smallest size, and the sizes with the way that was taken.
     assert asked == [("shorter", 128), ("squash", 128), ("letterbox", 128), (resize, 160), (resize, 224)]

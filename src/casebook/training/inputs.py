@@ -39,6 +39,7 @@ STEP = 32  # pixels: networks halve their input five times
 MOST_COMPARED = 1000  # training pictures
 EASY = 0.1  # log loss of a head below which no other way of resizing is tried: there is little to gain
 SQUARE = 1.05  # median of longer side / shorter side up to which no ends are lost, so no other way is tried
+SEEN = {"shorter": "the central square", "squash": "all, squashed to a square", "letterbox": "all, between bars"}
 
 Losses = NDArray[np.float64]
 Way = TypeVar("Way")
@@ -77,8 +78,11 @@ class InputTrial(NamedTuple):
         found, how = [], f"heads on {self.num_pictures} training pictures have in cross-validation a log loss of"
         if len(self.resizes) > 1:
             others = ", ".join(f"{loss:.3f} with {name}" for name, loss in self.resizes.items())
-            crops = f", and crops take at least {self.crop_area[0]:.0%} of a picture" if self.crop_area else ""
-            found.append(f"pictures become square by {self.resize}{crops}: {how} {others}; --resize changes that")
+            crops = f", and crops for training take at least {self.crop_area[0]:.0%} of it" if self.crop_area else ""
+            found.append(
+                f"of each picture the network sees {SEEN[self.resize]} ({self.resize}){crops}: {how} {others}; "
+                "--resize changes that"
+            )
         if len(self.sizes) > 1:
             others = ", ".join(f"{loss:.3f} at {size}" for size, loss in self.sizes.items())
             found.append(
