@@ -13,10 +13,19 @@ import casebook
 from casebook.data.datasets import PictureData, SplitSettings
 from casebook.models import create_model, model_card
 from casebook.models.weights import save_weights
-from casebook.training import inputs
+from casebook.training import choosing, inputs
+from casebook.training.choosing import decide_transfer
 from casebook.training.distributed import ALONE
 from casebook.training.features import FeatureExtractor, Features
-from casebook.training.inputs import InputTrial, prepared_as, resizes_to_try, sizes_to_try, try_inputs
+from casebook.training.fine_tuning import TransferPlan
+from casebook.training.inputs import (
+    InputTrial,
+    prepared_as,
+    resizes_to_try,
+    sizes_to_try,
+    try_resizes,
+    try_sizes,
+)
 from casebook.training.plan import Plan, lost_end_notes, set_up_model
 from casebook.training.recipe import make_recipe
 from casebook.training.transfer import Choice
@@ -136,15 +145,20 @@ def fake_features(monkeypatch: pytest.MonkeyPatch, sharpness: dict[int | str, fl
 def test_the_smallest_size_within_noise_of_the_best_is_taken(
     monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, sharpness: dict[int | str, float], size: int
 ) -> None:
-    fake_features(monkeypatch, sharpness)
+    asked = fake_features(monkeypatch, sharpness)
     plan = plan_of(data, weights_file)
-    found = try_inputs(plan, lambda event: None)
+    found = try_sizes(plan, lambda event: None)
     assert found is not None
-    assert (found.resize, found.size, found.median_side, list(found.sizes)) == ("shorter", size, 80, [128, 160, 224])
+    assert (found.setting, found.taken, found.median_side, list(found.losses)) == (
+        "input_size",
+        size,
+        80,
+        [128, 160, 224],
+    )
     assert found.num_pictures == len(data.split.train)
-    assert f"{size}x{size}" in found.reasons[-1]
-    expected = dataclasses.replace(plan.setup.preprocessing, size=size)
-    assert prepared_as(plan, size=size, resize=found.resize).setup.preprocessing == expected
+    assert f"{size}x{size}" in found.reason
+    assert asked == [("shorter", 128), ("shorter", 160), ("shorter", 224)]
+    assert prepared_as(plan, found).setup.preprocessing == dataclasses.replace(plan.setup.preprocessing, size=size)
 
 
 @pytest.mark.parametrize(
@@ -160,35 +174,30 @@ def test_the_first_way_of_resizing_within_noise_of_the_best_is_taken(
     monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, sharpness: dict[Any, float], resize: str
 ) -> None:
     asked = fake_features(monkeypatch, sharpness)
-    found = try_inputs(plan_of(data, weights_file), lambda event: None)
+    plan = plan_of(data, weights_file)
+    found = try_resizes(plan, lambda event: None)
     assert found is not None
-    assert found.resize == resize
-    assert list(found.resizes) == ["shorter", "squash", "letterbox"]
-    crops = ", and crops for training take at least 60% of it" if resize != "shorter" else ""
-    assert found.reasons[0].startswith("of each picture the network sees ")
-    assert f" ({resize}){crops}: heads on " in found.reasons[0]
-    assert found.changes == {"resize": resize} | ({"crop_area": (0.6, 1.0)} if crops else {})
-    # The ways are compared at the smallest size, and the sizes with the way that was taken.
-    assert asked == [("shorter", 128), ("squash", 128), ("letterbox", 128), (resize, 160), (resize, 224)]
+    assert (found.setting, found.taken) == ("resize", resize)
+    assert asked == [("shorter", 224), ("squash", 224), ("letterbox", 224)]
+    assert found.reason.startswith("of each picture the network sees ")
+    assert f" ({resize}): heads on " in found.reason
+    assert prepared_as(plan, found).setup.preprocessing == dataclasses.replace(plan.setup.preprocessing, resize=resize)
 
 
-def test_given_crops_stay(monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path) -> None:
-    fake_features(monkeypatch, {"squash": 2})
-    found = try_inputs(plan_of(data, weights_file, crop_area=[0.3, 1]), lambda event: None)
-    assert found is not None
-    assert found.changes == {"resize": "squash"}
-    assert "crops" not in found.reasons[0]
-
-
-def test_an_easy_set_keeps_the_way_of_the_weights(
-    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path
+@pytest.mark.parametrize(
+    ("changes", "settings"), [({}, ["input_size", "resize"]), ({"transfer": "full", "two_phase": True}, ["input_size"])]
+)
+def test_ways_of_resizing_are_tried_only_for_a_head_alone(
+    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, changes: dict[str, Any], settings: list[str]
 ) -> None:
-    asked = fake_features(monkeypatch, {"shorter": 20, "squash": 40})
-    found = try_inputs(plan_of(data, weights_file, input_size=224), lambda event: None)
-    assert found is not None
-    assert found.resizes["shorter"] < inputs.EASY
-    assert asked == [("shorter", 224)]
-    assert not found.reasons
+    fake_features(monkeypatch, {"squash": 2})
+    plan = plan_of(data, weights_file)
+    found = TransferPlan(changes, Choice("full" if changes else "head", ""), 1.0)
+    monkeypatch.setattr(choosing, "affordable_plan", lambda *_, **__: found)
+    decision = decide_transfer(plan.recipe, data, plan.setup, plan.device, ALONE, lambda event: None)
+    assert [trial.setting for trial in decision.inputs] == settings
+    assert decision.setup.preprocessing.resize == ("shorter" if changes else "squash")
+    assert decision.recipe.resize == ("auto" if changes else "squash")
 
 
 def test_many_pictures_are_compared_on_a_part(
@@ -196,15 +205,16 @@ def test_many_pictures_are_compared_on_a_part(
 ) -> None:
     fake_features(monkeypatch, {})
     monkeypatch.setattr(inputs, "MOST_COMPARED", 20)
-    found = try_inputs(plan_of(data, weights_file), lambda event: None)
+    found = try_sizes(plan_of(data, weights_file), lambda event: None)
     assert found is not None
     assert found.num_pictures == 20
 
 
 def test_too_few_pictures_leave_the_networks_own_way(data: PictureData, weights_file: Path) -> None:
     two = data.split.train[:1] + data.split.train[-1:]
-    split = data.split._replace(train=two)
-    assert try_inputs(plan_of(dataclasses.replace(data, split=split), weights_file), lambda event: None) is None
+    plan = plan_of(dataclasses.replace(data, split=data.split._replace(train=two)), weights_file)
+    assert try_sizes(plan, lambda event: None) is None
+    assert try_resizes(plan, lambda event: None) is None
 
 
 def test_lost_ends_are_told_where_a_crop_leaves_them_out(data: PictureData, weights_file: Path) -> None:
@@ -220,13 +230,13 @@ def test_a_run_says_what_it_tried_and_its_recipe_repeats_it(
     photo_folder: Path, weights_file: Path, tmp_path: Path
 ) -> None:
     run = casebook.train(photo_folder, out=tmp_path / "auto", weights=str(weights_file), **SETTINGS)
-    tried = InputTrial(**run.choice["input"])
-    assert set(tried.sizes) == {"128", "160", "224"}
-    assert set(tried.resizes) == {"shorter", "squash", "letterbox"}
-    assert run.recipe.input_size == run.preprocessing.size == tried.size
-    assert run.recipe.resize == run.preprocessing.resize == tried.resize
-    assert any(f"sees the pictures at {tried.size}x{tried.size}" in note for note in run.evaluation["notes"])
+    sizes, resizes = (InputTrial(**one) for one in run.choice["inputs"])
+    assert set(sizes.losses) == {"128", "160", "224"}
+    assert set(resizes.losses) == {"shorter", "squash", "letterbox"}
+    assert run.recipe.input_size == run.preprocessing.size == sizes.taken
+    assert run.recipe.resize == run.preprocessing.resize == resizes.taken
+    assert {sizes.reason, resizes.reason} < set(run.evaluation["notes"])
     again = casebook.train(recipe=run.path / "recipe.toml", out=tmp_path / "again")
-    assert "input" not in again.choice
+    assert "inputs" not in again.choice
     assert again.recipe == run.recipe
     assert (again.path / "model.safetensors").read_bytes() == (run.path / "model.safetensors").read_bytes()

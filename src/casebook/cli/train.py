@@ -118,17 +118,13 @@ def train(
 
 def _explain(choice: dict[str, Any], seconds: float) -> None:
     """Prints why a training learned what it learned."""
-    names = ("networks", "head", "input", "expected_seconds")
-    networks, head, tried, expected = (choice.get(name) for name in names)
+    names = ("networks", "head", "inputs", "expected_seconds")
+    networks, head, inputs, expected = (choice.get(name) for name in names)
     print(f"plan: {choice['plan'] or choice['reason']}")
-    if tried and len(tried["resizes"]) > 1:
-        losses = ", ".join(f"{loss:.3f} with {name}" for name, loss in tried["resizes"].items())
-        print(f"tried ways of resizing, with heads on {tried['num_pictures']} training pictures, in folds: log loss "
-              f"{losses}; taken is {tried['resize']}")  # fmt: skip
-    if tried and len(tried["sizes"]) > 1:
-        losses = ", ".join(f"{loss:.3f} at {size}" for size, loss in tried["sizes"].items())
-        print(f"tried inputs of several sizes, with heads on {tried['num_pictures']} training pictures, in folds: log "
-              f"loss {losses} pixels; taken is {tried['size']}")  # fmt: skip
+    for trial in inputs or []:
+        losses = ", ".join(f"{loss:.3f} with {value}" for value, loss in trial["losses"].items())
+        print(f"tried {trial['setting']}, with heads on {trial['num_pictures']} training pictures, in folds: log loss "
+              f"{losses}; taken is {trial['taken']}")  # fmt: skip
     if head:
         losses = ", ".join(f"{loss:.3f} at {penalty}" for penalty, loss in head["losses"].items())
         print(f"tried heads on {head['num_pictures']} training pictures, in folds: log loss {losses}; taken is "

@@ -21,7 +21,7 @@ from .distributed import World, gather_from_all
 from .features import Arithmetic, Features
 from .feeds import extracted
 from .fine_tuning import TIMED_PICTURES, Forecast, adapted, affordable_plan, forecast, rough_time
-from .inputs import InputTrial, prepared_as, try_inputs
+from .inputs import InputTrial, prepared_as, try_resizes, try_sizes
 from .logistic import HeadTrial, try_heads
 from .plan import ModelSetup, Plan, choose_policy
 from .recipe import Recipe
@@ -41,8 +41,8 @@ class Decision(NamedTuple):
     """What the network takes: for trials of its input it took, for the rest by a forecast; 0 where none was made."""
     head: HeadTrial | None = None
     """Where heads were tried in cross-validation."""
-    input: InputTrial | None = None
-    """Where ways of resizing or sizes of the network's input were tried."""
+    inputs: tuple[InputTrial, ...] = ()
+    """Where sizes of the network's input or ways of resizing were tried."""
 
 
 def decide_transfer(
@@ -59,10 +59,10 @@ def decide_transfer(
     if recipe.transfer != "auto" or recipe.two_phase or not recipe.weights:
         return Decision(recipe, choose_transfer(recipe, pictures_per_class), setup)
     plan = Plan(recipe, data, setup, Choice("head", ""), device, world)
-    solves_head, tried, watch = _should_solve(recipe, setup, data), None, Stopwatch()
-    if solves_head and (tried := try_inputs(plan, report)):
-        recipe = recipe.model_copy(update=tried.changes)
-        plan = prepared_as(plan, size=tried.size, resize=tried.resize)
+    solves_head, inputs, watch = _should_solve(recipe, setup, data), list[InputTrial](), Stopwatch()
+    if solves_head and (tried := try_sizes(plan, report)):
+        inputs.append(tried)
+        plan = prepared_as(plan, tried)
         setup = plan.setup
     spent_seconds = max(gather_from_all(watch.seconds, world))  # all processes plan the same epochs
     preprocessing = setup.preprocessing
@@ -79,6 +79,13 @@ def decide_transfer(
     found = affordable_plan(
         recipe.model_copy(update=left), setup.network, measure, (num_train, num_val), folded_norms=setup.folded_norms
     )
+    if solves_head and not found.changes:  # the head alone
+        watch.restart()
+        if tried := try_resizes(plan, report):
+            inputs.append(tried)
+            plan = prepared_as(plan, tried)
+            setup, recipe = plan.setup, recipe.model_copy(update={"resize": tried.taken})
+        spent_seconds += max(gather_from_all(watch.seconds, world))
     report(Remark(f"the network takes about {rough_time(found.seconds)} on this machine; --time-budget sets a limit"))
     if data.source.targets is not None:  # the test of the two is one of single answers; the best epoch of both is kept
         found.changes.pop("keep_head", None)
@@ -99,7 +106,12 @@ def decide_transfer(
             if recipe.class_weights == "auto" and trial.balanced:
                 found.changes["class_weights"] = "head"
     return Decision(
-        recipe.model_copy(update=found.changes), found.choice, setup, spent_seconds + found.seconds, trial, tried
+        recipe.model_copy(update=found.changes),
+        found.choice,
+        setup,
+        spent_seconds + found.seconds,
+        trial,
+        tuple(inputs),
     )
 
 

@@ -1,24 +1,23 @@
-"""How a network with given weights sees pictures: what of each one, and at how many pixels. Heads on features decide.
-
-Published weights see a central square, which leaves out the ends of a wide or tall picture. That suits photographs with
-their object in the middle; a scratch at the end of a part is lost. So the ways of making a square are compared first.
-Where another one is taken, crops for training take most of a picture, so that it shows things as large as evaluation
-does, and whole.
+"""How a network with given weights sees pictures: at how many pixels, and what of each one. Heads on features decide.
 
 A picture of 32 pixels that is blown up to 224 is a blur such as the network has hardly seen. At 128 pixels its edges
 are as sharp as those of photographs, and each pass of the network takes a third of the time. So smaller sizes are
-compared next. Of those within noise of the best, the smallest is taken.
+compared. Of those within noise of the best, the smallest is taken.
+
+Published weights see a central square, which leaves out the ends of a wide or tall picture. That suits photographs with
+their object in the middle; a scratch at the end of a part is lost. Where only a head learns, the ways of making a
+square are compared, and that of the weights stays within noise. What heads gain by it says little about fine-tuning,
+which sees other crops in each epoch.
 
 All comparisons are by cross-validation on training pictures.
 """
 
 import dataclasses
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..augmentation.policy import Pair
 from ..data.datasets import PictureData
 from ..data.duplicates import duplicates
 from ..data.split import numbers_of_tied
@@ -32,64 +31,45 @@ from .feeds import extractor_of
 from .logistic import least_losses, within_noise
 from .plan import SMALL_INPUT, Plan, median_side_of
 from .recipe import Recipe
-from .trials import GENTLE_AREA
 
 SHARES = (4 / 7, 5 / 7)  # of the network's own size: 128 and 160 of 224 pixels
 STEP = 32  # pixels: networks halve their input five times
 MOST_COMPARED = 1000  # training pictures
-EASY = 0.1  # log loss of a head below which no other way of resizing is tried: there is little to gain
 SQUARE = 1.05  # median of longer side / shorter side up to which no ends are lost, so no other way is tried
 SEEN = {"shorter": "the central square", "squash": "all, squashed to a square", "letterbox": "all, between bars"}
 
 Losses = NDArray[np.float64]
-Way = TypeVar("Way")
 
 
 class InputTrial(NamedTuple):
     """Heads on features of differently prepared pictures, compared in cross-validation."""
 
-    resize: Resize
-    """How pictures become square; what was chosen."""
-    size: int
-    """Pixels; what was chosen."""
-    resizes: dict[str, float]
-    """Way of resizing -> mean log loss, at the smallest of the sizes."""
-    sizes: dict[int, float]
-    """Size -> mean log loss, with the chosen way of resizing."""
+    setting: str
+    """Of the recipe: "input_size", pixels, or "resize", how pictures become square."""
+    taken: Any
+    losses: dict[Any, float]
+    """Value of the setting -> mean log loss."""
     num_pictures: int
     median_side: int
-    crop_area: Pair | None = None
-    """Share of a picture that crops for training take, where that was changed with the way of resizing."""
 
     def to_dict(self) -> dict[str, Any]:
-        return self._asdict() | {
-            "resizes": {name: round(loss, 5) for name, loss in self.resizes.items()},
-            "sizes": {str(size): round(loss, 5) for size, loss in self.sizes.items()},
-        }
+        return self._asdict() | {"losses": {str(value): round(loss, 5) for value, loss in self.losses.items()}}
 
     @property
-    def changes(self) -> dict[str, Any]:
-        """What this changes in the recipe."""
-        return {"resize": self.resize} | ({"crop_area": self.crop_area} if self.crop_area else {})
-
-    @property
-    def reasons(self) -> list[str]:
-        """The sentences that a reader of the run sees."""
-        found, how = [], f"heads on {self.num_pictures} training pictures have in cross-validation a log loss of"
-        if len(self.resizes) > 1:
-            others = ", ".join(f"{loss:.3f} with {name}" for name, loss in self.resizes.items())
-            crops = f", and crops for training take at least {self.crop_area[0]:.0%} of it" if self.crop_area else ""
-            found.append(
-                f"of each picture the network sees {SEEN[self.resize]} ({self.resize}){crops}: {how} {others}; "
-                "--resize changes that"
+    def reason(self) -> str:
+        """The sentence that a reader of the run sees."""
+        how = f"heads on {self.num_pictures} training pictures have in cross-validation a log loss of"
+        if self.setting == "resize":
+            others = ", ".join(f"{loss:.3f} with {name}" for name, loss in self.losses.items())
+            return (
+                f"of each picture the network sees {SEEN[self.taken]} ({self.taken}): {how} {others}; --resize changes "
+                "that"
             )
-        if len(self.sizes) > 1:
-            others = ", ".join(f"{loss:.3f} at {size}" for size, loss in self.sizes.items())
-            found.append(
-                f"the network sees the pictures at {self.size}x{self.size}: their median shorter side is "
-                f"{self.median_side} pixels, and {how} {others} pixels; --input-size changes that"
-            )
-        return found
+        others = ", ".join(f"{loss:.3f} at {size}" for size, loss in self.losses.items())
+        return (
+            f"the network sees the pictures at {self.taken}x{self.taken}: their median shorter side is "
+            f"{self.median_side} pixels, and {how} {others} pixels; --input-size changes that"
+        )
 
 
 def sizes_to_try(recipe: Recipe, preprocessing: Preprocessing, median_side: int) -> list[int]:
@@ -117,70 +97,64 @@ def resizes_to_try(recipe: Recipe, preprocessing: Preprocessing, data: PictureDa
     return [own, *(one for one in RESIZES if one != own)]
 
 
-def try_inputs(plan: Plan, report: Reporter) -> InputTrial | None:
-    """What suits these pictures; None where there is nothing to choose, or too few pictures to tell.
+def try_sizes(plan: Plan, report: Reporter) -> InputTrial | None:
+    """The size that suits these pictures; None where there is nothing to choose, or too few pictures to tell.
 
     Process 0 does the work.
     """
-    recipe, preprocessing, found = plan.recipe, plan.setup.preprocessing, None
-    sizes = sizes_to_try(recipe, preprocessing, median_side_of(plan.data))
-    resizes = resizes_to_try(recipe, preprocessing, plan.data)
-    if plan.world.is_first and len(sizes) + len(resizes) > 2:
-        tried = listed(sizes, resizes)
-        report(Remark(f"heads on some of the pictures first tell how the network should see them: {tried}"))
-        try:
-            found = _compared(plan, sizes, resizes, report)
-        except DataError:  # too few pictures for cross-validation
-            found = None
-    return gather_from_all(found, plan.world)[0]
+    sizes = sizes_to_try(plan.recipe, plan.setup.preprocessing, median_side_of(plan.data))
+    return _tried(plan, "input_size", {size: {"size": size} for size in sizes}, report)
 
 
-def listed(sizes: list[int], resizes: list[Resize]) -> str:
-    """What is tried, in words."""
-    tried = [f"by {' or '.join(resizes)}"] if len(resizes) > 1 else []
-    tried += [f"at {' or '.join(str(size) for size in sizes)} pixels"] if len(sizes) > 1 else []
-    return ", ".join(tried)
+def try_resizes(plan: Plan, report: Reporter) -> InputTrial | None:
+    """The same for the way of making a square."""
+    ways = resizes_to_try(plan.recipe, plan.setup.preprocessing, plan.data)
+    return _tried(plan, "resize", {way: {"resize": way} for way in ways}, report)
 
 
-def prepared_as(plan: Plan, *, size: int, resize: Resize) -> Plan:
-    """The same plan with a network that sees pictures of `size` pixels, made square by `resize`."""
-    preprocessing = dataclasses.replace(plan.setup.preprocessing, size=size, resize=resize)
+def prepared_as(plan: Plan, trial: InputTrial) -> Plan:
+    """The same plan with pictures prepared as the trial says."""
+    return _prepared(plan, {"size" if trial.setting == "input_size" else trial.setting: trial.taken})
+
+
+def _prepared(plan: Plan, changes: dict[str, Any]) -> Plan:
+    preprocessing = dataclasses.replace(plan.setup.preprocessing, **changes)
     return dataclasses.replace(plan, setup=dataclasses.replace(plan.setup, preprocessing=preprocessing))
 
 
-def _first_within_noise(losses: dict[Way, Losses]) -> Way:
-    """The first of those whose losses are within noise of the least."""
-    if len({len(of_way) for of_way in losses.values()}) > 1:
-        raise DataError("pictures have become unreadable")
-    best = min(losses.values(), key=lambda of_way: float(of_way.mean()))
-    return next(way for way, of_way in losses.items() if within_noise(of_way - best))
+def _tried(plan: Plan, setting: str, ways: dict[Any, dict[str, Any]], report: Reporter) -> InputTrial | None:
+    """`ways` are values of the setting with what they change in the preprocessing.
+
+    Of those within noise of the best the first is taken.
+    """
+    found = None
+    if plan.world.is_first and len(ways) > 1:
+        tried = ", ".join(str(value) for value in ways)
+        report(Remark(f"heads on some of the pictures first tell which {setting} suits them: {tried}"))
+        try:
+            losses = _compared(plan, ways, report)
+        except DataError:  # too few pictures for cross-validation
+            losses = {}
+        if losses:
+            means = {value: float(of_value.mean()) for value, of_value in losses.items()}
+            best = losses[min(means, key=lambda value: means[value])]
+            taken = next(value for value, of_value in losses.items() if within_noise(of_value - best))
+            found = InputTrial(setting, taken, means, len(best), median_side_of(plan.data))
+    return gather_from_all(found, plan.world)[0]
 
 
-def _compared(plan: Plan, sizes: list[int], resizes: list[Resize], report: Reporter) -> InputTrial:
+def _compared(plan: Plan, ways: dict[Any, dict[str, Any]], report: Reporter) -> dict[Any, Losses]:
     data, recipe = plan.data, plan.recipe
     chosen = np.array(data.split.train)
     if len(chosen) > MOST_COMPARED:
         chosen = np.sort(np.random.default_rng(recipe.seed).permutation(chosen)[:MOST_COMPARED])
     copies = duplicates(data.scan, data.source, near=recipe.near_duplicates)
-
-    def losses_of(size: int, resize: Resize) -> Losses:
-        extractor = extractor_of(prepared_as(plan, size=size, resize=resize), report, ThreadTuner())
+    losses: dict[Any, Losses] = {}
+    for value, changes in ways.items():
+        extractor = extractor_of(_prepared(plan, changes), report, ThreadTuner())
         found = extractor(data.source, chosen.tolist(), data.scan.contents)
         groups = numbers_of_tied(data.source, copies, found.indices.tolist())
-        return least_losses(found.values[:, 0], data.source.truth(found.indices), groups, seed=recipe.seed)
-
-    of_resizes: dict[Resize, Losses] = {resizes[0]: losses_of(sizes[0], resizes[0])}
-    if of_resizes[resizes[0]].mean() >= EASY:
-        of_resizes |= {resize: losses_of(sizes[0], resize) for resize in resizes[1:]}
-    resize = _first_within_noise(of_resizes)
-    of_sizes = {size: of_resizes[resize] if size == sizes[0] else losses_of(size, resize) for size in sizes}
-    size = _first_within_noise(of_sizes)
-    return InputTrial(
-        resize,
-        size,
-        {name: float(losses.mean()) for name, losses in of_resizes.items()},
-        {one: float(losses.mean()) for one, losses in of_sizes.items()},
-        len(of_sizes[size]),
-        median_side_of(data),
-        GENTLE_AREA if resize != resizes[0] and recipe.crop_area is None else None,
-    )
+        losses[value] = least_losses(found.values[:, 0], data.source.truth(found.indices), groups, seed=recipe.seed)
+    if len({len(of_value) for of_value in losses.values()}) > 1:
+        raise DataError("pictures have become unreadable")
+    return losses

@@ -81,10 +81,10 @@ class Run:
     def choice(self) -> dict[str, Any]:
         """What learned ("strategy"), why ("reason"), the "plan" before the training, and the strategies that were
         "tried", with their validation. Where there are any: "expected_seconds", the forecast; "head", what
-        cross-validation said about heads; "input", what it said about ways of resizing and sizes in pixels; "networks",
-        the two that were tried, with their validation."""
+        cross-validation said about heads; "inputs", what it said about sizes and ways of resizing; "networks", the two
+        that were tried, with their validation."""
         model = self.model
-        known = {name: model[name] for name in ("expected_seconds", "head", "input", "networks") if name in model}
+        known = {name: model[name] for name in ("expected_seconds", "head", "inputs", "networks") if name in model}
         return {**model["transfer"], "plan": model.get("plan", ""), "tried": model.get("tried", []), **known}
 
     @property

@@ -201,7 +201,7 @@ def _train(
         decision = decide_transfer(recipe, data, setup, device, world, report)
         recipe, choice, setup = decision.recipe, decision.choice, decision.setup
         notes = [*remarks, *data.source.notes, *data.split.notes, *setup.notes]
-        notes += decision.input.reasons if decision.input else []
+        notes += [trial.reason for trial in decision.inputs]
         notes += lost_end_notes(data, setup.preprocessing)
         if choice.strategy == "head" and recipe.feature_views == 1 and (recipe.policy != "auto" or recipe.augment):
             notes.append("the head learns on one view of each picture, which is not augmented: see feature_views")
@@ -373,7 +373,7 @@ def _write_start(run: Run, plan: Plan, decision: Decision, notes: list[str]) -> 
             "plan": plan.choice.reason,
             **({"expected_seconds": round(decision.expected_seconds, 1)} if decision.expected_seconds else {}),
             **({"head": decision.head.to_dict()} if decision.head else {}),
-            **({"input": decision.input.to_dict()} if decision.input else {}),
+            **({"inputs": [trial.to_dict() for trial in decision.inputs]} if decision.inputs else {}),
             "notes": notes,
         },
     )

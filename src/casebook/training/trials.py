@@ -29,7 +29,7 @@ FOLDS, DRAWS = 5, 3
 LEAST = 50  # pictures; fewer say nothing
 CHANCE = 0.01  # a change is left out where the difference would be this rare by chance
 PENALTY = 0.01  # of the kernel ridge regression, on a kernel that is 1 for equal pictures
-GENTLE_AREA = (0.6, 1.0)  # of crops that take the place of those that hurt, and where the whole picture is evaluated
+GENTLE_AREA = (0.6, 1.0)  # of the crops that take the place of those that hurt
 
 Pixels = NDArray[np.uint8]
 Learnt = Callable[[NDArray[np.float32]], NDArray[Any]]  # (M, F) pictures -> (M, K) answers

@@ -13,7 +13,7 @@ from ..preprocessing import Preprocessing
 from ..progress import Reporter, silent
 from ..training.features import Arithmetic
 from ..training.fine_tuning import TIMED_PICTURES, Forecast, affordable_plan, forecast
-from ..training.inputs import listed, resizes_to_try, sizes_to_try
+from ..training.inputs import sizes_to_try
 from ..training.plan import lost_end_notes, median_side_of, resolve_model, set_up_model
 from ..training.recipe import Recipe, make_recipe
 from ..training.transfer import choose_transfer
@@ -71,10 +71,10 @@ def preview(
     if chosen.transfer == "auto" and not chosen.two_phase and chosen.weights:
         counts = (num_train, num_val)
         found = affordable_plan(chosen, setup.network, measure, counts, folded_norms=setup.folded_norms)
-        sizes = sizes_to_try(chosen, setup.preprocessing, median_side_of(pictures))
-        if tried := listed(sizes, resizes_to_try(chosen, setup.preprocessing, pictures)):
-            less = "; at fewer pixels it takes less time" if len(sizes) > 1 else ""
-            notes.append(f"how the network should see the pictures is tried first: {tried}{less}")
+        smaller = sizes_to_try(chosen, setup.preprocessing, median_side_of(pictures))[:-1]
+        if smaller:
+            listed = " and ".join(str(size) for size in smaller)
+            notes.append(f"the pictures are small, so {listed} pixels are tried too; with these it takes less time")
         chosen, choice, seconds = chosen.model_copy(update=found.changes), found.choice, found.seconds
     else:
         choice = choose_transfer(chosen, num_train / len(classes))
