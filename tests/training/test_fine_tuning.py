@@ -52,6 +52,14 @@ def test_fine_tuning_gets_the_epochs_that_the_budget_affords(step_seconds: float
         assert "beyond the time budget of 10 min" in choice.reason
 
 
+def test_seconds_that_are_spent_count_against_the_budget() -> None:
+    """An epoch takes 52 s: 11 of them fit into 588 s, 5 into 288 s, and none into 8 s."""
+    spent = (0, 300, 580)
+    plans = [plan_transfer(RECIPE, Forecast(0.05, 0.01), 1000, 200, spent_seconds=seconds) for seconds in spent]
+    assert [plan.changes.get("epochs", 0) for plan in plans] == [11, 5, 0]
+    assert "beyond the time budget of 10 min, of which 10 min are spent" in plans[2].choice.reason
+
+
 def test_a_recipe_of_few_epochs_is_not_refused_for_it() -> None:
     short = RECIPE.model_copy(update={"epochs": 2, "warmup_epochs": 0.4})
     assert plan_transfer(short, Forecast(0.001, 0.001), 100, 20).changes["epochs"] == 2

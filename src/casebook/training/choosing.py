@@ -75,9 +75,13 @@ def decide_transfer(
         everyones = gather_from_all(mine, world)
         return Forecast(*(max(times) / world.world_size for times in zip(*everyones, strict=True)))
 
-    left = {"time_budget_minutes": max(1e-6, recipe.time_budget_minutes - spent_seconds / 60)}
     found = affordable_plan(
-        recipe.model_copy(update=left), setup.network, measure, (num_train, num_val), folded_norms=setup.folded_norms
+        recipe,
+        setup.network,
+        measure,
+        (num_train, num_val),
+        folded_norms=setup.folded_norms,
+        spent_seconds=spent_seconds if inputs else 0.0,
     )
     if solves_head and not found.changes:  # the head alone
         watch.restart()

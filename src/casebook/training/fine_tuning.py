@@ -117,16 +117,18 @@ def affordable_plan(
     counts: tuple[int, int],
     *,
     folded_norms: bool = False,
+    spent_seconds: float = 0.0,
 ) -> TransferPlan:
     """The plan that learns the most stages of those whose fine-tuning the time budget affords, else the head alone.
 
-    `measure` makes a forecast for what is put into training mode; `counts` are the training and validation pictures.
+    `measure` makes a forecast for what is put into training mode; `counts` are the training and validation pictures;
+    `spent_seconds` of the budget are gone.
     """
     strategies = [one for one in TUNED if one == "full" or int(one.removeprefix("last:")) < len(network.stages)]
     plans = []
     for strategy in strategies:
         learn = Frozen(network, parts(network, strategy, recipe), folded_norms).train
-        plans.append(plan_transfer(recipe, measure(learn), *counts, strategy=strategy))
+        plans.append(plan_transfer(recipe, measure(learn), *counts, strategy=strategy, spent_seconds=spent_seconds))
         for weight in network.parameters():
             weight.requires_grad_(True)
         if plans[-1].changes:
@@ -135,18 +137,25 @@ def affordable_plan(
 
 
 def plan_transfer(
-    recipe: Recipe, found: Forecast, num_train: int, num_val: int, *, strategy: str = "full"
+    recipe: Recipe,
+    found: Forecast,
+    num_train: int,
+    num_val: int,
+    *,
+    strategy: str = "full",
+    spent_seconds: float = 0.0,
 ) -> TransferPlan:
     """The head, and then as many epochs of fine-tuning as the recipe asks for and its time budget affords."""
     head_seconds, epoch_seconds = found.head_seconds(num_train, num_val), found.epoch_seconds(num_train, num_val)
     budget_seconds = 60 * recipe.time_budget_minutes
-    affordable = int(max(0.0, budget_seconds - head_seconds) / epoch_seconds)
+    affordable = int(max(0.0, budget_seconds - spent_seconds - head_seconds) / epoch_seconds)
     epochs = min(recipe.epochs, affordable)
     if epochs < min(LEAST_EPOCHS, recipe.epochs):
         reason = (
             f"a new head on frozen features, about {rough_time(head_seconds)}; {LEAST_EPOCHS} epochs of fine-tuning "
             f"would take about {rough_time(LEAST_EPOCHS * epoch_seconds)} more, beyond the time budget of "
             f"{rough_time(budget_seconds)}"
+            + (f", of which {rough_time(spent_seconds)} are spent" if spent_seconds else "")
         )
         return TransferPlan({}, Choice("head", reason), head_seconds)
     stages = "every stage" if strategy == "full" else f"the {_stages(strategy)}, since more would take too long"
