@@ -184,20 +184,31 @@ def test_the_first_way_of_resizing_within_noise_of_the_best_is_taken(
     assert prepared_as(plan, found).setup.preprocessing == dataclasses.replace(plan.setup.preprocessing, resize=resize)
 
 
+TUNING = {"transfer": "full", "two_phase": True}
+
+
 @pytest.mark.parametrize(
-    ("changes", "settings"), [({}, ["input_size", "resize"]), ({"transfer": "full", "two_phase": True}, ["input_size"])]
+    ("changes", "head_seconds", "settings"),
+    [({}, 1, ["input_size", "resize"]), ({}, 400, ["input_size"]), (TUNING, 1, ["input_size"])],
 )
-def test_ways_of_resizing_are_tried_only_for_a_head_alone(
-    monkeypatch: pytest.MonkeyPatch, data: PictureData, weights_file: Path, changes: dict[str, Any], settings: list[str]
+def test_ways_of_resizing_are_tried_for_a_head_alone_where_time_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+    data: PictureData,
+    weights_file: Path,
+    changes: dict[str, Any],
+    head_seconds: float,
+    settings: list[str],
 ) -> None:
+    """Of the ten minutes; three passes of 400 s would not fit in."""
     fake_features(monkeypatch, {"squash": 2})
     plan = plan_of(data, weights_file)
-    found = TransferPlan(changes, Choice("full" if changes else "head", ""), 1.0)
+    found = TransferPlan(dict(changes), Choice("full" if changes else "head", ""), head_seconds)
     monkeypatch.setattr(choosing, "affordable_plan", lambda *_, **__: found)
     decision = decide_transfer(plan.recipe, data, plan.setup, plan.device, ALONE, lambda event: None)
     assert [trial.setting for trial in decision.inputs] == settings
-    assert decision.setup.preprocessing.resize == ("shorter" if changes else "squash")
-    assert decision.recipe.resize == ("auto" if changes else "squash")
+    is_tried = "resize" in settings
+    assert decision.setup.preprocessing.resize == ("squash" if is_tried else "shorter")
+    assert decision.recipe.resize == ("squash" if is_tried else "auto")
 
 
 def test_many_pictures_are_compared_on_a_part(
@@ -230,12 +241,10 @@ def test_a_run_says_what_it_tried_and_its_recipe_repeats_it(
     photo_folder: Path, weights_file: Path, tmp_path: Path
 ) -> None:
     run = casebook.train(photo_folder, out=tmp_path / "auto", weights=str(weights_file), **SETTINGS)
-    sizes, resizes = (InputTrial(**one) for one in run.choice["inputs"])
+    (sizes,) = (InputTrial(**one) for one in run.choice["inputs"])
     assert set(sizes.losses) == {"128", "160", "224"}
-    assert set(resizes.losses) == {"shorter", "squash", "letterbox"}
     assert run.recipe.input_size == run.preprocessing.size == sizes.taken
-    assert run.recipe.resize == run.preprocessing.resize == resizes.taken
-    assert {sizes.reason, resizes.reason} < set(run.evaluation["notes"])
+    assert sizes.reason in run.evaluation["notes"]
     again = casebook.train(recipe=run.path / "recipe.toml", out=tmp_path / "again")
     assert "inputs" not in again.choice
     assert again.recipe == run.recipe

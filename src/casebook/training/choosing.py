@@ -15,13 +15,14 @@ from ..data.split import numbers_of_tied
 from ..device import Stopwatch, Threads, ThreadTuner, choose_precision, choose_threads, using_threads
 from ..errors import DataError, RecipeError
 from ..models import model_card
+from ..preprocessing import RESIZES
 from ..progress import Remark, Reporter
 from .batch_size import choose_batch_size, is_small, step_fits
 from .distributed import World, gather_from_all
 from .features import Arithmetic, Features
 from .feeds import extracted
 from .fine_tuning import TIMED_PICTURES, Forecast, adapted, affordable_plan, forecast, rough_time
-from .inputs import InputTrial, prepared_as, try_resizes, try_sizes
+from .inputs import MOST_COMPARED, InputTrial, prepared_as, try_resizes, try_sizes
 from .logistic import HeadTrial, try_heads
 from .plan import ModelSetup, Plan, choose_policy
 from .recipe import Recipe
@@ -83,7 +84,9 @@ def decide_transfer(
         folded_norms=setup.folded_norms,
         spent_seconds=spent_seconds if inputs else 0.0,
     )
-    if solves_head and not found.changes:  # the head alone
+    trial_seconds = (len(RESIZES) - 1) * found.head_seconds * min(1.0, MOST_COMPARED / (num_train + num_val))
+    time_is_left = spent_seconds + found.head_seconds + trial_seconds <= 60 * recipe.time_budget_minutes
+    if solves_head and not found.changes and time_is_left:  # the head alone, whose own features are needed anyway
         watch.restart()
         if tried := try_resizes(plan, report):
             inputs.append(tried)
