@@ -75,16 +75,17 @@ class InputTrial(NamedTuple):
 def sizes_to_try(recipe: Recipe, preprocessing: Preprocessing, median_side: int) -> list[int]:
     """The sizes in pixels, rising, the network's own last; only that one where there is nothing to choose.
 
-    `median_side` is that of the pictures' shorter sides.
+    `median_side` is that of the pictures' shorter sides. At a smaller size, too, the pictures must not be reduced: what
+    heads on frozen features do not miss may be what fine-tuning would learn from.
     """
     card, own = model_card(recipe.model), preprocessing.size
-    is_magnified = preprocessing.resize_side > median_side
     takes_others = not card.fixed_input and card.family != "yours"  # a module from elsewhere may take one size alone
-    if recipe.input_size or recipe.policy != "auto" or not takes_others or not is_magnified:
+    if recipe.input_size or recipe.policy != "auto" or not takes_others:
         return [own]
     least = max(SMALL_INPUT + 1, card.smallest_input)
     smaller = {round(share * own / STEP) * STEP for share in SHARES}
-    return [*sorted(size for size in smaller if least <= size < own), own]
+    keeps = {size for size in smaller if dataclasses.replace(preprocessing, size=size).resize_side >= median_side}
+    return [*sorted(size for size in keeps if least <= size < own), own]
 
 
 def resizes_to_try(recipe: Recipe, preprocessing: Preprocessing, data: PictureData) -> list[Resize]:
