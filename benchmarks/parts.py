@@ -3,7 +3,7 @@
     python benchmarks/parts.py [--size 224] [--batch 64] [--rounds 3]
 
 MobileNet v2 with fixed batch norms, random pictures, one thread. Each arm is a process of its own, in turns; processor
-seconds, since the machine may be shared. A part of the whole batch is what training did before it took parts.
+seconds, since the machine may be shared. Training used to take the whole batch at once.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def child(part: int, size: int, batch_size: int) -> None:
 
     tune_allocator()
     torch.set_num_threads(1)
-    stepper.PART = part
+    stepper.PICTURES_AT_ONCE = part
     device, recipe = torch.device("cpu"), make_recipe("transfer", model="mobilenet_v2")
     network = create_model("mobilenet_v2", num_classes=10).to(memory_format=torch.channels_last)
     learning = parts(network, "full", recipe)

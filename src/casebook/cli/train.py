@@ -45,7 +45,8 @@ def train(
     ),
     policy: str = typer.Option(None, help="Augmentation policy; 'casebook augment' lists all."),
     class_weights: str = typer.Option(
-        None, help="balanced for classes of very different sizes, head (balanced there alone), none or auto."
+        None,
+        help="balanced for classes of very different sizes, head for a head on frozen features alone, none or auto.",
     ),
     seed: int = typer.Option(None, help="Splits, weights, order and augmentation all follow from it."),
     val_fraction: float = typer.Option(None, help="Share of an unsplit data set for validation (0.15)."),

@@ -84,9 +84,10 @@ def decide_transfer(
         folded_norms=setup.folded_norms,
         spent_seconds=spent_seconds if inputs else 0.0,
     )
+    # Of the features for the other ways of resizing; those for the network's own are needed anyway.
     trial_seconds = (len(RESIZES) - 1) * found.head_seconds * min(1.0, MOST_COMPARED / (num_train + num_val))
     time_is_left = spent_seconds + found.head_seconds + trial_seconds <= 60 * recipe.time_budget_minutes
-    if solves_head and not found.changes and time_is_left:  # the head alone, whose own features are needed anyway
+    if solves_head and not found.changes and time_is_left:  # the head alone
         watch.restart()
         if tried := try_resizes(plan, report):
             inputs.append(tried)

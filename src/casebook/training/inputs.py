@@ -36,6 +36,7 @@ SHARES = (4 / 7, 5 / 7)  # of the network's own size: 128 and 160 of 224 pixels
 STEP = 32  # pixels: networks halve their input five times
 MOST_COMPARED = 1000  # training pictures
 SQUARE = 1.05  # median of longer side / shorter side up to which no ends are lost, so no other way is tried
+NAMES = {"input_size": "input size", "resize": "way of resizing"}
 SEEN = {"shorter": "the central square", "squash": "all, squashed to a square", "letterbox": "all, between bars"}
 
 Losses = NDArray[np.float64]
@@ -131,7 +132,7 @@ def _tried(plan: Plan, setting: str, ways: dict[Any, dict[str, Any]], report: Re
     found = None
     if plan.world.is_first and len(ways) > 1:
         tried = ", ".join(str(value) for value in ways)
-        report(Remark(f"heads on some of the pictures first tell which {setting} suits them: {tried}"))
+        report(Remark(f"heads on some of the pictures first tell which {NAMES[setting]} suits them: {tried}"))
         try:
             losses = _compared(plan, ways, report)
         except DataError:  # too few pictures for cross-validation

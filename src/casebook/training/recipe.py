@@ -34,7 +34,7 @@ class Recipe(BaseModel):
     resize: Literal["auto", "shorter", "squash", "letterbox"] = Field(
         "auto",
         description="how pictures become square: shorter crops the centre, letterbox pads, squash stretches; auto: as "
-        "the weights', unless transfer = auto finds a better way",
+        "the weights', unless transfer = auto finds a better way for a head that learns alone",
     )
     network: dict[str, bool | int | float | str] = Field(
         {}, description="options of the network, such as network.auxiliary_heads = 2; 'casebook models NAME' lists them"

@@ -19,7 +19,8 @@ from .objective import objective_for
 from .optimise import WeightAverage, load_optimiser, make_optimiser, parameter_groups
 from .recipe import Recipe
 
-PART = 16  # pictures of a batch that a CPU fine-tunes on at once: larger parts leave its caches and take more memory
+# Of a batch that a CPU fine-tunes on: more leave its caches and take more memory (docs/benchmarks.md).
+PICTURES_AT_ONCE = 16
 
 Part = tuple[str, nn.Module, float]  # name, module, rate scale
 
@@ -134,13 +135,13 @@ class Stepper:
                 inputs, labels = inputs.new_zeros((2, *inputs.shape[1:])), labels.new_zeros((2, *labels.shape[1:]))
             mixed = None if batch.own_share is None or is_empty else partners(labels)
             totals = []
-            for part in self._parts(len(labels)):
+            for piece in self._pieces(len(labels)):
                 with autocast(self.device, self.phase.dtype):
-                    outputs = self.module(inputs[part])
-                losses = self._losses(outputs, labels[part])
+                    outputs = self.module(inputs[piece])
+                losses = self._losses(outputs, labels[piece])
                 if mixed is not None and batch.own_share is not None:
-                    own_share = batch.own_share[part]
-                    losses = own_share * losses + (1 - own_share) * self._losses(outputs, mixed[part])
+                    own_share = batch.own_share[piece]
+                    losses = own_share * losses + (1 - own_share) * self._losses(outputs, mixed[piece])
                 total = losses.sum() * (0.0 if is_empty else 1.0)
                 (total * (self.world.world_size / count)).backward()
                 totals.append(total.detach())
@@ -148,15 +149,15 @@ class Stepper:
         sums = torch.stack([total, total.new_tensor(0 if is_empty else len(labels))])
         return sums.to(accumulation_dtype(self.device))
 
-    def _parts(self, count: int) -> list[slice]:
-        """The parts of a batch of `count` pictures that pass through the network one after another.
+    def _pieces(self, count: int) -> list[slice]:
+        """The pieces of a batch of `count` pictures that pass through the network one after another.
 
-        The gradient of a batch is the sum over its parts, unless a batch norm looks at the whole batch.
+        The gradient of a batch is the sum over its pieces, unless a batch norm looks at the whole batch.
         """
-        in_parts = self.phase.name == "tune" and self.device.type == "cpu" and self.world.world_size == 1
-        if not in_parts or self.recipe.compile or any(norm.training for norm in self.norms):
+        in_pieces = self.phase.name == "tune" and self.device.type == "cpu" and self.world.world_size == 1
+        if not in_pieces or self.recipe.compile or any(norm.training for norm in self.norms):
             return [slice(0, count)]
-        return [slice(first, min(first + PART, count)) for first in range(0, count, PART)]
+        return [slice(first, min(first + PICTURES_AT_ONCE, count)) for first in range(0, count, PICTURES_AT_ONCE)]
 
     def _losses(self, outputs: Tensor | tuple[Tensor, list[Tensor]], labels: Tensor) -> Tensor:
         """(B,) the loss of each picture. Those of auxiliary heads are added with the network's weight for them, and the
