@@ -4,10 +4,11 @@
         [--before CHECKOUT] [--limit 0] [--out FILE.jsonl]
 
 SETS is a folder with one folder of class folders a set; WEIGHTS is a file with MobileNet v2's ImageNet weights. All
-arms see the same split for a seed. Each training is a process of its own with one thread; its result is appended to
-the file, and what is there already is not run again. The table at the end compares each arm with `auto` on the same
-test pictures: the difference of the errors with its interval from a paired bootstrap over pictures, seeds together.
-A second table has the time that each `auto` expected, and the time it took. Arm `fastai` needs fastai and timm.
+arms see the same split for a seed; `before` and `before full` are those of CHECKOUT. Each training is a process of its
+own with one thread; its result is appended to the file, and what is there already is not run again. The table at the
+end compares each arm with `auto` on the same test pictures: the difference of the errors with its interval from a
+paired bootstrap over pictures, seeds together. A second table has the time that each `auto` expected, and the time it
+took. Arm `fastai` needs fastai and timm.
 """
 
 import argparse
@@ -30,6 +31,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "logistic": {},
     "fastai": {},
     "before": {},
+    "before full": {"transfer": "full"},
 }
 MODEL = "mobilenet_v2"
 
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of sets, separated by commas")
     parser.add_argument("--arms", default="auto,head,full,logistic", help=f"of {', '.join(ARMS)}")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--before", type=Path, help="a checkout whose `auto` is the arm `before`")
+    parser.add_argument("--before", type=Path, help="a checkout for the arms `before`, its `auto`, and `before full`")
     parser.add_argument("--limit", type=int, default=0, help="pictures a class; 0 takes all")
     parser.add_argument("--budget", type=float, default=10, help="minutes that auto may take")
     parser.add_argument("--out", type=Path, default=Path("default.jsonl"))
@@ -57,7 +59,9 @@ def main() -> None:
                     if any((one["set"], one["seed"], one["arm"]) == (name, seed, arm) for one in done):
                         continue
                     settings = {"data": str(folder), "weights": str(options.weights.resolve()), "seed": seed}
-                    settings |= {"time_budget_minutes": options.budget} | ARMS[arm]
+                    settings |= ARMS[arm]
+                    if arm == "auto":
+                        settings["time_budget_minutes"] = options.budget
                     found = {"set": name, "seed": seed, "arm": arm} | run(arm, settings, options.before)
                     done.append(found)
                     with options.out.open("a", encoding="utf-8") as file:
@@ -86,9 +90,9 @@ def limited(folder: Path, limit: int, scratch: Path) -> Path:
 def run(arm: str, settings: dict[str, Any], before: Path | None) -> dict[str, Any]:
     """Trains in a process of its own; what it says, with its seconds and its peak memory."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    if arm == "before":
+    if arm.startswith("before"):
         if before is None:
-            raise SystemExit("the arm 'before' needs --before CHECKOUT")
+            raise SystemExit(f"the arm {arm!r} needs --before CHECKOUT")
         environment["PYTHONPATH"] = str(before / "src")
     with tempfile.TemporaryDirectory() as folder:
         # Features that another arm has left would make this one look fast.
@@ -111,7 +115,7 @@ def child(request: dict[str, Any]) -> None:
 
     torch.set_num_threads(1)
     settings, started = request["settings"], time.perf_counter()
-    run = None
+    run, choice = None, {}
     if request["arm"] == "logistic":
         classes, found, reason = logistic(settings)
     elif request["arm"] == "fastai":
@@ -120,7 +124,8 @@ def child(request: dict[str, Any]) -> None:
         (classes, found), reason = fastai_answers(settings), "fastai"
     else:
         run = casebook.train(out=request["out"], model=MODEL, threads=1, workers=0, **settings)
-        classes, found, reason = run.classes, {}, run.choice["reason"]
+        choice = getattr(run, "choice", run.model["transfer"])  # an early checkout has no choice
+        classes, found, reason = run.classes, {}, choice["reason"]
     seconds, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
     if run is not None:
         test = casebook.load_data(settings["data"], SplitSettings(seed=settings["seed"])).test
@@ -131,8 +136,8 @@ def child(request: dict[str, Any]) -> None:
     print(json.dumps({
         "top1": float((taken == labels).mean()), "macro_recall": sum(recalls) / len(recalls), "seconds": seconds,
         "process_seconds": used.ru_utime + used.ru_stime, "peak_bytes": used.ru_maxrss * 1024, "reason": reason,
-        "expected_seconds": run.choice.get("expected_seconds") if run else None,
-        "tried": run.choice["tried"] if run else None, "input_size": run.recipe.input_size if run else None,
+        "expected_seconds": choice.get("expected_seconds"),
+        "tried": choice.get("tried"), "input_size": run.recipe.input_size if run else None,
         "learning_seconds": sum(row["seconds"] + row["validation_seconds"] for row in run.history) if run else None,
         "right": {name: bool(label == answer) for name, (label, answer) in found.items()},
     }))  # fmt: skip

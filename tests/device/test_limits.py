@@ -144,3 +144,4 @@ def test_the_work_of_child_processes_is_our_own() -> None:
     assert LoadMeter()._children_seconds() - before >= 0.25
     child.terminate()
     child.join()
+    assert LoadMeter()._children_seconds() - before >= 0.25, "also when it has ended: its work was no other program's"

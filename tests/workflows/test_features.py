@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import casebook
+from casebook.device import using_threads
 from casebook.errors import DataError
 from casebook.models.weights import save_weights
 
@@ -42,6 +43,20 @@ def test_they_are_computed_once(weights: Path, photo_folder: Path) -> None:
     assert np.array_equal(again.values, first.values)
     assert again.names == first.names
     assert (first.num_computed, again.num_computed) == (len(data.train), 0)
+
+
+def test_threads_share_the_batches_and_change_no_bit(
+    weights: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data, found = casebook.load_data(photo_folder), {}
+    for number in (1, 3):
+        monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / f"cache of {number}"))
+        with using_threads(number):
+            found[number] = casebook.features("resnet20", data.train, weights=weights)
+            assert torch.get_num_threads() == number
+    assert found[3].num_computed == len(data.train) > 16, "more than a batch"
+    assert found[3].names == found[1].names
+    assert np.array_equal(found[3].values, found[1].values)
 
 
 def test_what_has_no_features_is_named(weights: Path, tmp_path: Path) -> None:

@@ -68,10 +68,6 @@ app.add_typer(data.app, name="data")
 app.add_typer(draw.app, name="draw")
 app.add_typer(explain_cost.app, name="explain-cost")
 
-# Commands that compute and print. Nothing is left to tidy up when they end, and Python's last search for garbage among
-# torch's many objects would take half a second.
-ANSWERS_ONLY = ("summary", "compare")
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -100,8 +96,7 @@ def main() -> None:
     prepare_environment()
     trust_named(sys.argv[1:])
     gc.set_threshold(100_000, 20, 20)  # importing torch makes many objects and no garbage: a third of a second less
-    if sys.argv[1:2] and sys.argv[1] in ANSWERS_ONLY:
-        atexit.register(gc.freeze)
+    atexit.register(gc.freeze)  # Python's last search for garbage among torch's objects would take a second
     try:
         app(prog_name="casebook")
     except CasebookError as error:

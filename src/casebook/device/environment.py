@@ -49,13 +49,14 @@ def tune_allocator() -> None:
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # mallopt(3)
+    trim_threshold, top_pad, mmap_threshold, arena_max = -1, -2, -3, -8  # mallopt(3)
     largest = 2**31 - 1
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(mmap_threshold, largest)
         libc.mallopt(trim_threshold, largest)
         libc.mallopt(top_pad, 64 << 20)
+        libc.mallopt(arena_max, 1)  # another thread's own arena holds no large blocks
 
 
 def environment() -> dict[str, Any]:

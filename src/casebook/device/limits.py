@@ -153,11 +153,13 @@ class LoadMeter:
         return _Load(busy_ticks / os.sysconf("SC_CLK_TCK"), time.process_time() + self._children_seconds())
 
     def _children_seconds(self) -> float:
+        """Of the child processes that run, and of those that have ended."""
         ticks = 0
-        for child in multiprocessing.active_children():
+        for child in multiprocessing.active_children():  # waits for those that have ended, so os.times() counts them
             fields = read_text(self.root / f"proc/{child.pid}/stat").rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:13]))  # utime and stime, proc(5)
-        return ticks / os.sysconf("SC_CLK_TCK")
+        ended = os.times()
+        return ticks / os.sysconf("SC_CLK_TCK") + ended.children_user + ended.children_system
 
 
 class _Load(NamedTuple):

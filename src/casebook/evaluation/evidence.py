@@ -154,7 +154,7 @@ def _extractor(classifier: Classifier, dtype: torch.dtype, report: Reporter) -> 
         classifier.preprocessing,
         make_prepare(classifier.preprocessing, classifier.device, run is None or run.recipe.channels_last),
         Views(),
-        Arithmetic(classifier.device, dtype, 32 if classifier.device.type == "cpu" else 256),
+        Arithmetic(classifier.device, dtype),
         report,
     )
 

@@ -12,7 +12,7 @@ from ..augmentation.policy import KINDS
 from ..data.datasets import PictureData
 from ..data.duplicates import duplicates
 from ..data.split import numbers_of_tied
-from ..device import Stopwatch, Threads, ThreadTuner, choose_precision, choose_threads, using_threads
+from ..device import Stopwatch, Threads, choose_precision, choose_threads, using_threads
 from ..errors import DataError, RecipeError
 from ..models import model_card
 from ..preprocessing import RESIZES
@@ -99,7 +99,7 @@ def decide_transfer(
         found.changes.pop("keep_head", None)
     trial = None
     if solves_head:
-        train, _ = extracted(plan, report, ThreadTuner())
+        train, _ = extracted(plan, report)
         try:
             trial = cross_validate_heads(plan, train)
         except DataError:

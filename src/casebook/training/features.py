@@ -24,11 +24,12 @@ from ..data.batch_plan import BatchPlan, order
 from ..data.crops import CropSettings
 from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches
 from ..data.sources import Source
-from ..device import ThreadTuner, autocast
+from ..device import autocast, using_threads
 from ..errors import DataError
 from ..models.layers import overwriting_activations
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
+from ..runner.reading import ahead
 from ..store import GIB, Store
 
 FEATURE_BYTES = 20 * GIB  # of features are kept on disk
@@ -89,8 +90,12 @@ class Arithmetic(NamedTuple):
 
     device: torch.device
     dtype: torch.dtype = torch.float32
-    batch_size: int = 32
     workers: int = 0
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures at once; what more of them keep falls out of a processor's caches: docs/benchmarks.md."""
+        return 16 if self.device.type == "cpu" else 256
 
 
 class Features(NamedTuple):
@@ -107,7 +112,8 @@ class FeatureExtractor:
     """A frozen backbone whose features are computed once and kept on disk.
 
     `built_as` is the network's name and options, which decide its features as much as its weights do. `prepare` makes
-    the network's input of a batch.
+    the network's input of a batch. On a CPU each thread of torch takes batches of its own: that is faster than all of
+    them at one batch, and a feature does not depend on their number.
     """
 
     network: nn.Module
@@ -117,7 +123,6 @@ class FeatureExtractor:
     views: Views
     arithmetic: Arithmetic
     report: Reporter = silent
-    threads: ThreadTuner = dataclasses.field(default_factory=ThreadTuner)
 
     def __call__(self, source: Source, indices: Sequence[int], contents: Sequence[str]) -> Features:
         """The features of these pictures; `contents` are digests of all pictures of the source.
@@ -152,31 +157,34 @@ class FeatureExtractor:
         """The features of one view, by content, a batch at a time; adds to `skipped` what cannot be read."""
         if not wanted:
             return
-        views, (device, dtype, batch_size, workers) = self.views, self.arithmetic
+        views, device, batch_size = self.views, self.arithmetic.device, self.arithmetic.batch_size
         keys = [int(contents[i][:15], 16) for i in wanted]
         augmentation = AugmentSettings(views.policy, keys, views.components)
         batches = Batches(
             source, wanted, self.preprocessing, BatchPlan(batch_size, seed=views.seed), crops=views.crops,
-            augmentation=augmentation if views.num_views > 1 else AugmentSettings(), workers=workers, device=device,
+            augmentation=augmentation if views.num_views > 1 else AugmentSettings(),
+            workers=self.arithmetic.workers, device=device,
         )  # fmt: skip
         batches.report = self.report
-        for batch in batches.epoch(view):
-            count = len(batch.labels)
-            if batch.is_empty:
-                continue
-            # Always full batches: their size changes the last bits, and features must not depend on which pictures
-            # were in the cache before.
-            padding = (0, 0) * 3 + (0, batch_size - count)
-            full = batch._replace(images=nn.functional.pad(batch.images, padding))
-            with (
-                self.threads.step(batch_size), torch.inference_mode(), autocast(device, dtype),
-                overwriting_activations(self.network),
-            ):  # fmt: skip
-                x = self.network.forward_features(self.prepare(full))  # type: ignore[operator]
-                values = self.network.head.features(x)[:count].float().cpu().numpy()  # type: ignore[operator, union-attr]
-            yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        read = (batch for batch in batches.epoch(view) if not batch.is_empty)
+        with overwriting_activations(self.network):
+            for batch, values in ahead(self._of_batch, read, threads) if threads > 1 else map(self._of_batch, read):
+                yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}
         skipped |= batches.skipped
         batches.close()
+
+    def _of_batch(self, batch: Batch) -> tuple[Batch, NDArray[np.float32]]:
+        """The batch and the features of its pictures."""
+        device, dtype, _ = self.arithmetic
+        # Always full batches: their size changes the last bits, and features must not depend on which pictures
+        # were in the cache before.
+        padding = (0, 0) * 3 + (0, self.arithmetic.batch_size - len(batch.labels))
+        full = batch._replace(images=nn.functional.pad(batch.images, padding))
+        with using_threads(1 if device.type == "cpu" else None), torch.inference_mode(), autocast(device, dtype):
+            x = self.network.forward_features(self.prepare(full))  # type: ignore[operator]
+            values = self.network.head.features(x)[: len(batch.labels)].float()  # type: ignore[operator, union-attr]
+        return batch, values.cpu().numpy()
 
     def _key(self) -> dict[str, Any]:
         """Everything besides the picture and the view that decides a feature."""
@@ -190,7 +198,7 @@ class FeatureExtractor:
             "dtype": str(self.arithmetic.dtype),
             "device": self.arithmetic.device.type,
             "policy": sampled if views.num_views > 1 else None,
-            "version": 5,
+            "version": 6,
         }
 
 

@@ -10,7 +10,6 @@ from torch import nn
 from ..data.batch_plan import BatchPlan
 from ..data.crops import CropSettings
 from ..data.loader import AugmentSettings, Batches, PreparedStream
-from ..device import ThreadTuner
 from ..progress import Reporter
 from .distributed import wait_for_all
 from .features import Arithmetic, FeatureBatches, FeatureExtractor, Features, Views
@@ -56,12 +55,12 @@ def feed_pictures(plan: Plan, strategy: str, number: int, report: Reporter) -> F
     return Feed(train, validation, phase)
 
 
-def feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTuner) -> tuple[Feed, dict[str, int]]:
+def feed_features(plan: Plan, number: int, report: Reporter) -> tuple[Feed, dict[str, int]]:
     """Batches of features computed once, for the head; and how many were "computed" now or "cached" before."""
     recipe, data, network = plan.recipe, plan.data, plan.setup.network
     learning = parts(network, "head", recipe)
     Frozen(network, learning)
-    train, validation = extracted(plan, report, threads)
+    train, validation = extracted(plan, report)
 
     def stream(found: Features, shuffle: bool) -> PreparedStream:
         labels = data.source.truth(found.indices)
@@ -78,7 +77,7 @@ def feed_features(plan: Plan, number: int, report: Reporter, threads: ThreadTune
     return feed, {"computed": computed, "cached": total - computed}
 
 
-def extractor_of(plan: Plan, report: Reporter, threads: ThreadTuner) -> FeatureExtractor:
+def extractor_of(plan: Plan, report: Reporter) -> FeatureExtractor:
     """Computes or finds the features of training pictures, as the plan prepares them."""
     recipe, data, setup = plan.recipe, plan.data, plan.setup
     crops = CropSettings(data.sizes, choose_format(recipe, setup.preprocessing), memory_share=0)
@@ -88,19 +87,18 @@ def extractor_of(plan: Plan, report: Reporter, threads: ThreadTuner) -> FeatureE
         setup.preprocessing,
         plan.prepare,
         Views(recipe.feature_views, plan.policy, plan.components, recipe.seed, crops),
-        Arithmetic(plan.device, plan.dtype, 32 if plan.device.type == "cpu" else 256, plan.workers),
+        Arithmetic(plan.device, plan.dtype, plan.workers),
         report,
-        threads,
     )
 
 
-def extracted(plan: Plan, report: Reporter, threads: ThreadTuner) -> tuple[Features, Features]:
+def extracted(plan: Plan, report: Reporter) -> tuple[Features, Features]:
     """The features of the training and validation pictures; process 0 fills the cache for the others.
 
     Those of the validation pictures are in float32, in which a finished classifier answers: so the head is judged by
     what it will say, and the evidence of a run finds them in the cache.
     """
-    data, extractor = plan.data, extractor_of(plan, report, threads)
+    data, extractor = plan.data, extractor_of(plan, report)
     if not plan.world.is_first:
         wait_for_all(plan.world)
     train = extractor(data.source, data.split.train, data.scan.contents)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ..data.datasets import PictureData
 from ..data.duplicates import duplicates
 from ..data.split import numbers_of_tied
-from ..device import ThreadTuner
 from ..errors import DataError
 from ..models import model_card
 from ..preprocessing import RESIZES, Preprocessing, Resize
@@ -153,7 +152,7 @@ def _compared(plan: Plan, ways: dict[Any, dict[str, Any]], report: Reporter) -> 
     copies = duplicates(data.scan, data.source, near=recipe.near_duplicates)
     losses: dict[Any, Losses] = {}
     for value, changes in ways.items():
-        extractor = extractor_of(_prepared(plan, changes), report, ThreadTuner())
+        extractor = extractor_of(_prepared(plan, changes), report)
         found = extractor(data.source, chosen.tolist(), data.scan.contents)
         groups = numbers_of_tied(data.source, copies, found.indices.tolist())
         losses[value] = least_losses(found.values[:, 0], data.source.truth(found.indices), groups, seed=recipe.seed)

@@ -258,7 +258,7 @@ def _train(
                     network.head.classifier.load_state_dict(new_head)
             trainer.class_weights = class_weights_of(plan, strategy)
             if strategy == "head":
-                feed, features = feed_features(plan, number, report, tuner)
+                feed, features = feed_features(plan, number, report)
                 with using_threads(recipe.threads or 1):  # a head is small work
                     trainer.threads = ThreadTuner()
                     if recipe.head_fit == "logistic":

@@ -65,7 +65,7 @@ def features(
             preprocessing,
             make_prepare(preprocessing, chosen, True),
             Views(),
-            Arithmetic(chosen, dtype, 32 if chosen.type == "cpu" else 256),
+            Arithmetic(chosen, dtype),
             report,
         )
         found = extractor(source, indices, _contents(source, labelled))
