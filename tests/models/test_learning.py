@@ -15,6 +15,7 @@ from torch.nn import functional
 from casebook.models import create_model, list_models, model_card
 from casebook.training.optimise import make_optimiser, parameter_groups
 from casebook.training.recipe import RECIPES, make_recipe
+from casebook.training.unit_variance import scale_to_unit_variance
 
 from .golden import catalogue
 
@@ -44,6 +45,8 @@ def losses(name: str, recipe_name: str = "") -> list[float]:
     groups = parameter_groups(parts, weight_decay=recipe.weight_decay, decay_all=recipe.decay_all)
     optimiser = make_optimiser(groups, recipe)
     images, labels = pictures(max(card.smallest_input, 32), card.in_channels)
+    if recipe.unit_variance:
+        scale_to_unit_variance(network, images)
     found: list[float] = []
     while len(found) < STEPS and not (len(found) >= 4 and sum(found[-4:]) / 4 < CHANCE / 2):
         batch = torch.randperm(len(images))[:BATCH]

@@ -134,6 +134,11 @@ class Recipe(BaseModel):
         0, ge=0, le=10, description="with several labels a picture: above 0, easy ones weigh less (focal loss)"
     )
     ema_decay: float = Field(0, ge=0, lt=1, description="of the running average of the weights; 0: none")
+    unit_variance: bool = Field(
+        False,
+        description="from random weights without batch norm: before the first step, weights are scaled so that each "
+        "layer's outputs have a variance of 1",
+    )
     patience: int = Field(0, ge=0, description="epochs without a better validation before stopping; 0: never")
 
     # The machine
@@ -316,7 +321,7 @@ RECIPES = {
     "classic": NamedRecipe(
         dict(
             epochs=60, optimiser="adamw", learning_rate=3e-4, weight_decay=0.01, warmup_epochs=3,
-            label_smoothing=0.1, clip_norm=1.0, transfer="none",
+            label_smoothing=0.1, clip_norm=1.0, transfer="none", unit_variance=True,
         ),
         "networks from before batch norm, from random weights: they do not start with sgd's usual rates",
         "depends on the data",

@@ -53,6 +53,7 @@ from .run import (
 )
 from .trainer import MACHINE_SETTINGS, Trainer
 from .transfer import Choice
+from .unit_variance import start_with_unit_variance
 
 RESUMABLE = {"epochs", *MACHINE_SETTINGS} - {"weights"}
 
@@ -267,6 +268,8 @@ def _train(
                         trainer.fit(network, feed.train, feed.validation, feed.phase)
                     trainer.threads = tuner
             else:
+                if recipe.unit_variance and not recipe.weights and not trainer.is_resumed:
+                    start_with_unit_variance(plan)
                 feed = feed_pictures(plan, strategy, number, report)
                 if divides_weights(recipe, network, device, world):
                     divide(network, setup.preprocessing, device, world)

@@ -1,0 +1,65 @@
+"""The start of a network without norms: each layer's outputs get a variance of 1 on real pictures.
+
+From the starts of their papers, deep networks without norms pass hardly any of a picture's differences on to their last
+layer, and a small set is over before they have learnt to. Source: Mishkin and Matas, "All you need is a good init",
+ICLR 2016, algorithm 1, https://arxiv.org/abs/1511.06422. The directions of the weights stay those of the network's own
+start here; in the paper they are orthogonal.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ..data.batch_plan import BatchPlan
+from ..data.loader import Batches
+from ..errors import DataError
+from .plan import Plan
+
+PICTURES = 32
+LEAST_DEVIATION = 1e-8  # of outputs; a layer without any difference stays as it is
+
+
+def start_with_unit_variance(plan: Plan) -> None:
+    """Scales the weights of the plan's network by some of its training pictures, the same ones in all processes.
+
+    Raises DataError where not one of them can be read.
+    """
+    chosen = np.random.default_rng(plan.recipe.seed).permutation(plan.data.split.train)[:PICTURES].tolist()
+    batches = Batches(plan.data.source, chosen, plan.setup.preprocessing, BatchPlan(PICTURES))
+    batch = next(batches.epoch())
+    batches.close()
+    if batch.is_empty:
+        raise DataError(f"not one of {len(chosen)} training pictures could be read")
+    scale_to_unit_variance(plan.setup.network, plan.prepare(batch))
+
+
+def scale_to_unit_variance(network: nn.Module, images: Tensor) -> None:
+    """Scales convolutions and linear layers so that their outputs on these (B, C, H, W) images have variance 1.
+
+    From the first layer to the last, each behind those before it as they are then. A network with batch norms,
+    which do the same at every step, stays as it is. Random numbers that come later are as without this.
+    """
+    if any(isinstance(module, _NormBase) for module in network.modules()):
+        return
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    was_training = network.training
+
+    def scale(layer: nn.Module, _: object, outputs: Tensor) -> Tensor:
+        handles.pop(layer).remove()  # a layer that is called again keeps its first scale
+        deviation = outputs.float().std().clamp_min(LEAST_DEVIATION)
+        if deviation <= LEAST_DEVIATION or not deviation.isfinite():
+            return outputs
+        for weight in layer.parameters():
+            weight /= deviation
+        return outputs / deviation
+
+    handles = {layer: layer.register_forward_hook(scale) for layer in layers}
+    devices = [images.device] if images.device.type == "cuda" else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            network.train()(images)  # auxiliary heads, too
+    finally:
+        network.train(was_training)
+        for handle in handles.values():
+            handle.remove()
