@@ -324,7 +324,7 @@ RECIPES = {
             label_smoothing=0.1, clip_norm=1.0, transfer="none", unit_variance=True,
         ),
         "networks from before batch norm, from random weights: they do not start with sgd's usual rates",
-        "depends on the data",
+        "SqueezeNet 1.1 on 1,050 photos of signed digits at 80 pixels, 20 epochs: 94 % of 220 others",
     ),
     "plain": NamedRecipe(
         dict(

@@ -42,7 +42,7 @@ def scale_to_unit_variance(network: nn.Module, images: Tensor) -> None:
     """
     if any(isinstance(module, _NormBase) for module in network.modules()):
         return
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    layers: list[nn.Module] = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
     was_training = network.training
 
     def scale(layer: nn.Module, _: object, outputs: Tensor) -> Tensor:
