@@ -6,6 +6,8 @@ ICLR 2016, algorithm 1, https://arxiv.org/abs/1511.06422. The directions of the 
 start here; in the paper they are orthogonal.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -47,8 +49,8 @@ def scale_to_unit_variance(network: nn.Module, images: Tensor) -> None:
 
     def scale(layer: nn.Module, _: object, outputs: Tensor) -> Tensor:
         handles.pop(layer).remove()  # a layer that is called again keeps its first scale
-        deviation = outputs.float().std().clamp_min(LEAST_DEVIATION)
-        if deviation <= LEAST_DEVIATION or not deviation.isfinite():
+        deviation = float(outputs.float().std())
+        if not LEAST_DEVIATION < deviation < math.inf:
             return outputs
         for weight in layer.parameters():
             weight /= deviation
