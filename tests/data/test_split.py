@@ -122,6 +122,20 @@ def test_copies_and_groups_join_into_one_unit() -> None:
     assert set(tied(source, copies((1, 2), (3, 5)), range(6))) == {(0, 1, 2), (3, 4, 5)}
 
 
+def test_few_sets_of_test_pictures_are_named() -> None:
+    labels = [index // 60 for index in range(120)]
+    groups = [f"patient {index // 3}" for index in range(120)]  # three pictures each
+    split = split_source(source_of(labels, groups))
+    sets = len({groups[index] for index in split.test})
+    assert split.notes == (
+        f"the {len(split.test)} test pictures are {sets} sets of near-copies or groups; intervals take pictures for "
+        "independent, so they are too narrow here",
+    )
+    pairs = ["" if index % 3 else f"patient {index // 6}" for index in range(120)]  # most pictures stand alone
+    assert split_source(source_of(labels, pairs)).notes == ()
+    assert split_source(source_of(labels, groups), test_fraction=0).notes == ()
+
+
 def test_broken_pictures_are_left_out() -> None:
     source = source_of([0, 1] * 20)
     facts = [PictureFacts(8, 8, sha256=str(index)) for index in range(40)]

@@ -17,6 +17,7 @@ from .pictures import SPLITS, Source, comparable, same_name
 from .scan import Scan
 
 LEFT_OUT = "left out"
+FEW_SETS = 2  # times as many test pictures, or more: intervals that take pictures for independent are far too narrow
 
 
 class Split(NamedTuple):
@@ -224,6 +225,12 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
         missing = set(range(len(source.classes))) - {label for index in part for label in source.labels_of(index)}
         if part and missing:
             notes.append(f"{name} has no picture of {_names([source.classes[label] for label in sorted(missing)])}")
+    num_sets = len(tied(source, duplicates, split.test))
+    if 0 < num_sets * FEW_SETS <= len(split.test):
+        notes.append(
+            f"the {len(split.test)} test pictures are {num_sets} sets of near-copies or groups; intervals take "
+            "pictures for independent, so they are too narrow here"
+        )
     return notes
 
 
