@@ -67,6 +67,7 @@ def run(checkout: Path, options: argparse.Namespace) -> dict[str, float]:
 
 
 def waited(checkout: Path, options: argparse.Namespace) -> dict[str, float]:
+    """The seconds from the start of the command to its end."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"PYTHONPATH": str(checkout / "src"), "CASEBOOK_CACHE": str(Path(folder) / "cache")}
         environment.pop("OMP_NUM_THREADS", None)

@@ -17,7 +17,7 @@ from .pictures import SPLITS, Source, comparable, same_name
 from .scan import Scan
 
 LEFT_OUT = "left out"
-FEW_SETS = 2  # times as many test pictures, or more: intervals that take pictures for independent are far too narrow
+PICTURES_A_SET = 2  # on average, of the test part; from here on, intervals over pictures are far too narrow
 
 
 class Split(NamedTuple):
@@ -226,10 +226,10 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
         if part and missing:
             notes.append(f"{name} has no picture of {_names([source.classes[label] for label in sorted(missing)])}")
     num_sets = len(tied(source, duplicates, split.test))
-    if 0 < num_sets * FEW_SETS <= len(split.test):
+    if 0 < num_sets * PICTURES_A_SET <= len(split.test):
         notes.append(
-            f"the {len(split.test)} test pictures are {num_sets} sets of near-copies or groups; intervals take "
-            "pictures for independent, so they are too narrow here"
+            f"the {len(split.test)} test pictures are {num_sets} sets of near-copies or groups; intervals treat "
+            "pictures as independent, so they are too narrow here"
         )
     return notes
 

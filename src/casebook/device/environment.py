@@ -56,7 +56,7 @@ def tune_allocator() -> None:
         libc.mallopt(mmap_threshold, largest)
         libc.mallopt(trim_threshold, largest)
         libc.mallopt(top_pad, 64 << 20)
-        libc.mallopt(arena_max, 1)  # another thread's own arena holds no large blocks
+        libc.mallopt(arena_max, 1)  # one for all threads: those of other threads give large blocks back
 
 
 def environment() -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Arithmetic(NamedTuple):
 
     @property
     def batch_size(self) -> int:
-        """Pictures at once; what more of them keep falls out of a processor's caches: docs/benchmarks.md."""
+        """Pictures in a batch; on a CPU so few that a layer's outputs stay in the caches (docs/benchmarks.md)."""
         return 16 if self.device.type == "cpu" else 256
 
 
