@@ -90,7 +90,7 @@ def child(photos: Path, weights: Path, folder: Path) -> None:
     from casebook import progress
 
     spent: dict[str, float] = dict.fromkeys(PHASES, 0.0)
-    last, tests_done = 0.0, False
+    last, scoring, tests_done = 0.0, False, False
 
     def charge(phase: str) -> None:
         nonlocal last
@@ -99,11 +99,13 @@ def child(photos: Path, weights: Path, folder: Path) -> None:
         last = now
 
     def hear(event: Any) -> None:
-        nonlocal tests_done
+        nonlocal scoring, tests_done
+        scoring |= isinstance(event, progress.ScoringStarted)
         if isinstance(event, progress.Advanced):
-            named = {"scan": "scan", "features": "features", "evaluate": PHASES[5 if tests_done else 4]}
+            asked = PHASES[5 if tests_done else 4]  # of a head, by features, where it was trained on them
+            named = {"scan": "scan", "features": asked if scoring else "features", "evaluate": asked}
             charge(named.get(event.task, "everything else"))
-            tests_done |= event.task == "evaluate" and event.done == event.total
+            tests_done |= scoring and event.done == event.total
         elif isinstance(event, progress.StepEnded | progress.EpochEnded):
             charge("head")
         else:

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,22 @@ def test_help_is_quick() -> None:
         subprocess.run([sys.executable, "-m", "casebook", "--help"], capture_output=True, timeout=60, check=True)
         times.append(children_seconds() - began)
     assert min(times) < 1
+
+
+def test_a_training_goes_without_torchs_compiler(tmp_path: Path) -> None:
+    """It takes a second to import. The report explains mistakes, of which one epoch on digits makes some."""
+    program = f"""
+import json, sys
+import casebook
+run = casebook.train("digits", model="lenet5", epochs=1, out={str(tmp_path / "run")!r})
+casebook.train(resume=run.path, epochs=2)
+print(json.dumps([name for name in ("torch._dynamo", "sympy") if name in sys.modules]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True, cwd=tmp_path
+    )
+    assert json.loads(result.stdout.splitlines()[-1]) == []
+    assert "occlusion for" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def children_seconds() -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from casebook.models import FAMILIES, create_model, layers
-from casebook.models.layers import overwriting_activations
+from casebook.models.layers import folding_norms, overwriting_activations
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "plain18", "resnet20", "mobilenet_v2_035", "lenet5"])
@@ -29,6 +29,31 @@ def test_overwriting_activations_changes_no_bit_and_is_taken_back(name: str) -> 
     assert len(inside) == len(list(network.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(before, inside, strict=True))
     assert not any(getattr(module, "inplace", False) for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "resnet20", "resnet18_v2", "efficientnet_b0", "googlenet_bn", "inception_v3", "xception"]
+)
+def test_folded_norms_give_the_same_outputs_and_are_taken_back(name: str) -> None:
+    torch.manual_seed(0)
+    network = create_model(name, num_classes=3).double()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # as after a training
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.normal_(module.bias, 0, 0.1)
+    network.eval()
+    kept, modules = dict(network.state_dict(keep_vars=True)), list(network.modules())
+    images = torch.randn(2, 3, network.smallest_input, network.smallest_input, dtype=torch.float64)
+    with torch.no_grad():
+        expected = network(images)
+        with folding_norms(network):
+            num_norms = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+            torch.testing.assert_close(network(images), expected, rtol=1e-9, atol=1e-9)
+    assert num_norms < sum(isinstance(module, nn.BatchNorm2d) for module in modules)
+    assert all(one is other for one, other in zip(network.modules(), modules, strict=True))
+    assert all(value is kept[name] for name, value in network.state_dict(keep_vars=True).items())
 
 
 def test_an_overwriting_relu6_keeps_one_tensor_and_gives_the_same_gradients() -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -75,3 +77,35 @@ def test_state_that_was_saved_in_another_memory_layout_is_laid_out_like_the_weig
     expected, _ = step(torch.contiguous_format, saved)
     found, _ = step(torch.channels_last, saved)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_optimisers_step_as_torch_s_own(name: str) -> None:
+    recipe = make_recipe("scratch", optimiser=name, momentum=0.9, nesterov=True, learning_rate=0.1)
+    networks = [nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    settings: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
+    peer = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[name]
+    make = [
+        lambda groups: make_optimiser(groups, recipe),
+        lambda groups: peer(groups, lr=0.1, fused=True, **settings),
+    ]
+    optimisers = [one(groups_of(network)) for one, network in zip(make, networks, strict=True)]
+    for step in range(5):
+        if step == 3:  # as after a resume
+            states = [optimiser.state_dict() for optimiser in optimisers]
+            optimisers = [one(groups_of(network)) for one, network in zip(make, networks, strict=True)]
+            for optimiser, state in zip(optimisers, states, strict=True):
+                optimiser.load_state_dict(state)
+        images = torch.randn(6, 5, generator=torch.Generator().manual_seed(step))
+        for network, optimiser in zip(networks, optimisers, strict=True):
+            network(images).square().sum().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    for ours, theirs in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.grad_fn is None
+
+
+def groups_of(network: nn.Module) -> list[dict]:
+    return parameter_groups([("network", network, 1.0)], weight_decay=0.1, decay_all=True)

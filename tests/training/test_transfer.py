@@ -13,7 +13,7 @@ from casebook.evaluation.evidence import gather_evidence, read_evidence
 from casebook.evaluation.labelled import own_data
 from casebook.models import create_model
 from casebook.models.weights import save_weights
-from casebook.progress import Advanced, Event
+from casebook.progress import Advanced, Event, ScoringStarted
 from casebook.training.recipe import make_recipe
 from casebook.training.run import Run
 from casebook.training.transfer import Frozen, after_training, choose_transfer, parts
@@ -170,10 +170,8 @@ def test_cached_features_are_reused_and_equal_the_network(
     assert other.evaluation["features"]["computed"] < pictures["test"] * 2  # another split shares most pictures
 
 
-def test_the_evidence_of_a_head_rests_on_the_features_that_it_was_validated_on(
-    weights_file: Path, photos: Path, tmp_path: Path
-) -> None:
-    """They are in the arithmetic of an answer, whatever that of training was; only test pictures are asked about."""
+def test_a_head_is_scored_and_judged_by_cached_features(weights_file: Path, photos: Path, tmp_path: Path) -> None:
+    """They are in the arithmetic of an answer, whatever that of training was."""
     asked: list[int] = []
 
     def hear(event: Event) -> None:
@@ -181,13 +179,33 @@ def test_the_evidence_of_a_head_rests_on_the_features_that_it_was_validated_on(
             asked.append(event.total)
 
     run = train(weights_file, photos, tmp_path / "a", transfer="head", precision="bf16", progress=hear)
-    assert set(asked) == {run.evaluation["pictures"]["test"]}
+    assert not asked
     left, again = read_evidence(run), gather_evidence(casebook.load(run.path), own_data(run))
     assert left.num_pictures == run.evaluation["pictures"]["val"]
     assert left.margins == pytest.approx(again.margins, abs=1e-5)
     assert left.wrong.tolist() == again.wrong.tolist()
     scored = casebook.evaluate(run.path, split="val")
-    assert scored.scores.log_loss == pytest.approx(run.evaluation["validation"]["loss"], rel=1e-6)
+    assert scored.scores.log_loss == pytest.approx(run.evaluation["validation"]["loss"], rel=1e-5)
+    tested = casebook.evaluate(run.path)
+    assert tested.scores.log_loss == pytest.approx(run.evaluation["test"]["log_loss"], rel=1e-5)
+    assert tested.scores.top1 == run.evaluation["test"]["top1"]
+
+
+def test_a_head_is_scored_without_a_test_picture_that_is_gone(
+    weights_file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEBOOK_CACHE", str(tmp_path / "cache"))  # where another test has left no features
+    shutil.copytree(photos, tmp_path / "data")
+    data = casebook.load_data(tmp_path / "data")
+    gone = data.source.pictures[data.split.test[0]].name
+
+    def hear(event: Event) -> None:
+        if isinstance(event, ScoringStarted):
+            (tmp_path / "data" / gone).unlink()
+
+    run = train(weights_file, tmp_path / "data", tmp_path / "run", transfer="head", progress=hear)
+    assert [skipped["picture"] for skipped in run.evaluation["skipped"]] == [gone]
+    assert run.evaluation["test"]["n"] == len(data.split.test) - 1
 
 
 def test_augmented_views_are_cached_too(

@@ -9,6 +9,7 @@ part. Only the temperature is fitted, and nothing is promised about it.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from .labelled import own_data
 from .predictions import Predictions
 from .promise import CONFIDENCE, Promise, find_promise, pictures_needed, possible_promises
 from .unlike import choose_kept, fit_unlike
-from .views import Asking, ask
+from .views import Asking, Shown, ask
 
 FORMAT = 1
 NUMBERS, TABLE = "judgement.json", "judgement.safetensors"
@@ -101,7 +102,7 @@ def gather_evidence(
     if not data.split.val:
         raise RunError(f"{classifier.name} has no validation pictures, on which a promise could rest")
     if frozen:
-        said = _said_of_cached(classifier, data, report)
+        said = ask_head(classifier, data, data.split.val, report).predictions
     else:
         said = ask(classifier, data.source, data.split.val, asking=Asking(features=True, report=report)).predictions
     unlike, near = None, np.ones(len(said.labels), bool)
@@ -118,20 +119,25 @@ def gather_evidence(
     )
 
 
-def _said_of_cached(classifier: Classifier, data: PictureData, report: Reporter) -> Predictions:
-    """What the classifier's head says about the cached features of the validation pictures."""
-    found = _extractor(classifier, classifier.dtype, report)(data.source, data.split.val, data.scan.contents)
+def ask_head(classifier: Classifier, data: PictureData, indices: Sequence[int], report: Reporter = silent) -> Shown:
+    """What a run's classifier says of pictures of its data, by features from the cache or for the cache.
+
+    As `ask` but for rounding, and faster: each core has pictures of its own, and norms are folded into convolutions.
+    Raises DataError when not one picture can be read.
+    """
+    found = _extractor(classifier, classifier.dtype, report)(data.source, indices, data.scan.contents)
     values = torch.from_numpy(found.values[:, 0]).to(classifier.device)
     head: Any = classifier.model.head.classifier  # type: ignore[union-attr]
     with torch.inference_mode(), autocast(classifier.device, classifier.dtype):
         logits = torch.cat([head(part) for part in values.split(classifier.batch_size)])
-    return Predictions(
+    predictions = Predictions(
         tuple(data.source.pictures[index].name for index in found.indices),
         data.source.truth(found.indices),
         ACTIVATIONS[classifier.task](logits.float()).cpu().numpy(),
         classifier.classes,
         _pooled(found.values[:, 0]),
     )
+    return Shown(predictions, tuple(found.indices.tolist()), found.skipped, None)
 
 
 def _kept_features(classifier: Classifier, data: PictureData, report: Reporter) -> NDArray[np.float32]:

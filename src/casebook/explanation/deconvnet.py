@@ -105,5 +105,7 @@ def class_gradient(
 
 
 def _backward(output: Tensor, leaf: Tensor, signal: Tensor) -> NDArray[np.float32]:
-    (pattern,) = torch.autograd.grad(output, leaf, signal.to(output.dtype).view_as(output), retain_graph=True)
+    # The gradient of a number: for that of a map torch would first import its symbolic shapes, for half a second.
+    total = (output * signal.to(output.dtype).view_as(output)).sum()
+    (pattern,) = torch.autograd.grad(total, leaf, retain_graph=True)
     return pattern.float().cpu().numpy()

@@ -26,7 +26,7 @@ from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches
 from ..data.sources import Source
 from ..device import autocast, using_threads
 from ..errors import DataError
-from ..models.layers import overwriting_activations
+from ..models.layers import folding_norms, overwriting_activations
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
 from ..runner.reading import ahead
@@ -168,7 +168,7 @@ class FeatureExtractor:
         batches.report = self.report
         threads = torch.get_num_threads() if device.type == "cpu" else 1
         read = (batch for batch in batches.epoch(view) if not batch.is_empty)
-        with overwriting_activations(self.network):
+        with overwriting_activations(self.network), folding_norms(self.network):
             for batch, values in ahead(self._of_batch, read, threads) if threads > 1 else map(self._of_batch, read):
                 yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}
         skipped |= batches.skipped
@@ -198,7 +198,7 @@ class FeatureExtractor:
             "dtype": str(self.arithmetic.dtype),
             "device": self.arithmetic.device.type,
             "policy": sampled if views.num_views > 1 else None,
-            "version": 6,
+            "version": 7,
         }
 
 

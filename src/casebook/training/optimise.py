@@ -1,5 +1,7 @@
 """Network -> optimiser: which weights decay, at which rate each stage learns, and their running average."""
 
+import functools
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,10 +37,23 @@ def make_optimiser(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
     # torch 2.13 has no fused SGD for divided weights
     fused = not any(is_divided(weight) for group in groups for weight in group["params"])
     if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
-    return torch.optim.SGD(
+        return _plain(torch.optim.AdamW)(groups, lr=recipe.learning_rate, fused=fused)
+    return _plain(torch.optim.SGD)(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
     )
+
+
+@functools.cache
+def _plain(optimiser: type[torch.optim.Optimizer]) -> Any:
+    """The same optimiser with methods that do not import torch's compiler.
+
+    torch imports it, which takes a second, to keep it away from these methods. Casebook compiles the network alone, so
+    the compiler never comes near them.
+    """
+    guarded = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(optimiser, name)) for name in guarded}
+    methods["step"] = torch.no_grad()(inspect.unwrap(optimiser.step))
+    return type(optimiser.__name__, (optimiser,), methods)
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from ..data.sources import Source
 from ..device import Stopwatch
 from ..errors import DataError, ModelError, PictureError
 from ..evaluation.classifier import Classifier
-from ..evaluation.evidence import gather_evidence, write_evidence
+from ..evaluation.evidence import ask_head, gather_evidence, write_evidence
 from ..evaluation.judged import judged_scores, strictest_promise
 from ..evaluation.metrics import evaluate_probabilities
 from ..evaluation.predictions import Predictions
@@ -77,11 +77,19 @@ def _finish(outcome: Outcome, watch: Stopwatch, report: Reporter) -> None:
     if outcome.world.is_first:
         report(ScoringStarted(len(data.split.test)))
     classifier = Classifier(run.path.name, network, run.preprocessing, run.classes, run=run, device=outcome.device)
+    frozen = outcome.transfer.strategy == "head"
+    if frozen and not outcome.world.is_first:  # the first one computes the features
+        return
     asking = Asking(world=outcome.world, report=report, features=True)
-    predictions, readable, skipped, _ = ask(classifier, data.source, data.split.test, asking=asking)
+    shown = (
+        ask_head(classifier, data, data.split.test, report)
+        if frozen
+        else ask(classifier, data.source, data.split.test, asking=asking)
+    )
     if not outcome.world.is_first:
         return
-    unsure = _judged(classifier, data, predictions, outcome.transfer.strategy == "head", report)
+    predictions, readable, skipped, _ = shown
+    unsure = _judged(classifier, data, predictions, frozen, report)
     history = run.history
     kept = kept_epoch(history, kept_phase(model))
     best = history[kept if kept is not None else -1]
