@@ -157,6 +157,17 @@ def test_a_clear_gain_is_accepted_with_its_figures() -> None:
     assert "100.0%" in found.reason
 
 
+def test_near_copies_are_one_draw_together() -> None:
+    """A set of eight copies gains, one of four loses: by pictures a clear gain, by sets noise."""
+    simpler, other = losses([1.0] * 8 + [0.3] * 4), losses([0.5] * 8 + [0.6] * 4)
+    assert judge(simpler, other).accepted
+    found = judge(simpler, other, np.array([7] * 8 + [2] * 4))
+    assert not found.accepted
+    assert found.gain == judge(simpler, other).gain
+    assert "over 2 sets of near-copies or groups" in found.reason
+    assert "sets" not in judge(simpler, other, np.arange(12)).reason
+
+
 def test_fewer_right_answers_are_never_accepted() -> None:
     assert not judge(losses([0.6, 0.6, 0.6]), losses([0.8, 0.01, 0.01])).accepted
 

@@ -69,11 +69,13 @@ class Inputs(NamedTuple):
 
     `inputs` (B, ...) are what the module is called on, `labels` (B,) int64. With mixed pictures, `own_share` (B,) is
     each picture's share of its own label; the rest belongs to `augmentation.mixing.partners(labels)`.
+    `indices` (B,) are the pictures' places in their source, where they have one.
     """
 
     inputs: Tensor
     labels: Tensor
     own_share: Tensor | None = None
+    indices: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,7 +316,7 @@ class PreparedStream:
             inputs, own_share = self.prepare(batch), None
             if batch.mixing is not None:
                 inputs, own_share = mix(inputs, batch.mixing.to(inputs.device, non_blocking=True))
-            yield Inputs(inputs, batch.labels, own_share)
+            yield Inputs(inputs, batch.labels, own_share, batch.indices)
 
     def close(self) -> None:
         self.batches.close()

@@ -228,8 +228,8 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
     num_sets = len(tied(source, duplicates, split.test))
     if 0 < num_sets * PICTURES_A_SET <= len(split.test):
         notes.append(
-            f"the {len(split.test)} test pictures are {num_sets} sets of near-copies or groups; intervals treat "
-            "pictures as independent, so they are too narrow here"
+            f"the {len(split.test)} test pictures are {num_sets} sets of near-copies or groups; intervals and "
+            "the promise of --unsure treat pictures as independent, so intervals are too narrow here and the promise may fail"
         )
     return notes
 

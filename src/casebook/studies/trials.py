@@ -352,8 +352,8 @@ def prepared_batches(
     batches = Batches(pictures.source, indices, pictures.preprocessing, plan, crops=crops)
     stream = PreparedStream(batches, make_prepare(pictures.preprocessing, device, True))
     try:
-        for images, labels, _ in stream.epoch():
-            yield images, labels.to(device)
+        for batch in stream.epoch():
+            yield batch.inputs, batch.labels.to(device)
     finally:
         stream.close()
 

@@ -10,8 +10,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..augmentation.policy import KINDS
 from ..data.datasets import PictureData
-from ..data.duplicates import duplicates
-from ..data.split import numbers_of_tied
 from ..device import Stopwatch, Threads, choose_precision, choose_threads, using_threads
 from ..errors import DataError, RecipeError
 from ..models import model_card
@@ -24,7 +22,7 @@ from .feeds import extracted
 from .fine_tuning import TIMED_PICTURES, Forecast, adapted, affordable_plan, forecast, rough_time
 from .inputs import MOST_COMPARED, InputTrial, prepared_as, try_resizes, try_sizes
 from .logistic import HeadTrial, try_heads
-from .plan import ModelSetup, Plan, choose_policy
+from .plan import ModelSetup, Plan, choose_policy, sets_of
 from .recipe import Recipe
 from .transfer import Choice, choose_transfer
 from .trials import open_operations, try_operations
@@ -144,8 +142,7 @@ def cross_validate_heads(plan: Plan, train: Features) -> HeadTrial:
     found, problem = None, ""
     if plan.world.is_first:
         source = plan.data.source
-        copies = duplicates(plan.data.scan, source, near=plan.recipe.near_duplicates)
-        groups = numbers_of_tied(source, copies, train.indices.tolist())
+        groups = sets_of(plan.data, plan.recipe, train.indices.tolist())
         try:
             found = try_heads(train.values[:, 0], source.truth(train.indices), groups, seed=plan.recipe.seed)
         except DataError as error:

@@ -4,7 +4,6 @@ What can be afforded is measured before the start: a few steps of the network on
 fine-tuning fit into the time that the user gives, and of how many stages. The test set plays no part in any of this.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from .depthwise import spreading_gradients
 from .distributed import World, gather_from_all
 from .features import Arithmetic
 from .logistic import HeadTrial
+from .noise import standard_error
 from .recipe import Recipe
 from .streams import BatchStream
 from .temperature import fit_temperature
@@ -228,6 +228,8 @@ class Judgement(NamedTuple):
     error: float
     simpler: Losses
     other: Losses
+    num_sets: int | None = None
+    """Of near-copies or groups, where pictures share them: the error is that of so many independent draws."""
 
     @property
     def reason(self) -> str:
@@ -236,11 +238,17 @@ class Judgement(NamedTuple):
         figures = (
             f"on {len(head.right)} validation pictures the head alone has {head.top1:.1%} right with a log loss of "
             f"{head.losses.mean():.3f}; after fine-tuning it is {tuned.top1:.1%} with {tuned.losses.mean():.3f}, each "
-            f"at its own temperature (gain {self.gain:.3f}, standard error {self.error:.3f})"
+            f"at its own temperature ({self.gained})"
         )
         if self.accepted:
             return f"fine-tuning was kept: {figures}"
         return f"the head alone was kept, since fine-tuning is not clearly better: {figures}"
+
+    @property
+    def gained(self) -> str:
+        """The gain and its standard error in words."""
+        said = f"gain {self.gain:.3f}, standard error {self.error:.3f}"
+        return said if self.num_sets is None else f"{said} over {self.num_sets} sets of near-copies or groups"
 
     def tried(self, key: str, names: Sequence[str]) -> list[dict[str, Any]]:
         """Plain data for model.json: the simpler network and the other, each with its name under `key`, its validation
@@ -258,25 +266,27 @@ class Judgement(NamedTuple):
         ]
 
 
-def judge(simpler: Losses, other: Losses) -> Judgement:
+def judge(simpler: Losses, other: Losses, sets: NDArray[np.integer] | None = None) -> Judgement:
     """The other is accepted if its log loss is lower by more than a standard error and no fewer answers are right.
 
     The same pictures are compared, so what makes a picture hard for both drops out. Within noise the simpler one stays.
+    `sets` (N,) numbers the sets of near-copies or groups that pictures belong to, as for `standard_error`.
     """
     gains = simpler.losses - other.losses
-    gain = float(gains.mean())
-    error = float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
+    gain, error = float(gains.mean()), standard_error(gains, sets)
     accepted = gain > error and other.right.sum() >= simpler.right.sum()
-    return Judgement(bool(accepted), gain, error, simpler, other)
+    num_sets = None if sets is None or len(np.unique(sets)) == len(gains) else len(np.unique(sets))
+    return Judgement(bool(accepted), gain, error, simpler, other, num_sets)
 
 
 def validation_losses(
     network: Any, stream: BatchStream, device: torch.device, dtype: torch.dtype, world: World
-) -> Losses:
-    """The loss of each validation picture, over all processes."""
+) -> tuple[Losses, NDArray[np.int64]]:
+    """The loss of each validation picture that can be read, over all processes, and its place in the source."""
     network.eval()
     logits_of: list[NDArray[np.float64]] = []
     labels_of: list[NDArray[np.int64]] = []
+    indices_of: list[NDArray[np.int64]] = []
     with torch.inference_mode():
         for batch in stream.epoch(0):
             if not len(batch.labels):
@@ -285,9 +295,13 @@ def validation_losses(
                 logits = network(batch.inputs.to(device)).double()
             logits_of.append(logits.cpu().numpy())
             labels_of.append(batch.labels.cpu().numpy())
+            assert batch.indices is not None  # a source's pictures
+            indices_of.append(batch.indices.cpu().numpy())
     stream.close()
-    gathered = gather_from_all((logits_of, labels_of), world)
-    return losses_of(*(np.concatenate([one for part in side for one in part]) for side in zip(*gathered, strict=True)))
+    gathered = gather_from_all((logits_of, labels_of, indices_of), world)
+    sides = zip(*gathered, strict=True)
+    logits, labels, indices = (np.concatenate([one for part in side for one in part]) for side in sides)
+    return losses_of(logits, labels), indices
 
 
 def losses_of(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Losses:
@@ -298,14 +312,24 @@ def losses_of(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Losses:
 
 
 def judge_run(
-    network: Any, folder: Path, stream: BatchStream, device: torch.device, dtype: torch.dtype, world: World
+    network: Any,
+    folder: Path,
+    stream: BatchStream,
+    device: torch.device,
+    dtype: torch.dtype,
+    world: World,
+    sets_of: Callable[[Sequence[int]], NDArray[np.int64]],
 ) -> Judgement:
-    """Compares the run's best weights with its best head; leaves the better ones in `network`."""
+    """Compares the run's best weights with its best head; leaves the better ones in `network`.
+
+    `sets_of` numbers the sets of near-copies and groups of pictures, of which their places in the source are given.
+    """
     states = [read_weights(folder / name)[0] for name in (HEAD_FILE, "model.safetensors")]
     found = []
     for state in states:
         network.load_state_dict(state)
         found.append(validation_losses(network, stream, device, dtype, world))
-    judgement = judge(*found)
+    (head, indices), (tuned, _) = found
+    judgement = judge(head, tuned, sets_of(indices.tolist()))
     network.load_state_dict(states[1] if judgement.accepted else states[0])
     return judgement

@@ -19,16 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.datasets import PictureData
-from ..data.duplicates import duplicates
-from ..data.split import numbers_of_tied
 from ..errors import DataError
 from ..models import model_card
 from ..preprocessing import RESIZES, Preprocessing, Resize
 from ..progress import Remark, Reporter
 from .distributed import gather_from_all
 from .feeds import extractor_of
-from .logistic import least_losses, within_noise
-from .plan import SMALL_INPUT, Plan, median_side_of
+from .logistic import least_losses
+from .noise import within_noise
+from .plan import SMALL_INPUT, Plan, median_side_of, sets_of
 from .recipe import Recipe
 
 SHARES = (4 / 7, 5 / 7)  # of the network's own size: 128 and 160 of 224 pixels
@@ -133,29 +132,32 @@ def _tried(plan: Plan, setting: str, ways: dict[Any, dict[str, Any]], report: Re
         tried = ", ".join(str(value) for value in ways)
         report(Remark(f"heads on some of the pictures first tell which {NAMES[setting]} suits them: {tried}"))
         try:
-            losses = _compared(plan, ways, report)
+            losses, sets = _compared(plan, ways, report)
         except DataError:  # too few pictures for cross-validation
-            losses = {}
-        if losses:
+            pass
+        else:
             means = {value: float(of_value.mean()) for value, of_value in losses.items()}
             best = losses[min(means, key=lambda value: means[value])]
-            taken = next(value for value, of_value in losses.items() if within_noise(of_value - best))
+            taken = next(value for value, of_value in losses.items() if within_noise(of_value - best, sets))
             found = InputTrial(setting, taken, means, len(best), median_side_of(plan.data))
     return gather_from_all(found, plan.world)[0]
 
 
-def _compared(plan: Plan, ways: dict[Any, dict[str, Any]], report: Reporter) -> dict[Any, Losses]:
+def _compared(
+    plan: Plan, ways: dict[Any, dict[str, Any]], report: Reporter
+) -> tuple[dict[Any, Losses], NDArray[np.int64]]:
+    """The losses of heads for each way, and the numbers of the sets that pictures belong to."""
     data, recipe = plan.data, plan.recipe
     chosen = np.array(data.split.train)
     if len(chosen) > MOST_COMPARED:
         chosen = np.sort(np.random.default_rng(recipe.seed).permutation(chosen)[:MOST_COMPARED])
-    copies = duplicates(data.scan, data.source, near=recipe.near_duplicates)
-    losses: dict[Any, Losses] = {}
+    losses, groups = dict[Any, Losses](), np.zeros(0, np.int64)
     for value, changes in ways.items():
         extractor = extractor_of(_prepared(plan, changes), report)
         found = extractor(data.source, chosen.tolist(), data.scan.contents)
-        groups = numbers_of_tied(data.source, copies, found.indices.tolist())
+        if not losses:
+            groups = sets_of(data, recipe, found.indices.tolist())
         losses[value] = least_losses(found.values[:, 0], data.source.truth(found.indices), groups, seed=recipe.seed)
     if len({len(of_value) for of_value in losses.values()}) > 1:
         raise DataError("pictures have become unreadable")
-    return losses
+    return losses, groups

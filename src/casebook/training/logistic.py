@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ..errors import DataError
+from .noise import within_noise
 
 FOLDS = 5
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # L2 per picture, of the mean loss on standardised features
@@ -98,7 +99,7 @@ def try_heads(features: NDArray[np.floating], labels: Labels, groups: Labels, *,
     answers, losses = _try_penalties(features, labels, folds, num_classes, PENALTIES)
     means = {penalty: float(of_penalty.mean()) for penalty, of_penalty in losses.items()}
     best = min(means, key=lambda one: means[one])
-    penalty = next(one for one in losses if within_noise(losses[one] - losses[best]))
+    penalty = next(one for one in losses if within_noise(losses[one] - losses[best], groups))
     taken, balanced = answers[penalty].argmax(1), False
     present = counts[counts > 0]
     if present.max() >= UNEQUAL * present.min():
@@ -126,11 +127,6 @@ def least_losses(
     folds = deal_folds(labels, groups, seed)
     _, losses = _try_penalties(features, labels, folds, int(labels.max()) + 1, FEW_PENALTIES)
     return min(losses.values(), key=lambda of_penalty: float(of_penalty.mean()))
-
-
-def within_noise(extra: NDArray[np.floating]) -> bool:
-    """Whether the extra losses of the same pictures are within a standard error of none."""
-    return float(extra.mean()) <= float(extra.std()) / math.sqrt(len(extra))
 
 
 def weights_help(plain: Labels, weighted: Labels, labels: Labels) -> bool:

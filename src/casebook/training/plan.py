@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..augmentation.colour import IMAGENET_COMPONENTS, Components
@@ -18,10 +19,11 @@ from ..augmentation.policy import KINDS, POLICIES, Policy
 from ..data.check import lost_ends
 from ..data.colours import source_colours
 from ..data.datasets import PictureData, scan_source, split_data
+from ..data.duplicates import duplicates
 from ..data.loader import Batch, make_prepare
 from ..data.scan import PictureFacts, choose_value_range
 from ..data.sources import NAMED, load_source
-from ..data.split import read_split, write_split
+from ..data.split import numbers_of_tied, read_split, write_split
 from ..device import choose_precision, choose_workers
 from ..errors import DataError, RecipeError
 from ..models import create_model, model_card
@@ -127,6 +129,12 @@ class ModelSetup:
     def folded_norms(self) -> bool:
         """Whether the starting weights carry no batch-norm statistics: see `Frozen`."""
         return self.weights is not None and self.weights.folded_norms
+
+
+def sets_of(data: PictureData, recipe: Recipe, indices: Sequence[int]) -> NDArray[np.int64]:
+    """(N,) the number of each picture's set of copies, near-copies or a group, which a split keeps whole."""
+    copies = duplicates(data.scan, data.source, near=recipe.near_duplicates)
+    return numbers_of_tied(data.source, copies, indices)
 
 
 def median_side_of(data: PictureData) -> int:

@@ -6,6 +6,7 @@ trainer phase by phase, and does the same again from the run folder when a train
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from .feeds import Feed, feed_features, feed_pictures
 from .fine_tuning import HEAD_FILE, judge_run
 from .logistic import fit_logistic
 from .objective import OBJECTIVES
-from .plan import Plan, lost_end_notes, prepare_data, resolve_model, set_up_model
+from .plan import Plan, lost_end_notes, prepare_data, resolve_model, set_up_model, sets_of
 from .recipe import Recipe, validated
 from .run import (
     ATTEMPT_FILE,
@@ -341,7 +342,8 @@ def _judge(plan: Plan, run: Run, report: Reporter) -> Choice:
     if has_divided(network):  # this needs a whole one
         network = set_up_model(plan.recipe, plan.data).network.to(plan.device)
     stream = feed_pictures(plan, strategy, 1, report).validation
-    judgement = judge_run(network, run.path, stream, plan.device, plan.dtype, plan.world)
+    numbered = functools.partial(sets_of, plan.data, plan.recipe)
+    judgement = judge_run(network, run.path, stream, plan.device, plan.dtype, plan.world, numbered)
     choice = Choice(strategy if judgement.accepted else "head", judgement.reason)
     wait_for_all(plan.world)
     if plan.world.is_first:

@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CasebookError, Interrupted
 from ..evaluation.classifier import Classifier
@@ -23,6 +23,7 @@ from ..files import write_json
 from ..progress import Event, Remark, Reporter, RunOpened
 from ..runner.unsure import SMALLEST
 from ..training.fine_tuning import Losses, judge, losses_of
+from ..training.plan import sets_of
 from ..training.recipe import make_recipe
 from ..training.run import RIVAL_FILE, Run
 from ..training.session import Outcome, resume_run, train_run
@@ -66,8 +67,8 @@ def _better(first: Outcome, path: Path, report: Reporter) -> Outcome:
     names, simpler, other = (first.run.recipe.model, second.run.recipe.model), found.simpler, found.other
     figures = (
         f"on {len(simpler.right)} validation pictures {names[0]} has {simpler.top1:.1%} right with a log loss of "
-        f"{simpler.losses.mean():.3f}, {names[1]} {other.top1:.1%} with {other.losses.mean():.3f} (gain "
-        f"{found.gain:.3f}, standard error {found.error:.3f})"
+        f"{simpler.losses.mean():.3f}, {names[1]} {other.top1:.1%} with {other.losses.mean():.3f} "
+        f"({found.gained})"
     )
     kept, clearly = (names[1], "it is") if found.accepted else (names[0], f"{names[1]} is not")
     reason = f"two networks were tried and {kept} was kept, since {clearly} clearly better: {figures}"
@@ -96,22 +97,20 @@ def adopt_winner(path: Path) -> None:
         _forget_rival(path)
 
 
-def _losses(first: Outcome, second: Outcome, report: Reporter) -> list[Losses]:
-    """The losses of both networks on the validation pictures that both can read."""
-    said: list[dict[str, tuple[Any, int]]] = []
+def _losses(first: Outcome, second: Outcome, report: Reporter) -> tuple[Losses, Losses, NDArray[np.int64]]:
+    """The losses of both networks on the validation pictures that both can read, and the sets these belong to."""
+    said: list[dict[int, NDArray[np.float32]]] = []
     for outcome in (first, second):
         run, data = outcome.run, outcome.data
         classifier = Classifier(
             run.path.name, run.network(), run.preprocessing, run.classes, run=run, device=outcome.device
         )
-        found, _, _, _ = ask(classifier, data.source, data.split.val, asking=Asking(report=report))
-        pairs = zip(found.probabilities, found.labels.tolist(), strict=True)
-        said.append(dict(zip(found.names, pairs, strict=True)))
-    common = [name for name in said[0] if name in said[1]]
-    return [
-        losses_of(
-            np.log(np.maximum([one[name][0] for name in common], SMALLEST), dtype=np.float64),
-            np.array([one[name][1] for name in common], np.int64),
-        )
+        found, readable, _, _ = ask(classifier, data.source, data.split.val, asking=Asking(report=report))
+        said.append(dict(zip(readable, found.probabilities, strict=True)))
+    common = [index for index in said[0] if index in said[1]]
+    labels = first.data.source.truth(common)
+    simpler, other = (
+        losses_of(np.log(np.maximum([one[index] for index in common], SMALLEST), dtype=np.float64), labels)
         for one in said
-    ]
+    )
+    return simpler, other, sets_of(first.data, first.run.recipe, common)

@@ -1,0 +1,28 @@
+"""How two ways differ on the same pictures -> what chance makes of the mean difference."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def standard_error(differences: NDArray[np.floating], sets: NDArray[np.integer] | None = None) -> float:
+    """The standard error of the mean of (N,) differences.
+
+    `sets` (N,) has a number for each picture, the same for those that tell the same, such as near-copies: then sets
+    are the independent draws, not pictures. Infinite for a single draw.
+
+    Source: Cameron and Miller, "A Practitioner's Guide to Cluster-Robust Inference", Journal of Human Resources 50,
+    2015, section II.
+    """
+    residuals = differences - differences.mean()
+    sums = residuals if sets is None else np.bincount(np.unique(sets, return_inverse=True)[1], residuals)
+    num_draws = len(sums)
+    if num_draws < 2:
+        return math.inf
+    return math.sqrt(num_draws / (num_draws - 1) * float((sums**2).sum())) / len(differences)
+
+
+def within_noise(extra: NDArray[np.floating], sets: NDArray[np.integer] | None = None) -> bool:
+    """Whether the extra losses of the same pictures are within a standard error of none."""
+    return float(extra.mean()) <= standard_error(extra, sets)
