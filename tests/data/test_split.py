@@ -128,8 +128,8 @@ def test_few_sets_of_test_pictures_are_named() -> None:
     split = split_source(source_of(labels, groups))
     sets = len({groups[index] for index in split.test})
     assert split.notes == (
-        f"the {len(split.test)} test pictures are {sets} sets of near-copies or groups; intervals treat pictures as "
-        "independent, so they are too narrow here",
+        f"the {len(split.test)} test pictures are {sets} sets of near-copies or groups; intervals and --unsure treat "
+        "pictures as independent, so intervals are too narrow here and its promise may fail",
     )
     pairs = ["" if index % 3 else f"patient {index // 6}" for index in range(120)]  # most pictures stand alone
     assert split_source(source_of(labels, pairs)).notes == ()

@@ -229,7 +229,7 @@ def _remarks(source: Source, split: Split, duplicates: Duplicates | None, prespl
     if 0 < num_sets * PICTURES_A_SET <= len(split.test):
         notes.append(
             f"the {len(split.test)} test pictures are {num_sets} sets of near-copies or groups; intervals and "
-            "the promise of --unsure treat pictures as independent, so intervals are too narrow here and the promise may fail"
+            "--unsure treat pictures as independent, so intervals are too narrow here and its promise may fail"
         )
     return notes
 
