@@ -3,6 +3,7 @@
 Source: Zeiler and Fergus, ECCV 2014, section 4.2 and figure 7, https://arxiv.org/abs/1311.2901.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def occlusion(
     batch_size: int = 16,
     activation: Callable[[Tensor], Tensor] = ACTIVATIONS["singlelabel"],
 ) -> Occlusion:
-    """Slides a square over a picture (1, C, H, W) and asks for the class each time, `batch_size` squares at once.
+    """Slides a square over a picture (1, C, H, W) and asks for the class each time, up to `batch_size` squares at once.
 
     On a CPU each thread of torch takes batches of its own, which is faster than all of them at one batch.
 
@@ -86,8 +87,10 @@ def occlusion(
         raise ModelError(f"the stride is {stride} pixels, expected 1 to {square}, the square's side, or gaps stay")
     tops, lefts = _places(height, square, stride), _places(width, square, stride)
     places = [(top, left) for top in tops for left in lefts]
-    parts = [places[first : first + batch_size] for first in range(0, len(places), batch_size)]
     on_cpu = image.device.type == "cpu"
+    threads = torch.get_num_threads() if on_cpu else 1
+    batch_size = min(batch_size, math.ceil(len(places) / threads))  # no thread is left without a batch
+    parts = [places[first : first + batch_size] for first in range(0, len(places), batch_size)]
 
     def answered(part: list[tuple[int, int]]) -> Tensor:
         # Channels last: half the time on a CPU, where convolutions like it so.
@@ -102,7 +105,7 @@ def occlusion(
             logits = network(image[:1])
         check_class(class_index, logits)
         whole = activation(logits.float())[0, class_index].item()
-        answers = torch.cat(list(ahead(answered, parts, torch.get_num_threads() if on_cpu else 1))).numpy()
+        answers = torch.cat(list(ahead(answered, parts, threads))).numpy()
     drops, covers = np.zeros((height, width)), np.zeros((height, width))
     for (top, left), answer in zip(places, answers, strict=True):
         drops[top : top + square, left : left + square] += whole - answer[class_index]

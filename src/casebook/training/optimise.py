@@ -37,14 +37,14 @@ def make_optimiser(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
     # torch 2.13 has no fused SGD for divided weights
     fused = not any(is_divided(weight) for group in groups for weight in group["params"])
     if recipe.optimiser == "adamw":
-        return _plain(torch.optim.AdamW)(groups, lr=recipe.learning_rate, fused=fused)
-    return _plain(torch.optim.SGD)(
+        return _without_compiler(torch.optim.AdamW)(groups, lr=recipe.learning_rate, fused=fused)
+    return _without_compiler(torch.optim.SGD)(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
     )
 
 
 @functools.cache
-def _plain(optimiser: type[torch.optim.Optimizer]) -> Any:
+def _without_compiler(optimiser: type[torch.optim.Optimizer]) -> Any:
     """The same optimiser with methods that do not import torch's compiler.
 
     torch imports it, which takes a second, to keep it away from these methods. Casebook compiles the network alone, so
