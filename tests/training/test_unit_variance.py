@@ -45,6 +45,17 @@ def test_each_layer_has_a_variance_of_1(name: str) -> None:
     assert max(abs(deviation - 1) for deviation in deviations(network, images).values()) < 1e-3
 
 
+def test_biases_start_at_0_but_for_the_classes() -> None:
+    network = start("alexnet")
+    assert network.head.pool.fc6.bias.mean() == 1, "the paper's"
+    scale_to_unit_variance(network, torch.randn(8, 3, 100, 100))
+    layers = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    assert not any(layer.bias.any() for layer in layers)  # type: ignore[union-attr]
+    network = start("squeezenet1_1")  # a class whose map a ReLU makes 0 everywhere would learn nothing
+    scale_to_unit_variance(network, torch.randn(8, 3, 64, 64))
+    assert network.head.classifier.conv.bias.min() > 0
+
+
 def test_directions_and_random_numbers_stay() -> None:
     network, before = start("squeezenet1_1"), start("squeezenet1_1")
     network.head.dropout.p = 0.5

@@ -137,7 +137,7 @@ class Recipe(BaseModel):
     unit_variance: bool = Field(
         False,
         description="from random weights without batch norm: before the first step, weights are scaled so that each "
-        "layer's outputs have a variance of 1",
+        "layer's outputs have a variance of 1, and biases set to 0",
     )
     patience: int = Field(0, ge=0, description="epochs without a better validation before stopping; 0: never")
 

@@ -3,7 +3,8 @@
 With the initial weights of their papers, the outputs of deep networks without norms hardly depend on the picture, and a
 training on a small set ends before that has changed. Source: Mishkin and Matas, "All you need is a good init",
 ICLR 2016, algorithm 1, https://arxiv.org/abs/1511.06422. The paper starts from orthogonal weights; here the network's
-own initial weights are scaled.
+own initial weights are scaled. Biases start at 0, as in the paper, those of the last layer excepted: AlexNet's of 1,
+scaled or not, would drown what differs between pictures.
 """
 
 import math
@@ -37,7 +38,8 @@ def start_with_unit_variance(plan: Plan) -> None:
 
 
 def scale_to_unit_variance(network: nn.Module, images: Tensor) -> None:
-    """Scales convolutions and linear layers so that their outputs on these (B, C, H, W) images have variance 1.
+    """Scales convolutions and linear layers, without biases, so that their outputs on these (B, C, H, W) images have
+    variance 1. The last layer, which gives the classes, keeps its biases.
 
     From the first layer to the last, each behind those before it as they are then. A network with batch norms,
     which do the same at every step, stays as it is. Random numbers that come later are as without this.
@@ -46,6 +48,9 @@ def scale_to_unit_variance(network: nn.Module, images: Tensor) -> None:
         return
     layers: list[nn.Module] = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
     was_training = network.training
+    for layer in layers[:-1]:
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def scale(layer: nn.Module, _: object, outputs: Tensor) -> Tensor:
         handles.pop(layer).remove()  # a layer that is called again keeps its first scale
