@@ -10,7 +10,8 @@ from casebook.explanation.descent import descending
 from casebook.explanation.grad_cam import grad_cam
 from casebook.explanation.watching import stages_of
 from casebook.models import list_models
-from casebook.models.layers import Network, SqueezeExcitation, overwriting_activations
+from casebook.models.layers import Network, SqueezeExcitation
+from casebook.models.temporary import overwriting_activations
 
 from .conftest import images, with_statistics
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from casebook.models import create_model, list_models
-from casebook.models.layers import draw_normal, overwriting_activations, response_norm
+from casebook.models.layers import draw_normal, response_norm
+from casebook.models.temporary import overwriting_activations
 
 from .networks import on_meta, stage_shapes
 

@@ -7,7 +7,8 @@ from torch import nn
 from casebook.errors import ModelError
 from casebook.models import create_model
 from casebook.models.densenet import VARIANTS, DenseLayer
-from casebook.models.layers import NormReLU, overwriting_activations
+from casebook.models.layers import NormReLU
+from casebook.models.temporary import overwriting_activations
 
 from .networks import on_meta
 

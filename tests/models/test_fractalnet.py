@@ -9,7 +9,7 @@ from torch import nn
 from casebook.errors import ModelError
 from casebook.models import create_model
 from casebook.models.fractalnet import DropPathDraw, FractalBlock, Join, deepest_column
-from casebook.models.layers import overwriting_activations
+from casebook.models.temporary import overwriting_activations
 
 from .golden import GOLDEN
 from .networks import on_meta

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from casebook.errors import ModelError
 from casebook.models import create_model
-from casebook.models.layers import DropPath, SameConv2d, overwriting_activations
+from casebook.models.layers import DropPath, SameConv2d
 from casebook.models.nasnet import (
     NORMAL,
     POOLING,
@@ -18,6 +18,7 @@ from casebook.models.nasnet import (
     ReLUConvNorm,
     SameMeanPool2d,
 )
+from casebook.models.temporary import overwriting_activations
 
 from .networks import on_meta
 

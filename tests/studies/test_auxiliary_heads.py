@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from casebook.models import create_model
 from casebook.models.googlenet import AUXILIARY
-from casebook.models.layers import overwriting_activations
+from casebook.models.temporary import overwriting_activations
 from casebook.studies import auxiliary_heads as study
 from casebook.studies.auxiliary_heads import (
     KINDS,

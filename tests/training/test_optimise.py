@@ -80,7 +80,7 @@ def test_state_that_was_saved_in_another_memory_layout_is_laid_out_like_the_weig
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_optimisers_step_as_torch_s_own(name: str) -> None:
+def test_optimisers_step_as_those_of_torch(name: str) -> None:
     recipe = make_recipe("scratch", optimiser=name, momentum=0.9, nesterov=True, learning_rate=0.1)
     networks = [nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())

@@ -185,9 +185,9 @@ def test_a_head_is_scored_and_judged_by_cached_features(weights_file: Path, phot
     assert left.margins == pytest.approx(again.margins, abs=1e-5)
     assert left.wrong.tolist() == again.wrong.tolist()
     scored = casebook.evaluate(run.path, split="val")
-    assert scored.scores.log_loss == pytest.approx(run.evaluation["validation"]["loss"], rel=1e-5)
+    assert scored.scores.log_loss == pytest.approx(run.evaluation["validation"]["loss"], rel=1e-6)
     tested = casebook.evaluate(run.path)
-    assert tested.scores.log_loss == pytest.approx(run.evaluation["test"]["log_loss"], rel=1e-5)
+    assert tested.scores.log_loss == pytest.approx(run.evaluation["test"]["log_loss"], rel=1e-6)
     assert tested.scores.top1 == run.evaluation["test"]["top1"]
 
 

@@ -50,7 +50,7 @@ def test_biases_start_at_0_but_for_the_classes() -> None:
     assert network.head.pool.fc6.bias.mean() == 1, "the paper's"
     scale_to_unit_variance(network, torch.randn(8, 3, 100, 100))
     layers = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
-    assert not any(layer.bias.any() for layer in layers)  # type: ignore[union-attr]
+    assert not any(layer.bias.any() for layer in layers)
     network = start("squeezenet1_1")  # a class whose map a ReLU makes 0 everywhere would learn nothing
     scale_to_unit_variance(network, torch.randn(8, 3, 64, 64))
     assert network.head.classifier.conv.bias.min() > 0

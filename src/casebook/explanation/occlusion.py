@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..device import using_threads
 from ..errors import ModelError
 from ..evaluation.classifier import ACTIVATIONS
-from ..runner.reading import ahead
+from ..training.cores import each_by_one_core
 from .watching import check_class, evaluating
 
 
@@ -69,8 +68,6 @@ def occlusion(
 ) -> Occlusion:
     """Slides a square over a picture (1, C, H, W) and asks for the class each time, up to `batch_size` squares at once.
 
-    On a CPU each thread of torch takes batches of its own, which is faster than all of them at one batch.
-
     `square` is its side in pixels, by default a seventh of the shorter side; `stride` is the step, by default half the
     square. The last square of a row or column is flush with the edge, so every pixel is covered. `fill` is a
     normalised value: 0 is the mean of the network's pictures, a grey. `activation` turns (B, K) logits into
@@ -87,9 +84,8 @@ def occlusion(
         raise ModelError(f"the stride is {stride} pixels, expected 1 to {square}, the square's side, or gaps stay")
     tops, lefts = _places(height, square, stride), _places(width, square, stride)
     places = [(top, left) for top in tops for left in lefts]
-    on_cpu = image.device.type == "cpu"
-    threads = torch.get_num_threads() if on_cpu else 1
-    batch_size = min(batch_size, math.ceil(len(places) / threads))  # no thread is left without a batch
+    if image.device.type == "cpu":
+        batch_size = min(batch_size, math.ceil(len(places) / torch.get_num_threads()))  # or some cores would have none
     parts = [places[first : first + batch_size] for first in range(0, len(places), batch_size)]
 
     def answered(part: list[tuple[int, int]]) -> Tensor:
@@ -97,7 +93,7 @@ def occlusion(
         hidden = image[:1].repeat(len(part), 1, 1, 1).contiguous(memory_format=torch.channels_last)
         for picture, (top, left) in zip(hidden, part, strict=True):
             picture[:, top : top + square, left : left + square] = fill
-        with torch.inference_mode(), using_threads(1 if on_cpu else None):
+        with torch.inference_mode():
             return activation(network(hidden).float()).cpu()
 
     with evaluating(network):
@@ -105,7 +101,7 @@ def occlusion(
             logits = network(image[:1])
         check_class(class_index, logits)
         whole = activation(logits.float())[0, class_index].item()
-        answers = torch.cat(list(ahead(answered, parts, threads))).numpy()
+        answers = torch.cat(list(each_by_one_core(answered, parts, image.device))).numpy()
     drops, covers = np.zeros((height, width)), np.zeros((height, width))
     for (top, left), answer in zip(places, answers, strict=True):
         drops[top : top + square, left : left + square] += whole - answer[class_index]

@@ -22,7 +22,7 @@ from .layers import Head, Network
 class Unit(nn.Sequential):
     """3x3 convolution with bias, dropout, batch norm, ReLU, pooling: (B, in, H, W) -> (B, out, H, W), or H/2, W/2."""
 
-    owns_activation_input = True  # see layers.overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float, pool: nn.Module):
         super().__init__()

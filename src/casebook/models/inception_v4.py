@@ -111,7 +111,7 @@ class ScaledResidual(nn.Module):
         self.scale = scale
         self.sum = Add()
         self.activation = activation
-        self.owns_activation_input = isinstance(activation, nn.ReLU)  # see layers.overwriting_activations
+        self.owns_activation_input = isinstance(activation, nn.ReLU)  # see temporary.overwriting_activations
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.sum(self.scale * self.branch(x), x))

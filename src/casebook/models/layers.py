@@ -1,15 +1,13 @@
 """The parts that several families share, the head, and the class of every network."""
 
-import contextlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import ModelError
 from .card import Departure
@@ -79,7 +77,7 @@ def tensorflow_options(padding: str, norm_eps: float) -> tuple[Departure, ...]:
 class ConvReLU(nn.Sequential):
     """Convolution with bias, then ReLU: the layer of networks that predate batch norm."""
 
-    owns_activation_input = True  # see overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
     def __init__(
         self,
@@ -139,18 +137,18 @@ class ConvNorm(nn.Sequential):
 
 class ConvNormReLU(ConvNorm):
     activation_type = nn.ReLU  # never in place by itself: that would break the backward hooks of explanation/
-    owns_activation_input = True  # see overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
 
 class ConvNormReLU6(ConvNorm):
     activation_type = nn.ReLU6
-    owns_activation_input = True  # see overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
 
 class NormReLU(nn.Sequential):
     """Batch norm, then ReLU: (B, C, H, W) -> the same shape, at least 0."""
 
-    owns_activation_input = True  # see overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__()
@@ -404,67 +402,6 @@ def check_shape(images: Tensor, in_channels: int, smallest_input: int, fixed_inp
             f"pixel in the last feature map; resize them or, where the network has one, build it with its "
             f"small-picture stem (small_stem=True)"
         )
-
-
-@contextlib.contextmanager
-def overwriting_activations(network: nn.Module) -> Iterator[None]:
-    """Inside, ReLUs and additions overwrite their (first) input where nothing else reads it: same numbers, less memory.
-
-    A block with `owns_activation_input` promises that only its `activation`, a ReLU or ReLU6, reads that input and that
-    the backward pass does not need it. Every `Add` may overwrite. On exit the setting is undone, because backward hooks
-    need the inputs.
-    """
-    modules = list(network.modules())
-    overwriting: list[nn.Module] = [m.activation for m in modules if getattr(m, "owns_activation_input", False)]  # type: ignore[misc]
-    overwriting += [m for m in modules if isinstance(m, Add)]
-    clamping = [m for m in overwriting if type(m) is nn.ReLU6]
-    for module in overwriting:
-        module.inplace = True  # type: ignore[assignment]
-    for module in clamping:
-        module.forward = OverwritingReLU6.apply  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for module in overwriting:
-            module.inplace = False  # type: ignore[assignment]
-        for module in clamping:
-            del module.forward
-
-
-@contextlib.contextmanager
-def folding_norms(network: nn.Module) -> Iterator[None]:
-    """Inside, a network in evaluation mode has its batch norms folded into the convolutions before them.
-
-    Only those of a `ConvNorm`. The outputs are the same but for rounding, with a fifth less work for a MobileNet v2.
-    """
-    whole = [(block, block.conv, block.norm) for block in network.modules() if isinstance(block, ConvNorm)]
-    try:
-        for block, conv, norm in whole:
-            block.conv = fuse_conv_bn_eval(conv, norm)
-            block.norm = nn.Identity()  # type: ignore[assignment]
-        yield
-    finally:
-        for block, conv, norm in whole:
-            block.conv, block.norm = conv, norm
-
-
-class OverwritingReLU6(torch.autograd.Function):
-    """A ReLU6 in place that keeps only its result for the backward pass, which tells as well where the input was cut.
-
-    torch's own copies the input first: a third of what a MobileNet v2 holds between the passes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.mark_dirty(x)
-        result = functional.relu6(x, inplace=True)
-        ctx.save_for_backward(result)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (result,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], result, 0.0, 6.0)
 
 
 # Widths and initial weights

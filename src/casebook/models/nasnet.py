@@ -53,7 +53,7 @@ class ReLUSeparableNorm(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, *, owns_input: bool):
         super().__init__()
-        self.owns_activation_input = owns_input  # see layers.overwriting_activations
+        self.owns_activation_input = owns_input  # see temporary.overwriting_activations
         conv, padding = (nn.Conv2d, kernel_size // 2) if stride == 1 else (SameConv2d, 0)
         self.activation = nn.ReLU()
         self.depthwise = conv(

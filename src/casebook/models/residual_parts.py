@@ -20,7 +20,7 @@ from .layers import Add, ConvNorm, ConvNormReLU, Head, Network, NormReLU, initia
 class Residual(nn.Module):
     """(B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride): relu(branch + shortcut)."""
 
-    owns_activation_input = True  # see layers.overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
     def __init__(self, branch: nn.Sequential, shortcut: nn.Module):
         super().__init__()

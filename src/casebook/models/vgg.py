@@ -17,7 +17,7 @@ from .layers import ConvReLU, Network, dense_head
 class BiasedConvNormReLU(nn.Sequential):
     """3x3 convolution with bias, batch norm, ReLU. The norm cancels the bias, but public weights have it."""
 
-    owns_activation_input = True  # see layers.overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(

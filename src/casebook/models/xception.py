@@ -35,7 +35,7 @@ class SeparableConvNorm(nn.Sequential):
 
 
 class SeparableConvNormReLU(SeparableConvNorm):
-    owns_activation_input = True  # see layers.overwriting_activations
+    owns_activation_input = True  # see temporary.overwriting_activations
 
     def __init__(self, in_channels: int, out_channels: int, **norm: Any):
         super().__init__(in_channels, out_channels, **norm)

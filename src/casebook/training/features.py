@@ -24,13 +24,13 @@ from ..data.batch_plan import BatchPlan, order
 from ..data.crops import CropSettings
 from ..data.loader import UNCHANGED, AugmentSettings, Batch, Batches
 from ..data.sources import Source
-from ..device import autocast, using_threads
+from ..device import autocast
 from ..errors import DataError
-from ..models.layers import folding_norms, overwriting_activations
+from ..models.temporary import folding_norms, overwriting_activations
 from ..preprocessing import Preprocessing
 from ..progress import Advanced, Reporter, silent
-from ..runner.reading import ahead
 from ..store import GIB, Store
+from .cores import each_by_one_core
 
 FEATURE_BYTES = 20 * GIB  # of features are kept on disk
 
@@ -166,10 +166,9 @@ class FeatureExtractor:
             workers=self.arithmetic.workers, device=device,
         )  # fmt: skip
         batches.report = self.report
-        threads = torch.get_num_threads() if device.type == "cpu" else 1
         read = (batch for batch in batches.epoch(view) if not batch.is_empty)
         with overwriting_activations(self.network), folding_norms(self.network):
-            for batch, values in ahead(self._of_batch, read, threads) if threads > 1 else map(self._of_batch, read):
+            for batch, values in each_by_one_core(self._of_batch, read, device):
                 yield {contents[int(i)]: v for i, v in zip(batch.indices, values, strict=True)}
         skipped |= batches.skipped
         batches.close()
@@ -181,7 +180,7 @@ class FeatureExtractor:
         # were in the cache before.
         padding = (0, 0) * 3 + (0, self.arithmetic.batch_size - len(batch.labels))
         full = batch._replace(images=nn.functional.pad(batch.images, padding))
-        with using_threads(1 if device.type == "cpu" else None), torch.inference_mode(), autocast(device, dtype):
+        with torch.inference_mode(), autocast(device, dtype):
             x = self.network.forward_features(self.prepare(full))  # type: ignore[operator]
             values = self.network.head.features(x)[: len(batch.labels)].float()  # type: ignore[operator, union-attr]
         return batch, values.cpu().numpy()

@@ -15,7 +15,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from ..device import Stopwatch, autocast
-from ..models.layers import overwriting_activations
+from ..models.temporary import overwriting_activations
 from ..models.weights import read_weights
 from ..runner.unsure import SMALLEST
 from .batch_size import sum_of_outputs
@@ -229,7 +229,7 @@ class Judgement(NamedTuple):
     simpler: Losses
     other: Losses
     num_sets: int | None = None
-    """Of near-copies or groups, where pictures share them: the error is that of so many independent draws."""
+    """How many sets of near-copies or groups the pictures form; None where each stands alone."""
 
     @property
     def reason(self) -> str:
@@ -270,13 +270,13 @@ def judge(simpler: Losses, other: Losses, sets: NDArray[np.integer] | None = Non
     """The other is accepted if its log loss is lower by more than a standard error and no fewer answers are right.
 
     The same pictures are compared, so what makes a picture hard for both drops out. Within noise the simpler one stays.
-    `sets` (N,) numbers the sets of near-copies or groups that pictures belong to, as for `standard_error`.
+    `sets` (N,) is the number of each picture's set of near-copies or group, which `standard_error` takes as one draw.
     """
     gains = simpler.losses - other.losses
     gain, error = float(gains.mean()), standard_error(gains, sets)
     accepted = gain > error and other.right.sum() >= simpler.right.sum()
-    num_sets = None if sets is None or len(np.unique(sets)) == len(gains) else len(np.unique(sets))
-    return Judgement(bool(accepted), gain, error, simpler, other, num_sets)
+    num_sets = len(gains) if sets is None else len(np.unique(sets))
+    return Judgement(bool(accepted), gain, error, simpler, other, num_sets if num_sets < len(gains) else None)
 
 
 def validation_losses(
@@ -322,7 +322,7 @@ def judge_run(
 ) -> Judgement:
     """Compares the run's best weights with its best head; leaves the better ones in `network`.
 
-    `sets_of` numbers the sets of near-copies and groups of pictures, of which their places in the source are given.
+    `sets_of` gives, for the places of pictures in the source, the numbers of their sets of near-copies.
     """
     states = [read_weights(folder / name)[0] for name in (HEAD_FILE, "model.safetensors")]
     found = []

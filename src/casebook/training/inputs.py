@@ -146,18 +146,20 @@ def _tried(plan: Plan, setting: str, ways: dict[Any, dict[str, Any]], report: Re
 def _compared(
     plan: Plan, ways: dict[Any, dict[str, Any]], report: Reporter
 ) -> tuple[dict[Any, Losses], NDArray[np.int64]]:
-    """The losses of heads for each way, and the numbers of the sets that pictures belong to."""
+    """The losses of heads for each way, and for each picture the number of its set."""
     data, recipe = plan.data, plan.recipe
     chosen = np.array(data.split.train)
     if len(chosen) > MOST_COMPARED:
         chosen = np.sort(np.random.default_rng(recipe.seed).permutation(chosen)[:MOST_COMPARED])
-    losses, groups = dict[Any, Losses](), np.zeros(0, np.int64)
-    for value, changes in ways.items():
-        extractor = extractor_of(_prepared(plan, changes), report)
-        found = extractor(data.source, chosen.tolist(), data.scan.contents)
-        if not losses:
-            groups = sets_of(data, recipe, found.indices.tolist())
-        losses[value] = least_losses(found.values[:, 0], data.source.truth(found.indices), groups, seed=recipe.seed)
-    if len({len(of_value) for of_value in losses.values()}) > 1:
+    found = {
+        value: extractor_of(_prepared(plan, changes), report)(data.source, chosen.tolist(), data.scan.contents)
+        for value, changes in ways.items()
+    }
+    first, *others = (of_value.indices for of_value in found.values())
+    if not all(np.array_equal(first, other) for other in others):
         raise DataError("pictures have become unreadable")
-    return losses, groups
+    labels, sets = data.source.truth(first), sets_of(data, recipe, first.tolist())
+    losses = {
+        value: least_losses(of_value.values[:, 0], labels, sets, seed=recipe.seed) for value, of_value in found.items()
+    }
+    return losses, sets

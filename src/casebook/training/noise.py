@@ -1,4 +1,4 @@
-"""How two ways differ on the same pictures -> what chance makes of the mean difference."""
+"""Differences between two networks on the same pictures -> the standard error of their mean."""
 
 import math
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 def standard_error(differences: NDArray[np.floating], sets: NDArray[np.integer] | None = None) -> float:
     """The standard error of the mean of (N,) differences.
 
-    `sets` (N,) has a number for each picture, the same for those that tell the same, such as near-copies: then sets
-    are the independent draws, not pictures. Infinite for a single draw.
+    `sets` (N,) has a number for each picture. Pictures with the same number, such as near-copies, count as one draw:
+    they may all be right or wrong together. Infinite for a single draw.
 
     Source: Cameron and Miller, "A Practitioner's Guide to Cluster-Robust Inference", Journal of Human Resources 50,
     2015, section II.

@@ -12,7 +12,7 @@ from ..augmentation.mixing import partners
 from ..data.loader import Inputs
 from ..device import accumulation_dtype, autocast
 from ..errors import RecipeError
-from ..models.layers import overwriting_activations
+from ..models.temporary import overwriting_activations
 from .depthwise import spreading_gradients
 from .distributed import ALONE, World, has_divided
 from .objective import objective_for

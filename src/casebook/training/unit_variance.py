@@ -3,8 +3,8 @@
 With the initial weights of their papers, the outputs of deep networks without norms hardly depend on the picture, and a
 training on a small set ends before that has changed. Source: Mishkin and Matas, "All you need is a good init",
 ICLR 2016, algorithm 1, https://arxiv.org/abs/1511.06422. The paper starts from orthogonal weights; here the network's
-own initial weights are scaled. Biases start at 0, as in the paper, those of the last layer excepted: AlexNet's of 1,
-scaled or not, would drown what differs between pictures.
+own initial weights are scaled. Biases start at 0, as in the paper: beside AlexNet's biases of 1, scaled or not, the
+differences between pictures hardly count.
 """
 
 import math
@@ -38,21 +38,22 @@ def start_with_unit_variance(plan: Plan) -> None:
 
 
 def scale_to_unit_variance(network: nn.Module, images: Tensor) -> None:
-    """Scales convolutions and linear layers, without biases, so that their outputs on these (B, C, H, W) images have
-    variance 1. The last layer, which gives the classes, keeps its biases.
+    """Scales convolutions and linear layers so that their outputs on these (B, C, H, W) images have variance 1.
+
+    Biases become 0, except those of the last layer, which gives the classes: they are scaled like its weights.
 
     From the first layer to the last, each behind those before it as they are then. A network with batch norms,
     which do the same at every step, stays as it is. Random numbers that come later are as without this.
     """
     if any(isinstance(module, _NormBase) for module in network.modules()):
         return
-    layers: list[nn.Module] = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    layers = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
     was_training = network.training
     for layer in layers[:-1]:
         if layer.bias is not None:
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)
 
-    def scale(layer: nn.Module, _: object, outputs: Tensor) -> Tensor:
+    def scale(layer: nn.Conv2d | nn.Linear, _: object, outputs: Tensor) -> Tensor:
         handles.pop(layer).remove()  # a layer that is called again keeps its first scale
         deviation = float(outputs.float().std())
         if not LEAST_DEVIATION < deviation < math.inf:
